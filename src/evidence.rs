@@ -1,0 +1,248 @@
+//! Everything that was seen of the upstream, as plain data.
+//!
+//! Evidence is gathered by the shell (the engine, the probe, real traffic) and judged by the core. It holds no
+//! handle, no future and no clock, so a rule over it is a function that a recorded fixture can test. What must
+//! never be shown (a container's environment) is not in here at all: what is not gathered cannot leak.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// All that is known at one moment. Cheap to clone: the large parts are shared.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// When this was put together.
+    pub seen_at: SystemTime,
+    /// Where requests should go.
+    pub upstream: Upstream,
+    /// How the container engine answered when it was last asked.
+    pub engine: Engine,
+    /// When the host booted, where that can be told.
+    pub booted_at: Option<SystemTime>,
+    /// Our own container, if we run in one and the engine told us of it.
+    pub ourselves: Option<Arc<Container>>,
+    /// The container that should serve the upstream.
+    pub target: Target,
+    /// The other containers of the target's compose project, and every other container that answers to the
+    /// upstream's name; neither the target nor ourselves.
+    pub others: Arc<[Container]>,
+    /// The networks that exist on the host now.
+    pub networks: Arc<[Network]>,
+    /// Why the newest probe failed; `None` if it passed or none has ended yet.
+    pub probe: Option<Failure>,
+    /// Why the request at hand failed; `None` if it was never sent.
+    pub exchange: Option<Failure>,
+    /// What happened to the target lately, oldest first, at most [`EVENTS_KEPT`].
+    pub events: Arc<[Happening]>,
+}
+
+/// How many container events are kept: enough for a page's timeline, little enough to render at once.
+pub const EVENTS_KEPT: usize = 20;
+
+/// The service behind us, as it was configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// Host name or address literal, without brackets.
+    pub host: Arc<str>,
+    /// TCP port.
+    pub port: u16,
+    /// The path that says whether it is healthy, if one is set.
+    pub ready_path: Option<Arc<str>>,
+}
+
+/// What the container engine has to say about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// Not asked yet.
+    Unknown,
+    /// It answers. The version is the engine's own word, e.g. `20.10.24`.
+    Available { version: Box<str> },
+    /// Nothing answers: no socket, connection refused, no answer in time. The reason is for people.
+    Unavailable { reason: Box<str> },
+    /// It is there, but we may not ask (permission denied on the socket, 401 or 403 from a socket proxy).
+    Forbidden { reason: Box<str> },
+    /// A stand-in of `anteroom demo`: everything the evidence says is simulated, and is labelled so.
+    Simulated,
+}
+
+/// What is known of the container behind the upstream's host name.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Target {
+    /// The engine has not told (yet).
+    Unknown,
+    /// The engine answers, and no container fits. `last` is the one that did before it was removed.
+    Absent { last: Option<Arc<Container>> },
+    /// This one.
+    Found(Arc<Container>),
+}
+
+impl Target {
+    /// The container, if there is one now.
+    pub fn found(&self) -> Option<&Container> {
+        match self {
+            Self::Found(container) => Some(container),
+            Self::Unknown | Self::Absent { .. } => None,
+        }
+    }
+
+    /// The container that is there, or else the one that was there last.
+    pub fn last_known(&self) -> Option<&Container> {
+        match self {
+            Self::Found(container) | Self::Absent { last: Some(container) } => Some(container),
+            Self::Unknown | Self::Absent { last: None } => None,
+        }
+    }
+}
+
+/// A moment, as the clock knows it and as the engine wrote it (RFC 3339, cut to seconds).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moment {
+    pub at: SystemTime,
+    pub text: Box<str>,
+}
+
+/// One container, reduced to what rules and pages need. Field names follow the engine's inspect answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Container {
+    /// Full id, 64 hex digits.
+    pub id: Box<str>,
+    /// Name without the leading slash.
+    pub name: Box<str>,
+    /// The image as it was asked for, e.g. `grafana/grafana-oss:10.1.2`.
+    pub image: Box<str>,
+    pub created: Option<Moment>,
+    pub status: Status,
+    /// Exit code of the last run; reads 0 while a looping container is up.
+    pub exit_code: i64,
+    pub oom_killed: bool,
+    /// Why the engine could not start it; empty if it could.
+    pub error: Box<str>,
+    /// `None` if it never started.
+    pub started: Option<Moment>,
+    /// `None` if it never ended.
+    pub finished: Option<Moment>,
+    /// How often the engine restarted it by its policy.
+    pub restart_count: u64,
+    pub restart_policy: RestartPolicy,
+    /// `None` without a health check.
+    pub health: Option<Health>,
+    /// In bytes; `None` if unlimited.
+    pub memory_limit: Option<u64>,
+    pub networks: Vec<Attachment>,
+    /// TCP ports that the image or the container declares.
+    pub exposed_ports: Vec<u16>,
+    /// Where the container came from, if compose made it.
+    pub compose: Option<Compose>,
+}
+
+/// `State.Status` of the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Created,
+    Running,
+    Paused,
+    /// Between two runs of a restart policy. The engine says `Running: true` here too.
+    Restarting,
+    Removing,
+    Exited,
+    Dead,
+    /// A word that this version does not know.
+    Other,
+}
+
+/// `HostConfig.RestartPolicy`. An empty name (compose) and `no` (`docker run`) are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartPolicy {
+    No,
+    Always,
+    UnlessStopped,
+    /// With the most retries that are allowed; 0 means without limit.
+    OnFailure {
+        most: u64,
+    },
+}
+
+/// `State.Health`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub status: HealthStatus,
+    /// Failed checks in a row.
+    pub failing_streak: u64,
+    /// What the last check printed. Foreign bytes; shown at detail `full` only, redacted.
+    pub last_output: Box<str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthStatus {
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+/// A container's place on a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attachment {
+    /// The network's name, e.g. `cvat_cvat`.
+    pub network: Box<str>,
+    /// The network's id as the container remembers it: not that of the live network after a re-creation.
+    pub network_id: Box<str>,
+    /// Names that the engine's resolver answers to on this network.
+    pub aliases: Vec<Box<str>>,
+    pub address: Option<IpAddr>,
+}
+
+/// A network that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    pub id: Box<str>,
+    pub name: Box<str>,
+}
+
+/// What the labels `com.docker.compose.*` say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compose {
+    pub project: Box<str>,
+    pub service: Box<str>,
+    /// `project.working_dir`; empty if the label is missing.
+    pub working_dir: Box<str>,
+    /// `project.config_files`, split at its commas; mostly absolute paths.
+    pub config_files: Vec<Box<str>>,
+    /// Made by `docker compose run`.
+    pub one_off: bool,
+}
+
+/// A container event, for the timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happening {
+    pub at: Moment,
+    /// The engine's word: `start`, `die`, `oom`, `health_status: unhealthy`, ...
+    pub action: Box<str>,
+    pub exit_code: Option<i64>,
+}
+
+/// Why an upstream could not be reached or did not answer: of a probe, or of a real request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The resolver does not know the name, or does not answer. The text is the resolver's.
+    NameNotResolved { reason: Box<str> },
+    /// A single-label name resolved to an address outside our own networks: not connected to.
+    NameResolvedOutside { address: IpAddr },
+    /// Connection refused by the address.
+    Refused { address: IpAddr },
+    /// No route, network unreachable, or any other error of `connect`.
+    Unreachable { reason: Box<str> },
+    /// No answer to the connection attempt in time.
+    ConnectTimeout,
+    /// The connection was closed or reset before the head of an answer.
+    ClosedEarly,
+    /// The head of the answer did not come in time.
+    NoAnswer,
+    /// What came is not HTTP.
+    NotHttp { reason: Box<str> },
+    /// The ready path answered, but neither 2xx nor 3xx.
+    NotReady { status: u16 },
+    /// It was never sent: as many requests as allowed are held already.
+    WaitingRoomFull { held: usize },
+    /// It failed in a way that may be tried again, but the retries of the last seconds used up what is allowed.
+    RetryBudgetSpent,
+}
