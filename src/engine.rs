@@ -1,0 +1,49 @@
+//! The boundary between a container engine and the watcher.
+//!
+//! An engine runs as a task of its own and publishes [`Sighting`]s: the part of the evidence that only it can fill
+//! in. So an engine that is slow, absent or restarting delays nobody, and a simulated one (the demo's) is simply
+//! another task that publishes.
+
+use std::sync::Arc;
+
+use crate::evidence::{self, Container, Happening, Network, Target};
+
+/// Everything an engine told at one moment.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    pub engine: evidence::Engine,
+    /// Our own container, if we run in one.
+    pub ourselves: Option<Arc<Container>>,
+    pub target: Target,
+    /// See [`evidence::Evidence::others`].
+    pub others: Arc<[Container]>,
+    /// The networks that exist now.
+    pub networks: Arc<[Network]>,
+    /// The target's latest events, oldest first.
+    pub events: Arc<[Happening]>,
+}
+
+impl Default for Sighting {
+    /// Nothing was seen yet.
+    fn default() -> Self {
+        Self {
+            engine: evidence::Engine::Unknown,
+            ourselves: None,
+            target: Target::Unknown,
+            others: Arc::new([]),
+            networks: Arc::new([]),
+            events: Arc::new([]),
+        }
+    }
+}
+
+/// What an engine is to look for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The upstream's host name or address.
+    pub host: Arc<str>,
+    /// Name or id of the target's container, where it was configured.
+    pub container: Option<Arc<str>>,
+    /// The id of our own container, if we run in one.
+    pub own_id: Option<Arc<str>>,
+}
