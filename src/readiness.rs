@@ -46,6 +46,30 @@ pub enum State {
     Down { since: Instant, cause: Cause },
 }
 
+impl State {
+    /// The state as pages, logs and metrics spell it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Ready { .. } => "ready",
+            Self::Suspect { .. } => "suspect",
+            Self::Warming { .. } => "warming",
+            Self::Down { .. } => "down",
+        }
+    }
+
+    /// Since when it lasts; `None` before anything was seen.
+    pub const fn since(self) -> Option<Instant> {
+        match self {
+            Self::Unknown => None,
+            Self::Ready { since }
+            | Self::Suspect { since }
+            | Self::Warming { since, .. }
+            | Self::Down { since, .. } => Some(since),
+        }
+    }
+}
+
 /// Why waiting is pointless. Coarse: the finding says it in detail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {

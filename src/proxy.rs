@@ -1,0 +1,316 @@
+//! The life of one request, in the order in which it happens.
+//!
+//! [`Proxy::handle`] never fails: an error would drop the client's connection without an answer. It reads the newest
+//! snapshot, holds the request while the upstream may become ready, sends it, and either streams the answer back
+//! untouched or explains why there is none.
+
+pub mod answer;
+pub mod body;
+pub mod hold;
+pub mod upgrade;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use http::header::{HOST, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::answer::{Asked, Outcome};
+use self::body::Body;
+use self::hold::{Hold, Room};
+use crate::backoff;
+use crate::config::{Config, HostHeader};
+use crate::evidence::Failure;
+use crate::headers;
+use crate::page::negotiate;
+use crate::probe::failure as exchange_failure;
+use crate::retry::{self, Verdict};
+use crate::upstream::body::{Allowance, Tape};
+use crate::upstream::pool::{Lease, Pool};
+use crate::watch::{Demand, Report, Snapshot};
+
+/// What all workers share.
+pub struct Shared {
+    config: Config,
+    demand: Arc<Demand>,
+    reports: mpsc::Sender<Report>,
+    allowance: Arc<Allowance>,
+    budget: retry::Budget,
+    /// Sent upstream in place of the client's `Host`, where that is configured or the client has none.
+    upstream_host: HeaderValue,
+    /// The newest run of the upstream that has answered other than 502, 503, 504.
+    proven: AtomicU64,
+    /// Numbers requests; starts at random so that ids of two runs of anteroom differ.
+    ids: AtomicU64,
+}
+
+impl Shared {
+    /// `reports` leads to the watcher.
+    pub fn new(config: Config, demand: Arc<Demand>, reports: mpsc::Sender<Report>) -> Arc<Self> {
+        let allowance = Arc::new(Allowance::new(config.replay_bytes));
+        let upstream_host = host_of(&config);
+        Arc::new(Self {
+            config,
+            demand,
+            reports,
+            allowance,
+            budget: retry::Budget::default(),
+            upstream_host,
+            proven: AtomicU64::new(0),
+            ids: AtomicU64::new(fastrand::u64(..) << 24),
+        })
+    }
+}
+
+/// The upstream's own name, as a `Host` header spells it.
+pub fn host_of(config: &Config) -> HeaderValue {
+    let host = &config.upstream.host;
+    let text = match (host.contains(':'), config.upstream.port) {
+        (true, 80) => format!("[{host}]"),
+        (true, port) => format!("[{host}]:{port}"),
+        (false, 80) => host.to_string(),
+        (false, port) => format!("{host}:{port}"),
+    };
+    HeaderValue::try_from(text).expect("a host that was configured is a valid header value")
+}
+
+/// Handles the requests of one worker thread.
+pub struct Proxy {
+    shared: Arc<Shared>,
+    pool: Arc<Pool>,
+    room: Room,
+}
+
+/// A request that is sent as often as it takes.
+struct Exchange {
+    head: request::Parts,
+    tape: Tape,
+    client: Option<OnUpgrade>,
+    offered: Option<HeaderValue>,
+}
+
+/// What came of sending it once.
+enum Sent {
+    Answered(Response<Incoming>, Lease),
+    Failed { failure: Failure, connection: retry::Connection, sent: bool },
+}
+
+impl Proxy {
+    /// One for each worker thread: the pool belongs to it.
+    pub fn new(shared: Arc<Shared>, pool: Arc<Pool>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
+        let room = Room::new(snapshots, Arc::clone(&shared.demand), shared.config.max_held);
+        Self { shared, pool, room }
+    }
+
+    /// Answers a request, whatever happens.
+    pub async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let asked = Asked::new(&request, self.shared.ids.fetch_add(1, Ordering::Relaxed), self.shared.config.detail);
+        if asked.is_status_query {
+            return Ok(asked.status(&self.room.newest()));
+        }
+        if request.method() == Method::CONNECT {
+            // A tunnel to anywhere is not what a reverse proxy is for.
+            return Ok(asked.refuse(StatusCode::METHOD_NOT_ALLOWED));
+        }
+        self.shared.budget.count_request();
+        let patience = &self.shared.config.patience;
+        let patience = if asked.is_navigation { patience.navigation } else { patience.request };
+        Ok(self.serve(asked, request, patience).await)
+    }
+
+    async fn serve(&self, mut asked: Asked, request: Request<Incoming>, patience: Duration) -> Response<Body> {
+        let exchange = self.prepare(request);
+        let deadline = asked.started + patience;
+        let mut news_since: Option<u64> = None;
+        let mut last_failure: Option<Failure> = None;
+        let mut pooled = true;
+        loop {
+            let snapshot = match self.room.pass(news_since, deadline, &mut asked.held).await {
+                Hold::Passed(snapshot) => snapshot,
+                Hold::Pointless(snapshot) | Hold::OutOfPatience(snapshot) => {
+                    return asked.diagnose(&snapshot, last_failure);
+                }
+                Hold::Full(snapshot, held) => {
+                    return asked.diagnose(&snapshot, Some(Failure::WaitingRoomFull { held }));
+                }
+            };
+            let (failure, connection, sent) = match self.send(&exchange, snapshot.run, pooled).await {
+                Sent::Answered(answer, lease) => {
+                    let status = answer.status();
+                    let premature = self.premature(status, snapshot.run);
+                    if !premature {
+                        return self.pass_on(asked, exchange, answer, lease);
+                    }
+                    let failure = Failure::NotReady { status: status.as_u16() };
+                    let verdict = self.verdict(&failure, lease.connection, &exchange, true);
+                    let wait = backoff::delay(asked.retries + 1, fastrand::f64());
+                    if verdict == Verdict::GiveUp || Instant::now() + wait > deadline || !self.shared.budget.spend() {
+                        return self.pass_on(asked, exchange, answer, lease);
+                    }
+                    asked.retries += 1;
+                    sleep(wait).await;
+                    continue;
+                }
+                Sent::Failed { failure, connection, sent } => (failure, connection, sent),
+            };
+            if exchange.tape.client_failed() {
+                return asked.refuse(StatusCode::BAD_REQUEST);
+            }
+            let verdict = self.verdict(&failure, connection, &exchange, sent);
+            if verdict != Verdict::GiveUp && !self.shared.budget.spend() {
+                return asked.diagnose(&snapshot, Some(Failure::RetryBudgetSpent));
+            }
+            match verdict {
+                Verdict::GiveUp => return asked.diagnose(&snapshot, Some(failure)),
+                Verdict::AtOnce => pooled = false,
+                Verdict::WithinPatience if sent => {
+                    let wait = backoff::delay(asked.retries + 1, fastrand::f64());
+                    if Instant::now() + wait > deadline {
+                        return asked.diagnose(&snapshot, Some(failure));
+                    }
+                    sleep(wait).await;
+                    last_failure = Some(failure);
+                }
+                Verdict::WithinPatience => {
+                    // The watcher looks into it, and the request waits for what it finds. If its queue is full,
+                    // others have reported the same.
+                    let _ = self.shared.reports.try_send(Report { sequence: snapshot.sequence, failure: failure.clone() });
+                    news_since = Some(snapshot.sequence);
+                    last_failure = Some(failure);
+                }
+            }
+            asked.retries += 1;
+        }
+    }
+
+    /// Turns what the client sent into what the upstream shall get.
+    fn prepare(&self, mut request: Request<Incoming>) -> Exchange {
+        let client = headers::upgrade_token(request.headers()).is_some().then(|| hyper::upgrade::on(&mut request));
+        let (mut head, incoming) = request.into_parts();
+        let replacement = match self.shared.config.host_header {
+            HostHeader::Preserve => None,
+            HostHeader::Upstream => Some(&self.shared.upstream_host),
+        };
+        headers::set_host(&mut head.headers, &head.uri, replacement);
+        if !head.headers.contains_key(HOST) {
+            head.headers.insert(HOST, self.shared.upstream_host.clone());
+        }
+        headers::strip_hop_by_hop(&mut head.headers);
+        let offered = headers::upgrade_token(&head.headers).cloned();
+        let target = head.uri.path_and_query().cloned();
+        head.uri = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
+        head.version = Version::HTTP_11;
+        Exchange { head, tape: Tape::new(incoming, &self.shared.allowance), client, offered }
+    }
+
+    async fn send(&self, exchange: &Exchange, run: u64, pooled: bool) -> Sent {
+        let lease = if pooled { self.pool.take(run) } else { None };
+        let mut lease = match lease {
+            Some(lease) => lease,
+            None => match self.pool.connect(run).await {
+                Ok(lease) => lease,
+                Err(failure) => return Sent::Failed { failure, connection: retry::Connection::New, sent: false },
+            },
+        };
+        let connection = lease.connection;
+        let request = Request::from_parts(exchange.head.clone(), exchange.tape.play());
+        let sending = lease.sender.try_send_request(request);
+        let answer = tokio::select! {
+            biased;
+            answer = sending => answer,
+            () = self.silence(&exchange.tape) => {
+                return Sent::Failed { failure: Failure::NoAnswer, connection, sent: true };
+            }
+        };
+        match answer {
+            Ok(answer) => match switches_rightly(exchange, &answer) {
+                Ok(()) => Sent::Answered(answer, lease),
+                Err(reason) => {
+                    let failure = Failure::NotHttp { reason: reason.into() };
+                    Sent::Failed { failure, connection, sent: true }
+                }
+            },
+            Err(mut error) => {
+                let sent = error.take_message().is_none();
+                Sent::Failed { failure: exchange_failure(error.error()), connection, sent }
+            }
+        }
+    }
+
+    /// Ends when the upstream has kept silent for too long. An upload that still flows is not silence.
+    async fn silence(&self, tape: &Tape) {
+        let limit = self.shared.config.response_timeout;
+        let mut end = Instant::now() + limit;
+        loop {
+            sleep_until(end).await;
+            match tape.progress().map(|progress| progress + limit) {
+                Some(later) if later > end => end = later,
+                Some(_) | None => return,
+            }
+        }
+    }
+
+    fn verdict(
+        &self,
+        failure: &Failure,
+        connection: retry::Connection,
+        exchange: &Exchange,
+        sent: bool,
+    ) -> Verdict {
+        let idempotent = retry::idempotent(&exchange.head.method);
+        let request = retry::Request { idempotent, sent, replayable: exchange.tape.replayable() };
+        retry::verdict(failure, connection, request)
+    }
+
+    /// Whether an answer comes from an upstream that connects, but has yet to give its first good answer.
+    fn premature(&self, status: StatusCode, run: u64) -> bool {
+        if self.shared.config.upstream.ready_path.is_some() || self.shared.proven.load(Ordering::Relaxed) >= run {
+            return false;
+        }
+        let unready = matches!(
+            status,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
+        );
+        if !unready {
+            self.shared.proven.fetch_max(run, Ordering::Relaxed);
+        }
+        unready
+    }
+
+    fn pass_on(
+        &self,
+        asked: Asked,
+        exchange: Exchange,
+        mut answer: Response<Incoming>,
+        lease: Lease,
+    ) -> Response<Body> {
+        headers::strip_hop_by_hop(answer.headers_mut());
+        asked.log(answer.status(), if asked.retries > 0 { Outcome::Retried } else { Outcome::Passed }, None);
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client) = exchange.client
+        {
+            tokio::spawn(upgrade::splice(client, hyper::upgrade::on(&mut answer)));
+            return answer.map(|_| Body::empty());
+        }
+        answer.map(|incoming| Body::passed(incoming, lease))
+    }
+}
+
+/// An upstream may switch protocols only if the client offered to, and only to what it offered (RFC 9110 §7.8).
+fn switches_rightly(exchange: &Exchange, answer: &Response<Incoming>) -> Result<(), &'static str> {
+    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    match (&exchange.offered, headers::upgrade_token(answer.headers())) {
+        (Some(offered), Some(accepted)) if headers::agrees(offered, accepted) => Ok(()),
+        (Some(_), _) => Err("it switched to a protocol that was not offered"),
+        (None, _) => Err("it switched protocols unasked"),
+    }
+}

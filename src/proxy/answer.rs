@@ -1,0 +1,182 @@
+//! Answers of our own, and the one log line that every request gets.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use tokio::time::Instant;
+
+use super::body::Body;
+use crate::config::Detail;
+use crate::diagnosis::{Diagnosis, diagnose};
+use crate::evidence::Failure;
+use crate::headers::proxy_status;
+use crate::page::{self, Audience, Format, Page, negotiate};
+use crate::watch::Snapshot;
+
+/// Asks for our own view of the upstream instead of the upstream's answer; pages update themselves with it. A header
+/// rather than a path: no path of the upstream is taken away, and forward-auth covers it like the page itself.
+const STATUS_QUERY: HeaderName = HeaderName::from_static("x-anteroom");
+/// The readiness in an answer to [`STATUS_QUERY`].
+const STATE: HeaderName = HeaderName::from_static("x-anteroom-state");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// How a request ended, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Passed,
+    Held,
+    Retried,
+    Diagnosed,
+    Refused,
+}
+
+/// What must be remembered of a request to answer it ourselves and to log it.
+pub struct Asked {
+    pub started: Instant,
+    /// How long it was held.
+    pub held: Duration,
+    /// How often it was sent again.
+    pub retries: u32,
+    pub is_navigation: bool,
+    pub is_status_query: bool,
+    id: u64,
+    detail: Detail,
+    format: Format,
+    method: Method,
+    uri: Uri,
+}
+
+impl Asked {
+    /// `id` is unique among the requests of this process.
+    pub fn new<B>(request: &Request<B>, id: u64, detail: Detail) -> Self {
+        let headers = request.headers();
+        Self {
+            started: Instant::now(),
+            held: Duration::ZERO,
+            retries: 0,
+            is_navigation: negotiate::is_navigation(request.method(), headers),
+            is_status_query: headers.get(STATUS_QUERY).is_some_and(|value| value == "status"),
+            id,
+            detail,
+            format: negotiate::format(headers),
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        }
+    }
+
+    /// Explains why the request did not pass.
+    pub fn diagnose(&self, snapshot: &Snapshot, failure: Option<Failure>) -> Response<Body> {
+        let diagnosis = verdict(snapshot, failure);
+        let page = self.render(&diagnosis);
+        let code = diagnosis.findings.first().map_or("unknown", |finding| finding.code.as_str());
+        self.log(page.status, Outcome::Diagnosed, Some(code));
+        let status = page.status;
+        let mut answer = self.respond(page);
+        answer.headers_mut().insert(PROXY_STATUS, proxy_status(status, code));
+        answer
+    }
+
+    /// Answers a [`STATUS_QUERY`]. It is about the upstream and not in its place, so it is a 200: a page that asks
+    /// every second would fill the browser's console with errors otherwise.
+    pub fn status(&self, snapshot: &Snapshot) -> Response<Body> {
+        let diagnosis = verdict(snapshot, None);
+        let mut page = self.render(&diagnosis);
+        page.status = StatusCode::OK;
+        page.retry_after = None;
+        let mut answer = self.respond(page);
+        answer.headers_mut().insert(STATE, HeaderValue::from_static(snapshot.state.name()));
+        answer.headers_mut().insert(VARY, HeaderValue::from_static("x-anteroom"));
+        answer
+    }
+
+    /// Refuses a request that is the client's own mistake, and closes the connection.
+    pub fn refuse(&self, status: StatusCode) -> Response<Body> {
+        tracing::debug!(id = %self.id(), %status, "refused");
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        answer
+    }
+
+    /// Writes the request's line to the log.
+    pub fn log(&self, status: StatusCode, outcome: Outcome, finding: Option<&'static str>) {
+        let outcome = if outcome == Outcome::Passed && !self.held.is_zero() { Outcome::Held } else { outcome };
+        // The query may hold tokens, so only the path is logged.
+        tracing::info!(
+            target: "anteroom::access",
+            id = %self.id(),
+            method = %self.method,
+            path = self.uri.path(),
+            status = status.as_u16(),
+            ?outcome,
+            took_ms = millis(self.started.elapsed()),
+            held_ms = millis(self.held),
+            retries = self.retries,
+            finding,
+        );
+    }
+
+    fn render(&self, diagnosis: &Diagnosis) -> Page {
+        let request_id = self.id().to_string();
+        let audience = Audience { detail: self.detail, method: &self.method, request_id: &request_id };
+        page::render(diagnosis, &audience, self.format)
+    }
+
+    fn respond(&self, page: Page) -> Response<Body> {
+        // hyper leaves the body of an answer to HEAD away, but not its length.
+        let mut answer = Response::new(Body::own(page.body));
+        *answer.status_mut() = page.status;
+        let headers: &mut HeaderMap = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Some(policy) = page.content_security_policy {
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        }
+        if let Some(seconds) = page.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        answer
+    }
+
+    fn id(&self) -> impl fmt::Display {
+        Id(self.id)
+    }
+}
+
+struct Id(u64);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// Joins what the request met with what the watcher knows.
+fn verdict(snapshot: &Snapshot, failure: Option<Failure>) -> Diagnosis {
+    let mut evidence = snapshot.evidence.clone();
+    evidence.seen_at = SystemTime::now();
+    evidence.exchange = failure;
+    let lasted = snapshot.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
+    diagnose(snapshot.state, lasted.unwrap_or_default(), evidence)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The answer to a request whose handling panicked: a bug of ours, which costs one answer and no connection.
+pub fn panicked(_payload: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
+    tracing::error!("a request's handler panicked; this is a bug in anteroom");
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}

@@ -1,0 +1,165 @@
+//! May this failure of this request be tried again? Pure, and one table:
+//!
+//! | failure | idempotent, or nothing was sent | otherwise |
+//! |---|---|---|
+//! | no connection came about | within patience | within patience: nothing was sent |
+//! | pooled connection closed before any byte of the answer | once, at once, on a new connection | no |
+//! | new connection closed before the answer's head | within patience | no |
+//! | 502, 503, 504 from an upstream that has never answered otherwise since it started | within patience | no |
+//! | head not in time, answer not HTTP, anything else | no | no |
+//!
+//! "Nothing was sent" is the connection's own word: it hands an unsent request back. A body that was read from the
+//! client beyond what was kept cannot be sent twice, so such a request is never tried again.
+
+use std::time::Duration;
+
+use http::Method;
+
+use crate::evidence::Failure;
+
+/// What the table asks about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// RFC 9110 §9.2.2.
+    pub idempotent: bool,
+    /// Whether any byte of it may have reached the upstream.
+    pub sent: bool,
+    /// Whether its body, as far as it was read, can be sent again from the start.
+    pub replayable: bool,
+}
+
+/// Whether the connection that failed had carried an answer before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    New,
+    Pooled,
+}
+
+/// What to do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Send it again on a new connection: the old one had died of age, the upstream need not be at fault.
+    AtOnce,
+    /// Hold it until the upstream is ready, and send it again.
+    WithinPatience,
+    /// Answer with the diagnosis.
+    GiveUp,
+}
+
+/// Looks a failure up in the table.
+pub fn verdict(failure: &Failure, connection: Connection, request: Request) -> Verdict {
+    let repeatable = request.replayable && (request.idempotent || !request.sent);
+    match failure {
+        Failure::NameNotResolved { .. }
+        | Failure::NameResolvedOutside { .. }
+        | Failure::Refused { .. }
+        | Failure::Unreachable { .. }
+        | Failure::ConnectTimeout => Verdict::WithinPatience,
+        Failure::ClosedEarly if repeatable => match connection {
+            Connection::Pooled => Verdict::AtOnce,
+            Connection::New => Verdict::WithinPatience,
+        },
+        // Only asked of an upstream that has never answered otherwise: see `proxy`.
+        Failure::NotReady { .. } if repeatable => Verdict::WithinPatience,
+        Failure::ClosedEarly
+        | Failure::NotReady { .. }
+        | Failure::NoAnswer
+        | Failure::NotHttp { .. }
+        | Failure::WaitingRoomFull { .. }
+        | Failure::RetryBudgetSpent => Verdict::GiveUp,
+    }
+}
+
+/// Whether a method may be repeated without changing its meaning (RFC 9110 §9.2.2).
+pub fn idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE | Method::PUT | Method::DELETE)
+}
+
+/// Over how long requests and retries are counted for the budget.
+pub const BUDGET_WINDOW: Duration = Duration::from_secs(10);
+
+/// How many retries a window with so many requests allows: 20 % of them, and 10 a second so that a quiet service
+/// can retry at all. Beyond that retries would be the outage.
+pub const fn budget(requests: u64) -> u64 {
+    requests / 5 + 10 * BUDGET_WINDOW.as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+
+    const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    fn request(idempotent: bool, sent: bool, replayable: bool) -> Request {
+        Request { idempotent, sent, replayable }
+    }
+
+    #[test]
+    fn without_a_connection_every_request_is_tried_again() {
+        let failures = [
+            Failure::NameNotResolved { reason: "".into() },
+            Failure::NameResolvedOutside { address: ADDRESS },
+            Failure::Refused { address: ADDRESS },
+            Failure::Unreachable { reason: "".into() },
+            Failure::ConnectTimeout,
+        ];
+        for failure in failures {
+            for idempotent in [false, true] {
+                let verdict = verdict(&failure, Connection::New, request(idempotent, false, true));
+                assert_eq!(verdict, Verdict::WithinPatience, "{failure:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_connection_that_closes_early_is_judged_by_what_was_sent() {
+        use Connection::{New, Pooled};
+        use Verdict::{AtOnce, GiveUp, WithinPatience};
+        let table = [
+            // connection, idempotent, sent, replayable, verdict
+            (Pooled, true, true, true, AtOnce),
+            (Pooled, true, true, false, GiveUp),
+            (Pooled, false, false, true, AtOnce),
+            (Pooled, false, true, true, GiveUp),
+            (New, true, true, true, WithinPatience),
+            (New, true, true, false, GiveUp),
+            (New, false, false, true, WithinPatience),
+            (New, false, true, true, GiveUp),
+        ];
+        for (connection, idempotent, sent, replayable, expected) in table {
+            let request = request(idempotent, sent, replayable);
+            assert_eq!(verdict(&Failure::ClosedEarly, connection, request), expected, "{connection:?} {request:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_late_or_foreign_is_never_asked_for_twice() {
+        for failure in [Failure::NoAnswer, Failure::NotHttp { reason: "".into() }] {
+            assert_eq!(verdict(&failure, Connection::New, request(true, true, true)), Verdict::GiveUp);
+        }
+    }
+
+    #[test]
+    fn a_warming_upstreams_503_is_tried_again_only_where_that_is_safe() {
+        let failure = Failure::NotReady { status: 503 };
+        assert_eq!(verdict(&failure, Connection::New, request(true, true, true)), Verdict::WithinPatience);
+        assert_eq!(verdict(&failure, Connection::New, request(false, true, true)), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn post_and_patch_are_not_idempotent() {
+        for method in [Method::POST, Method::PATCH, Method::CONNECT] {
+            assert!(!idempotent(&method), "{method}");
+        }
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE] {
+            assert!(idempotent(&method), "{method}");
+        }
+    }
+
+    #[test]
+    fn the_budget_is_a_fifth_of_the_traffic_and_ten_a_second() {
+        assert_eq!([budget(0), budget(50), budget(1000)], [100, 110, 300]);
+    }
+}

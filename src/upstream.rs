@@ -1,0 +1,10 @@
+//! The way to the upstream: [`Dialer`] makes connections, [`Pool`] keeps them for the next request.
+//!
+//! The prober uses the dialer too, so that what a probe finds is what a request would find.
+
+pub mod body;
+pub mod dial;
+pub mod pool;
+
+pub use dial::Dialer;
+pub use pool::Pool;

@@ -1,0 +1,134 @@
+//! From a host name to a connected socket, or to the [`Failure`] that a diagnosis can explain.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+
+use crate::evidence::{Failure, Upstream};
+use crate::readiness::single_label;
+
+/// Says whether an address lies in one of our own networks.
+pub type Inside = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
+
+/// Connects to the upstream.
+#[derive(Clone)]
+pub struct Dialer {
+    upstream: Upstream,
+    timeout: Duration,
+    inside: Option<Inside>,
+}
+
+impl Dialer {
+    /// `timeout` covers one attempt as a whole: name and connection. With `inside`, a single-label name must
+    /// resolve to an address for which it is true: a container engine hands names that it does not know to the
+    /// host's resolver, and whatever stranger that one knows under the name would get the users' cookies.
+    pub fn new(upstream: Upstream, timeout: Duration, inside: Option<Inside>) -> Self {
+        Self { upstream, timeout, inside }
+    }
+
+    /// Resolves the name afresh (a recreated container has a new address, and the engine's resolver says 600 s for
+    /// the old one) and tries its addresses in turn.
+    pub async fn connect(&self) -> Result<TcpStream, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let addresses = self.resolve(deadline).await?;
+        let mut failure = Failure::ConnectTimeout;
+        for (index, address) in addresses.iter().enumerate() {
+            // Each address gets a fair share of what is left, so that one that hangs does not hide one that works.
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
+            match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => {
+                    // Requests are written whole; waiting for more to coalesce would only delay them.
+                    let _ = stream.set_nodelay(true);
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => failure = refusal(&error, *address),
+                Err(_) => failure = Failure::ConnectTimeout,
+            }
+        }
+        Err(failure)
+    }
+
+    async fn resolve(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
+        let Upstream { host, port, .. } = &self.upstream;
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![(address, *port).into()]);
+        }
+        let unresolved = |reason: String| Failure::NameNotResolved { reason: reason.into() };
+        let addresses: Vec<SocketAddr> = match timeout_at(deadline, lookup_host((&**host, *port))).await {
+            Ok(Ok(addresses)) => addresses.collect(),
+            Ok(Err(error)) => return Err(unresolved(error.to_string())),
+            Err(_) => return Err(unresolved(format!("the resolver did not answer in {:?}", self.timeout))),
+        };
+        let Some(first) = addresses.first().copied() else {
+            return Err(unresolved("the name has no address".to_owned()));
+        };
+        match &self.inside {
+            Some(inside) if single_label(host) => {
+                let ours: Vec<_> = addresses.into_iter().filter(|address| inside(address.ip())).collect();
+                if ours.is_empty() { Err(Failure::NameResolvedOutside { address: first.ip() }) } else { Ok(ours) }
+            }
+            Some(_) | None => Ok(addresses),
+        }
+    }
+}
+
+fn refusal(error: &io::Error, address: SocketAddr) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Failure::Refused { address: address.ip() },
+        io::ErrorKind::TimedOut => Failure::ConnectTimeout,
+        _ => Failure::Unreachable { reason: error.to_string().into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn dialer(host: &str, port: u16, inside: Option<Inside>) -> Dialer {
+        let upstream = Upstream { host: host.into(), port, ready_path: None };
+        Dialer::new(upstream, Duration::from_secs(2), inside)
+    }
+
+    #[tokio::test]
+    async fn every_address_of_a_name_is_tried() {
+        // `localhost` is ::1 and 127.0.0.1 on most machines, and only one of them listens here.
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        assert!(dialer("localhost", port, None).connect().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_names_the_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        drop(listener);
+        let failure = dialer("127.0.0.1", port, None).connect().await.expect_err("nobody listens");
+        assert_eq!(failure, Failure::Refused { address: "127.0.0.1".parse().expect("an address") });
+    }
+
+    #[tokio::test]
+    async fn an_unknown_name_is_not_resolved() {
+        let failure = dialer("no-such-host.invalid", 80, None).connect().await.expect_err("RFC 6761 reserves it");
+        assert!(matches!(failure, Failure::NameNotResolved { .. }), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn a_single_label_name_that_leads_outside_is_not_connected_to() {
+        // The machine's own name resolves without a network (`/etc/hosts` or the resolver's own zone).
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("a kernel with a name");
+        let name = name.trim();
+        if !single_label(name) || lookup_host((name, 1)).await.is_err() {
+            // Without such a name there is nothing to refuse; the end-to-end suite has one for sure.
+            return;
+        }
+        let failure = dialer(name, 1, Some(Arc::new(|_| false))).connect().await.expect_err("outside");
+        assert!(matches!(failure, Failure::NameResolvedOutside { .. }), "{failure:?}");
+    }
+}

@@ -1,0 +1,354 @@
+//! Watches one upstream: what the engine, the probe and real traffic say goes through the state machine, and the
+//! result is published as a [`Snapshot`] that requests read without asking anyone.
+//!
+//! ```text
+//! engine ──Sighting──▶ ┌─────────┐
+//! prober ──Result────▶ │ watcher │ ──▶ step ──▶ Snapshot ──▶ every worker
+//! proxy  ──Report────▶ └─────────┘
+//! ```
+//!
+//! One task and one probe at a time, however many requests wait.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant, sleep_until};
+
+use crate::engine::Sighting;
+use crate::evidence::{Container, Evidence, Failure, Upstream};
+use crate::probe::Probe;
+use crate::readiness::{self, Circumstances, Effects, Event, Outlook, State, outlook};
+
+/// What the watcher last published.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Grows with every publication, so that a request can wait for news.
+    pub sequence: u64,
+    /// Which run of the upstream this is about: grows each time it becomes ready after it was gone.
+    pub run: u64,
+    pub state: State,
+    pub evidence: Evidence,
+}
+
+/// A request could not connect, though the snapshot with this number said that it could.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub sequence: u64,
+    pub failure: Failure,
+}
+
+/// Reports that may queue up. One is enough to start a probe, so what does not fit is not missed.
+pub const REPORTS_QUEUED: usize = 64;
+
+/// How many requests are held. Probing follows need.
+#[derive(Debug, Default)]
+pub struct Demand {
+    waiting: AtomicUsize,
+    arrived: Notify,
+}
+
+impl Demand {
+    /// Counts a request in, unless `most` are held already; the count goes down when the guard is dropped.
+    pub fn enter(self: &Arc<Self>, most: usize) -> Option<Waiting> {
+        let before = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| (held < most).then_some(held + 1))
+            .ok()?;
+        if before == 0 {
+            self.arrived.notify_one();
+        }
+        Some(Waiting(Arc::clone(self)))
+    }
+
+    /// Requests held now.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+}
+
+/// A held request's place.
+pub struct Waiting(Arc<Demand>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the watcher listens to.
+pub struct Sources {
+    pub sightings: watch::Receiver<Sighting>,
+    pub reports: mpsc::Receiver<Report>,
+    pub demand: Arc<Demand>,
+    /// Tells the engine's task to look again.
+    pub look: Arc<Notify>,
+}
+
+/// What never changes while the watcher runs.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    pub upstream: Upstream,
+    pub booted_at: Option<SystemTime>,
+    pub grace: Duration,
+}
+
+/// A failed start emits no event (measured on engine 20.10), and a stream can break: while something is wrong, the
+/// engine is asked again this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Before anything was seen.
+pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
+    let sighting = Sighting::default();
+    let evidence = Evidence {
+        seen_at: SystemTime::now(),
+        upstream: subject.upstream.clone(),
+        engine: sighting.engine,
+        booted_at: subject.booted_at,
+        ourselves: sighting.ourselves,
+        target: sighting.target,
+        others: sighting.others,
+        networks: sighting.networks,
+        probe: None,
+        exchange: None,
+        events: sighting.events,
+    };
+    Arc::new(Snapshot { sequence: 0, run: 0, state: State::Unknown, evidence })
+}
+
+/// Watches until nobody listens to `snapshots` any more. The channel starts with [`first_snapshot`].
+pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapshots: watch::Sender<Arc<Snapshot>>) {
+    let Sources { mut sightings, mut reports, demand, look } = sources;
+    let mut watcher = Watcher::new(subject, demand, look, snapshots);
+    let mut probe: Option<UnderWay<'_>> = None;
+    let mut engine_gone = false;
+    loop {
+        let probe_at = watcher.effects.probe_in.filter(|_| probe.is_none()).map(|pace| watcher.probed_at + pace);
+        tokio::select! {
+            changed = sightings.changed(), if !engine_gone => {
+                engine_gone = changed.is_err();
+                let sighting = sightings.borrow_and_update().clone();
+                if watcher.saw(sighting) == News::AnotherRun {
+                    // The probe under way asks a process that is gone, or a resolver that hangs on its name.
+                    probe = None;
+                    watcher.probe_now();
+                }
+            }
+            report = reports.recv() => match report {
+                Some(report) => watcher.traffic_failed(&report),
+                None => return,
+            },
+            result = finished(&mut probe) => {
+                probe = None;
+                watcher.probed(result.err());
+            }
+            () = until(probe_at) => probe = Some(Box::pin(prober.probe())),
+            () = until(watcher.look_at()) => watcher.time_passed(),
+            () = watcher.demand.arrived.notified() => watcher.demand_changed(),
+            () = watcher.snapshots.closed() => return,
+        }
+    }
+}
+
+/// The probe under way.
+type UnderWay<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
+
+/// Whether a sighting tells of a process that was not there before.
+#[derive(PartialEq, Eq)]
+enum News {
+    SameRun,
+    AnotherRun,
+}
+
+struct Watcher {
+    demand: Arc<Demand>,
+    look: Arc<Notify>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    grace: Duration,
+    current: Snapshot,
+    effects: Effects,
+    probed_at: Instant,
+    looked_at: Instant,
+}
+
+impl Watcher {
+    fn new(subject: Subject, demand: Arc<Demand>, look: Arc<Notify>, snapshots: watch::Sender<Arc<Snapshot>>) -> Self {
+        let now = Instant::now();
+        Self {
+            demand,
+            look,
+            snapshots,
+            grace: subject.grace,
+            current: Snapshot::clone(&first_snapshot(&subject)),
+            effects: Effects { probe_in: Some(Duration::ZERO), look_at: None },
+            probed_at: now,
+            looked_at: now,
+        }
+    }
+
+    fn saw(&mut self, sighting: Sighting) -> News {
+        let before = self.current.evidence.target.found().map(run_of);
+        let after = sighting.target.found().map(run_of);
+        let news = if after.is_some() && before != after { News::AnotherRun } else { News::SameRun };
+        let evidence = &mut self.current.evidence;
+        evidence.engine = sighting.engine;
+        evidence.ourselves = sighting.ourselves;
+        evidence.target = sighting.target;
+        evidence.others = sighting.others;
+        evidence.networks = sighting.networks;
+        evidence.events = sighting.events;
+        if news == News::AnotherRun {
+            // What a probe found of the former run says nothing of this one.
+            evidence.probe = None;
+        }
+        self.step(Event::Look, Publish::Always);
+        news
+    }
+
+    fn probed(&mut self, failure: Option<Failure>) {
+        self.probed_at = Instant::now();
+        let passed = failure.is_none();
+        let news = failure != self.current.evidence.probe;
+        self.current.evidence.probe = failure;
+        self.step(Event::Probe { passed }, if news { Publish::Always } else { Publish::IfStateChanged });
+    }
+
+    fn traffic_failed(&mut self, report: &Report) {
+        // Who reports on an older snapshot saw what has been looked into since.
+        if report.sequence == self.current.sequence {
+            self.current.evidence.probe = Some(report.failure.clone());
+            self.step(Event::ConnectFailed, Publish::Always);
+        }
+    }
+
+    fn time_passed(&mut self) {
+        if Instant::now() >= self.looked_at + LOOK_AGAIN {
+            self.ask_engine();
+        }
+        self.step(Event::Look, Publish::IfStateChanged);
+    }
+
+    fn demand_changed(&mut self) {
+        self.step(Event::Look, Publish::IfStateChanged);
+    }
+
+    fn probe_now(&mut self) {
+        self.probed_at = Instant::now() - self.effects.probe_in.unwrap_or_default();
+    }
+
+    fn look_at(&self) -> Option<Instant> {
+        let again = match self.current.state {
+            State::Ready { .. } => None,
+            State::Unknown | State::Suspect { .. } | State::Warming { .. } | State::Down { .. } => {
+                Some(self.looked_at + LOOK_AGAIN)
+            }
+        };
+        let end_of_grace = self.effects.look_at.map(Instant::from_std);
+        again.into_iter().chain(end_of_grace).min()
+    }
+
+    fn ask_engine(&mut self) {
+        self.looked_at = Instant::now();
+        self.look.notify_one();
+    }
+
+    fn step(&mut self, event: Event, publish: Publish) {
+        let now = Instant::now().into_std();
+        self.current.evidence.seen_at = SystemTime::now();
+        let before = self.current.state;
+        let with = Circumstances {
+            outlook: outlook(&self.current.evidence),
+            connects: self.current.evidence.probe.as_ref().is_some_and(connects),
+            waiting: self.demand.waiting(),
+            grace: self.grace,
+        };
+        let (after, effects) = readiness::step(before, event, with, now);
+        self.current.state = after;
+        self.effects = effects;
+        if kind(before) != kind(after) {
+            self.changed(before, after, with.outlook);
+        }
+        if publish == Publish::Always || kind(before) != kind(after) {
+            self.current.sequence += 1;
+            let snapshot = Arc::new(self.current.clone());
+            self.snapshots.send_replace(snapshot);
+        }
+    }
+
+    fn changed(&mut self, before: State, after: State, outlook: Outlook) {
+        if matches!(after, State::Ready { .. }) {
+            if !matches!(before, State::Suspect { .. }) {
+                self.current.run += 1;
+            }
+            tracing::info!(from = before.name(), "upstream is ready");
+            return;
+        }
+        match after {
+            State::Suspect { .. } | State::Unknown => tracing::debug!(from = before.name(), "upstream is suspect"),
+            State::Warming { .. } | State::Down { .. } | State::Ready { .. } => {
+                let diagnosis = crate::diagnosis::diagnose(after, Duration::ZERO, self.current.evidence.clone());
+                let finding = diagnosis.findings.first();
+                tracing::warn!(
+                    from = before.name(),
+                    to = after.name(),
+                    ?outlook,
+                    finding = finding.map(|it| it.code.as_str()),
+                    "{}",
+                    finding.map_or("upstream is not ready", |it| it.title.as_str()),
+                );
+            }
+        }
+        self.ask_engine();
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Publish {
+    Always,
+    IfStateChanged,
+}
+
+/// What tells two runs of a target apart: the container, and when it was started.
+fn run_of(container: &Container) -> (Box<str>, Option<SystemTime>) {
+    (container.id.clone(), container.started.as_ref().map(|started| started.at))
+}
+
+/// What of a state is worth publishing: not the counter of attempts, which grows a hundred times a second.
+fn kind(state: State) -> (std::mem::Discriminant<State>, Option<readiness::Cause>) {
+    let cause = match state {
+        State::Down { cause, .. } => Some(cause),
+        State::Unknown | State::Ready { .. } | State::Suspect { .. } | State::Warming { .. } => None,
+    };
+    (std::mem::discriminant(&state), cause)
+}
+
+/// Whether a probe that failed had got as far as a connection.
+fn connects(failure: &Failure) -> bool {
+    match failure {
+        Failure::ClosedEarly | Failure::NoAnswer | Failure::NotHttp { .. } | Failure::NotReady { .. } => true,
+        Failure::NameNotResolved { .. }
+        | Failure::NameResolvedOutside { .. }
+        | Failure::Refused { .. }
+        | Failure::Unreachable { .. }
+        | Failure::ConnectTimeout
+        | Failure::WaitingRoomFull { .. }
+        | Failure::RetryBudgetSpent => false,
+    }
+}
+
+async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
