@@ -1,5 +1,7 @@
 //! What a client gets when its request cannot pass: [`render`] turns a diagnosis into an answer.
 
+pub mod negotiate;
+
 use crate::config::Detail;
 use crate::diagnosis::Diagnosis;
 use http::{Method, StatusCode};

@@ -6,6 +6,7 @@
 
 pub mod answer;
 pub mod body;
+pub mod budget;
 pub mod hold;
 pub mod upgrade;
 
@@ -24,12 +25,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use self::answer::{Asked, Outcome};
 use self::body::Body;
+use self::budget::Budget;
 use self::hold::{Hold, Room};
+use self::upgrade::Tunnels;
 use crate::backoff;
 use crate::config::{Config, HostHeader};
 use crate::evidence::Failure;
 use crate::headers;
-use crate::page::negotiate;
 use crate::probe::failure as exchange_failure;
 use crate::retry::{self, Verdict};
 use crate::upstream::body::{Allowance, Tape};
@@ -42,7 +44,7 @@ pub struct Shared {
     demand: Arc<Demand>,
     reports: mpsc::Sender<Report>,
     allowance: Arc<Allowance>,
-    budget: retry::Budget,
+    budget: Budget,
     /// Sent upstream in place of the client's `Host`, where that is configured or the client has none.
     upstream_host: HeaderValue,
     /// The newest run of the upstream that has answered other than 502, 503, 504.
@@ -61,7 +63,7 @@ impl Shared {
             demand,
             reports,
             allowance,
-            budget: retry::Budget::default(),
+            budget: Budget::default(),
             upstream_host,
             proven: AtomicU64::new(0),
             ids: AtomicU64::new(fastrand::u64(..) << 24),
@@ -86,6 +88,7 @@ pub struct Proxy {
     shared: Arc<Shared>,
     pool: Arc<Pool>,
     room: Room,
+    tunnels: Tunnels,
 }
 
 /// A request that is sent as often as it takes.
@@ -106,7 +109,12 @@ impl Proxy {
     /// One for each worker thread: the pool belongs to it.
     pub fn new(shared: Arc<Shared>, pool: Arc<Pool>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
         let room = Room::new(snapshots, Arc::clone(&shared.demand), shared.config.max_held);
-        Self { shared, pool, room }
+        Self { shared, pool, room, tunnels: Tunnels::default() }
+    }
+
+    /// The connections that have switched protocols.
+    pub fn tunnels(&self) -> Tunnels {
+        self.tunnels.clone()
     }
 
     /// Answers a request, whatever happens.
@@ -119,7 +127,7 @@ impl Proxy {
             // A tunnel to anywhere is not what a reverse proxy is for.
             return Ok(asked.refuse(StatusCode::METHOD_NOT_ALLOWED));
         }
-        self.shared.budget.count_request();
+        self.shared.budget.count_request(asked.started);
         let patience = &self.shared.config.patience;
         let patience = if asked.is_navigation { patience.navigation } else { patience.request };
         Ok(self.serve(asked, request, patience).await)
@@ -151,7 +159,10 @@ impl Proxy {
                     let failure = Failure::NotReady { status: status.as_u16() };
                     let verdict = self.verdict(&failure, lease.connection, &exchange, true);
                     let wait = backoff::delay(asked.retries + 1, fastrand::f64());
-                    if verdict == Verdict::GiveUp || Instant::now() + wait > deadline || !self.shared.budget.spend() {
+                    if verdict == Verdict::GiveUp
+                        || Instant::now() + wait > deadline
+                        || !self.shared.budget.spend(Instant::now())
+                    {
                         return self.pass_on(asked, exchange, answer, lease);
                     }
                     asked.retries += 1;
@@ -164,7 +175,7 @@ impl Proxy {
                 return asked.refuse(StatusCode::BAD_REQUEST);
             }
             let verdict = self.verdict(&failure, connection, &exchange, sent);
-            if verdict != Verdict::GiveUp && !self.shared.budget.spend() {
+            if verdict != Verdict::GiveUp && !self.shared.budget.spend(Instant::now()) {
                 return asked.diagnose(&snapshot, Some(Failure::RetryBudgetSpent));
             }
             match verdict {
@@ -181,7 +192,8 @@ impl Proxy {
                 Verdict::WithinPatience => {
                     // The watcher looks into it, and the request waits for what it finds. If its queue is full,
                     // others have reported the same.
-                    let _ = self.shared.reports.try_send(Report { sequence: snapshot.sequence, failure: failure.clone() });
+                    let _ =
+                        self.shared.reports.try_send(Report { sequence: snapshot.sequence, failure: failure.clone() });
                     news_since = Some(snapshot.sequence);
                     last_failure = Some(failure);
                 }
@@ -257,13 +269,7 @@ impl Proxy {
         }
     }
 
-    fn verdict(
-        &self,
-        failure: &Failure,
-        connection: retry::Connection,
-        exchange: &Exchange,
-        sent: bool,
-    ) -> Verdict {
+    fn verdict(&self, failure: &Failure, connection: retry::Connection, exchange: &Exchange, sent: bool) -> Verdict {
         let idempotent = retry::idempotent(&exchange.head.method);
         let request = retry::Request { idempotent, sent, replayable: exchange.tape.replayable() };
         retry::verdict(failure, connection, request)
@@ -274,10 +280,8 @@ impl Proxy {
         if self.shared.config.upstream.ready_path.is_some() || self.shared.proven.load(Ordering::Relaxed) >= run {
             return false;
         }
-        let unready = matches!(
-            status,
-            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT
-        );
+        let unready =
+            matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
         if !unready {
             self.shared.proven.fetch_max(run, Ordering::Relaxed);
         }
@@ -296,7 +300,7 @@ impl Proxy {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = exchange.client
         {
-            tokio::spawn(upgrade::splice(client, hyper::upgrade::on(&mut answer)));
+            tokio::spawn(upgrade::splice(client, hyper::upgrade::on(&mut answer), self.tunnels.open()));
             return answer.map(|_| Body::empty());
         }
         answer.map(|incoming| Body::passed(incoming, lease))

@@ -3,10 +3,44 @@
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
+use tokio::sync::watch;
+
+/// Counts the tunnels of one worker, so that stopping can wait for them.
+#[derive(Clone, Debug)]
+pub struct Tunnels(watch::Sender<usize>);
+
+impl Default for Tunnels {
+    fn default() -> Self {
+        Self(watch::Sender::new(0))
+    }
+}
+
+impl Tunnels {
+    /// Counts a tunnel until the guard is dropped.
+    pub fn open(&self) -> Open {
+        self.0.send_modify(|open| *open += 1);
+        Open(self.0.clone())
+    }
+
+    /// Ends when no tunnel is open.
+    pub async fn closed(&self) {
+        // An error would mean that the sender is gone, but we hold it.
+        let _ = self.0.subscribe().wait_for(|open| *open == 0).await;
+    }
+}
+
+/// An open tunnel.
+pub struct Open(watch::Sender<usize>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
+    }
+}
 
 /// Copies both ways until both sides have ended. Each direction ends by itself (half-close), without a time limit:
 /// a dashboard's socket may be silent for hours.
-pub async fn splice(client: OnUpgrade, upstream: OnUpgrade) {
+pub async fn splice(client: OnUpgrade, upstream: OnUpgrade, _open: Open) {
     let (client, upstream) = match tokio::try_join!(client, upstream) {
         Ok(both) => both,
         Err(error) => {

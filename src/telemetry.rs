@@ -1,0 +1,41 @@
+//! What is logged, and how: one tracing subscriber on standard output, where containers log.
+//!
+//! There is no colour, on a terminal neither: lines are read by `docker logs` and collectors, and the subscriber
+//! escapes control characters in values, so that a request cannot paint or forge lines.
+
+use std::io;
+
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::LogFormat;
+
+/// Says what is wrong with a tracing filter.
+///
+/// Stricter than the filter itself: to that, a lone word which is no level is a module's name, so a misspelt level
+/// (`warning`, `verbose`) would silence the log without a word.
+///
+/// # Errors
+/// What is wrong, as the end of a sentence that begins with the setting.
+pub fn check_filter(filter: &str) -> Result<(), String> {
+    let lone = |part: &&str| !part.contains(['=', '[']) && part.trim().parse::<LevelFilter>().is_err();
+    if filter.split(',').any(|part| lone(&part)) {
+        return Err("has a word that is no level (for everything of a module, write module=trace)".to_owned());
+    }
+    // The parser's own message repeats the filter; the one who reads ours has just seen it.
+    EnvFilter::try_new(filter).map(drop).map_err(|_| "is no filter".to_owned())
+}
+
+/// Installs the subscriber for the whole process.
+///
+/// # Errors
+/// There is one already. A filter that [`check_filter`] refuses is read as far as it goes.
+pub fn init(filter: &str, format: LogFormat) -> Result<(), TryInitError> {
+    let subscriber =
+        fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false).with_writer(io::stdout).with_target(true);
+    match format {
+        LogFormat::Text => subscriber.finish().try_init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init(),
+    }
+}
