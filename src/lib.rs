@@ -1,16 +1,19 @@
 //! anteroom.
+pub mod admin;
 pub mod backoff;
 pub mod config;
 pub mod diagnosis;
 pub mod engine;
 pub mod evidence;
 pub mod headers;
+pub mod instance;
 pub mod page;
 pub mod probe;
 pub mod proxy;
 pub mod readiness;
 pub mod retry;
 pub mod server;
+pub mod surroundings;
 pub mod telemetry;
 pub mod upstream;
 pub mod watch;

@@ -1,0 +1,101 @@
+//! The admin port: whether anteroom itself lives and takes requests.
+//!
+//! Neither answer speaks of the upstream. A container that calls itself unhealthy while Grafana is down would be
+//! filtered out by Traefik, or restarted by an orchestrator, at the very moment when its page is needed.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::{select, time};
+
+/// A probe sends its few lines at once; what takes longer only holds a connection.
+const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
+/// A handful of probes and people ask here. The port may be published by mistake, and must not cost memory then.
+const MOST_CONNECTIONS: usize = 64;
+/// After `accept` failed (mostly for want of file descriptors), some time for connections to end.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers until `shutdown` ends; what runs then is dropped.
+///
+/// - `/healthz`: `200` while the process can answer at all.
+/// - `/readyz`: `200` while requests are accepted, `503` once `draining` is true.
+pub async fn run(listener: TcpListener, draining: watch::Receiver<bool>, shutdown: impl Future<Output = ()>) {
+    select! {
+        () = shutdown => {}
+        () = accept(listener, draining) => {}
+    }
+}
+
+async fn accept(listener: TcpListener, draining: watch::Receiver<bool>) {
+    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // Dropped, and with it every connection, when `run` ends.
+    let mut connections = JoinSet::new();
+    loop {
+        let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
+        while connections.try_join_next().is_some() {}
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        let draining = draining.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let answer = answer(request.method(), request.uri().path(), *draining.borrow());
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(EXCHANGE_TIMEOUT)
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
+            match time::timeout(EXCHANGE_TIMEOUT, connection).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
+                Err(_) => tracing::debug!("admin connection took too long"),
+            }
+            drop(permit);
+        });
+    }
+}
+
+async fn pause_after(error: &io::Error) {
+    tracing::warn!(%error, "cannot accept an admin connection");
+    time::sleep(ACCEPT_PAUSE).await;
+}
+
+fn answer(method: &Method, path: &str, draining: bool) -> Response<Full<Bytes>> {
+    let (status, text) = match path {
+        "/healthz" | "/readyz" if method != Method::GET && method != Method::HEAD => {
+            (StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n")
+        }
+        "/healthz" => (StatusCode::OK, "ok\n"),
+        "/readyz" if draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/readyz" => (StatusCode::OK, "ok\n"),
+        _ => (StatusCode::NOT_FOUND, "here are /healthz and /readyz\n"),
+    };
+    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}

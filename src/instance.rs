@@ -1,0 +1,184 @@
+//! One running anteroom: listeners, workers, watcher and admin port, put together.
+//!
+//! ```text
+//! worker threads (N)        own runtime, own listener, own pool of upstream connections
+//!        ▲ snapshots, ▼ reports
+//! the caller's thread       watcher, engine, admin port: everything slow
+//! ```
+//!
+//! A connection lives and dies on its worker. Shared are the published snapshot, the count of held requests and the
+//! counters, so that a slow engine never delays a request.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::{io, thread};
+
+use tokio::runtime;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+
+use crate::config::Config;
+use crate::engine::{Sighting, Wanted};
+use crate::probe::Prober;
+use crate::proxy::{Proxy, Shared, host_of};
+use crate::upstream::{Dialer, Pool, dial::Inside};
+use crate::watch::{Demand, REPORTS_QUEUED, Sources, Subject, first_snapshot};
+use crate::{admin, server, surroundings, watch as watcher};
+
+/// An anteroom that is bound to its addresses, but does not serve yet.
+pub struct Instance {
+    config: Config,
+    listeners: Vec<TcpListener>,
+    admin: TcpListener,
+}
+
+/// Why an anteroom cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} ({setting})")]
+pub struct BindError {
+    setting: &'static str,
+    address: SocketAddr,
+    source: io::Error,
+}
+
+/// What an engine's task is given.
+pub struct EngineLink {
+    pub wanted: Wanted,
+    /// Rung when the watcher wants a fresh look.
+    pub look: Arc<Notify>,
+    pub sightings: watch::Sender<Sighting>,
+}
+
+impl Instance {
+    /// Binds all addresses. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The first address that cannot be bound.
+    pub fn bind(config: Config) -> Result<Self, BindError> {
+        let failed = |setting, address| move |source| BindError { setting, address, source };
+        let listeners =
+            server::bind(config.listen, config.threads.get()).map_err(failed("ANTEROOM_LISTEN", config.listen))?;
+        let admin = TcpListener::bind(config.admin_listen)
+            .and_then(|admin| admin.set_nonblocking(true).map(|()| admin))
+            .map_err(failed("ANTEROOM_ADMIN_LISTEN", config.admin_listen))?;
+        Ok(Self { config, listeners, admin })
+    }
+
+    /// Where requests arrive, with the port that was chosen if it was 0.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.listeners.first().ok_or(io::ErrorKind::NotConnected)?.local_addr()
+    }
+
+    /// Where the admin port is.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn admin_address(&self) -> io::Result<SocketAddr> {
+        self.admin.local_addr()
+    }
+
+    /// Serves until `shutdown` ends and what ran has finished. `engine` is started beside it.
+    ///
+    /// # Errors
+    /// A thread or a runtime cannot be made.
+    pub async fn run<E: Future<Output = ()>>(
+        self,
+        engine: impl FnOnce(EngineLink) -> E,
+        shutdown: impl Future<Output = ()>,
+    ) -> io::Result<()> {
+        let Self { config, listeners, admin } = self;
+        let subject =
+            Subject { upstream: config.upstream.clone(), booted_at: surroundings::booted_at(), grace: config.grace };
+        let demand = Arc::new(Demand::default());
+        let look = Arc::new(Notify::new());
+        let (report, reports) = mpsc::channel(REPORTS_QUEUED);
+        let (sighted, sightings) = watch::channel(Sighting::default());
+        let (publish, snapshots) = watch::channel(first_snapshot(&subject));
+        let stop = watch::Sender::new(false);
+
+        let dialer = Dialer::new(config.upstream.clone(), config.connect_timeout, inside());
+        let prober = Prober::new(dialer.clone(), ready_get(&config));
+        let engine = engine(EngineLink {
+            wanted: Wanted {
+                host: Arc::clone(&config.upstream.host),
+                container: config.container.clone(),
+                own_id: surroundings::own_container_id().map(Into::into),
+            },
+            look: Arc::clone(&look),
+            sightings: sighted,
+        });
+        let shared = Shared::new(config, Arc::clone(&demand), report);
+        let workers: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| {
+                let proxy = Proxy::new(Arc::clone(&shared), Pool::new(dialer.clone()), snapshots.clone());
+                spawn_worker(listener, Arc::new(proxy), stop.subscribe())
+            })
+            .collect::<io::Result<_>>()?;
+        drop((shared, snapshots));
+
+        let draining = stop.subscribe();
+        let stopped = async {
+            shutdown.await;
+            tracing::info!("stopping: requests that run may finish");
+            stop.send_replace(true);
+            for worker in workers {
+                // An error means that the worker's thread is gone, which is what we wait for.
+                let _ = worker.await;
+            }
+        };
+        let sources = Sources { sightings, reports, demand, look };
+        let watching = async {
+            tokio::join!(watcher::run(subject, prober, sources, publish), engine);
+            std::future::pending().await
+        };
+        let admin = admin::run(tokio::net::TcpListener::from_std(admin)?, draining, std::future::pending());
+        tokio::select! {
+            () = stopped => {}
+            () = watching => {}
+            () = admin => {}
+        }
+        Ok(())
+    }
+}
+
+/// One worker thread with its own runtime. The receiver ends with the worker.
+fn spawn_worker(
+    listener: TcpListener,
+    proxy: Arc<Proxy>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<oneshot::Receiver<()>> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let (ended, end) = oneshot::channel();
+    thread::Builder::new().name("worker".to_owned()).spawn(move || {
+        let _ended = ended;
+        runtime.block_on(async {
+            match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => {
+                    // An error means that nobody can tell us to stop any more: stop.
+                    server::run(listener, proxy, async { drop(stop.wait_for(|stop| *stop).await) }).await;
+                }
+                Err(error) => tracing::error!(%error, "a worker cannot use its listener"),
+            }
+        });
+    })?;
+    Ok(end)
+}
+
+/// In a container a single-label name must lead into one of our own networks.
+fn inside() -> Option<Inside> {
+    if !surroundings::in_container() {
+        return None;
+    }
+    // Read anew each time: a network can be connected while we run.
+    Some(Arc::new(|address| surroundings::own_networks().contains(address)))
+}
+
+fn ready_get(config: &Config) -> Option<(http::uri::PathAndQuery, http::HeaderValue)> {
+    let path = config.upstream.ready_path.as_ref()?;
+    let path = path.parse().expect("a ready path that was configured is a valid path");
+    Some((path, host_of(config)))
+}
