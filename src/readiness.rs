@@ -348,3 +348,6 @@ fn running(container: &Container, evidence: &Evidence) -> Outlook {
 pub fn shares_network(one: &Container, other: &Container) -> bool {
     one.networks.iter().any(|mine| other.networks.iter().any(|theirs| mine.network_id == theirs.network_id))
 }
+
+#[cfg(test)]
+mod tests;
