@@ -1,14 +1,37 @@
 //! What a client gets when its request cannot pass: [`render`] turns a diagnosis into an answer.
+//!
+//! ```text
+//! Diagnosis ──view (what may this reader know?)──▶ View ──┬─ html ──▶ a person with a browser
+//!                                                         ├─ text ──▶ a person at a terminal
+//! request headers ──negotiate──▶ Format ─────────────────▶└─ problem ▶ a program
+//! ```
+//!
+//! Disclosure and the taming of foreign strings happen once, in `view`; the formats see only its result. All words
+//! are in `words`.
 
+mod foreign;
+mod html;
 pub mod negotiate;
+mod operator;
+mod problem;
+mod text;
+mod view;
+mod words;
+
+#[cfg(test)]
+mod fixtures;
+
+use http::{Method, StatusCode};
 
 use crate::config::Detail;
 use crate::diagnosis::Diagnosis;
-use http::{Method, StatusCode};
+use crate::evidence::Failure;
+use crate::readiness::State;
 
 /// Who asks, and how much they may see.
 #[derive(Clone, Debug)]
 pub struct Audience<'a> {
+    /// What may be disclosed.
     pub detail: Detail,
     /// The method of the request: only a GET can be repeated by the page.
     pub method: &'a Method,
@@ -19,6 +42,7 @@ pub struct Audience<'a> {
 /// The shape of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// A page that updates itself.
     Html,
     /// `application/problem+json`, RFC 9457.
     Problem,
@@ -29,16 +53,118 @@ pub enum Format {
 /// A rendered answer.
 #[derive(Clone, Debug)]
 pub struct Page {
+    /// 503 while the upstream is not ready, 502 for a broken exchange, 504 for one without an answer. Never a 200:
+    /// whoever asks for the state alone sets that themselves.
     pub status: StatusCode,
-    /// In seconds; for `Retry-After`.
+    /// In seconds; for `Retry-After`. None with 502 and 504, where nobody knows that a repetition would fare better.
     pub retry_after: Option<u32>,
+    /// For `Content-Type`.
     pub content_type: &'static str,
     /// For HTML: the policy under which its inline style and script are allowed and nothing else is.
     pub content_security_policy: Option<&'static str>,
+    /// UTF-8.
     pub body: String,
 }
 
+/// While warming: about the time between two looks of an impatient person.
+const RETRY_SOON: u32 = 2;
+/// While down: someone must act first, and clients need not hurry.
+const RETRY_LATER: u32 = 10;
+
 /// Renders a diagnosis for someone.
-pub fn render(_diagnosis: &Diagnosis, _audience: &Audience<'_>, _format: Format) -> Page {
-    unimplemented!()
+pub fn render(diagnosis: &Diagnosis, audience: &Audience<'_>, format: Format) -> Page {
+    let status = status(diagnosis);
+    let view = view::view(diagnosis, audience, status);
+    let (content_type, content_security_policy, body) = match format {
+        Format::Html => ("text/html; charset=utf-8", Some(html::CONTENT_SECURITY_POLICY), html::write(&view)),
+        Format::Problem => ("application/problem+json", None, view.problem.json()),
+        Format::Text => ("text/plain; charset=utf-8", None, text::write(&view)),
+    };
+    Page { status, retry_after: retry_after(diagnosis.state, status), content_type, content_security_policy, body }
+}
+
+fn status(diagnosis: &Diagnosis) -> StatusCode {
+    match &diagnosis.evidence.exchange {
+        Some(Failure::ClosedEarly | Failure::NotHttp { .. }) => StatusCode::BAD_GATEWAY,
+        Some(Failure::NoAnswer) => StatusCode::GATEWAY_TIMEOUT,
+        Some(_) | None => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn retry_after(state: State, status: StatusCode) -> Option<u32> {
+    (status == StatusCode::SERVICE_UNAVAILABLE).then_some(match state {
+        State::Down { .. } => RETRY_LATER,
+        State::Unknown | State::Ready { .. } | State::Suspect { .. } | State::Warming { .. } => RETRY_SOON,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_and_retry_after_follow_what_happened() {
+        let cases = [
+            (fixtures::warming(), 503, Some(2)),
+            (fixtures::exited(), 503, Some(10)),
+            (fixtures::broken(), 502, None),
+            (fixtures::timed_out(), 504, None),
+        ];
+        for (diagnosis, status, retry_after) in cases {
+            for format in [Format::Html, Format::Problem, Format::Text] {
+                let page = render(&diagnosis, &fixtures::someone(Detail::State), format);
+                assert_eq!((page.status.as_u16(), page.retry_after), (status, retry_after));
+                assert_eq!(page.content_security_policy.is_some(), format == Format::Html);
+            }
+        }
+    }
+
+    #[test]
+    fn a_summary_tells_no_name_no_evidence_and_no_remedy_in_any_format() {
+        for diagnosis in fixtures::all() {
+            for format in [Format::Html, Format::Problem, Format::Text] {
+                let body = render(&diagnosis, &fixtures::someone(Detail::Summary), format).body;
+                for secret in [
+                    "cvat_grafana",
+                    "grafana",
+                    "cvat_cvat",
+                    "5f3c8d21",
+                    "docker",
+                    "restart",
+                    "10.1.2",
+                    "on-failure",
+                    "exit code",
+                    "2026-11-23",
+                    "evil",
+                    "/home/",
+                ] {
+                    // The script and the style are the same for everyone.
+                    let told = body.split("<style>").next().into_iter().chain(body.split("</style>").nth(1));
+                    let told: String = told.map(|part| part.split("<script>").next().unwrap_or(part)).collect();
+                    assert!(!told.to_lowercase().contains(secret), "{secret:?} in {told}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_level_shows_what_a_health_check_printed() {
+        let diagnosis = fixtures::hostile();
+        for format in [Format::Html, Format::Problem, Format::Text] {
+            let body = render(&diagnosis, &fixtures::someone(Detail::Full), format).body;
+            assert!(!body.contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn every_format_of_every_situation_names_the_request() {
+        for diagnosis in fixtures::all() {
+            for format in [Format::Html, Format::Problem, Format::Text] {
+                for detail in [Detail::Summary, Detail::State, Detail::Full] {
+                    let body = render(&diagnosis, &fixtures::someone(detail), format).body;
+                    assert!(body.contains(fixtures::REQUEST_ID));
+                }
+            }
+        }
+    }
 }

@@ -1,0 +1,314 @@
+//! Diagnoses to render, made by hand: the page's tests are about pages, not about rules.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use http::Method;
+
+use super::Audience;
+use crate::config::Detail;
+use crate::diagnosis::{Code, Diagnosis, Finding, Remedy, Severity};
+use crate::evidence::*;
+use crate::readiness::{Cause, State};
+
+pub const REQUEST_ID: &str = "01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37";
+
+pub fn someone(detail: Detail) -> Audience<'static> {
+    Audience { detail, method: &Method::GET, request_id: REQUEST_ID }
+}
+
+pub fn all() -> Vec<Diagnosis> {
+    honest().into_iter().chain([hostile()]).collect()
+}
+
+pub fn honest() -> Vec<Diagnosis> {
+    vec![warming(), exited(), not_shared(), broken(), timed_out(), busy(), back(), no_engine(), absent()]
+}
+
+/// 2026-11-23T18:20:55Z.
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_458_055)
+}
+
+fn moment(ago: u64, text: &str) -> Moment {
+    Moment { at: now() - Duration::from_secs(ago), text: text.into() }
+}
+
+fn grafana() -> Container {
+    Container {
+        id: "5f3c8d21b9e0a47c6d18f2b3e4a5968790c1d2e3f40516273849a0b1c2d3e4f5".into(),
+        name: "cvat_grafana".into(),
+        image: "grafana/grafana-oss:10.1.2".into(),
+        created: Some(moment(90_000, "2026-11-22T17:20:55Z")),
+        status: Status::Running,
+        exit_code: 0,
+        oom_killed: false,
+        error: "".into(),
+        started: Some(moment(42, "2026-11-23T18:20:13Z")),
+        finished: Some(moment(61, "2026-11-23T18:19:54Z")),
+        restart_count: 0,
+        restart_policy: RestartPolicy::No,
+        health: None,
+        memory_limit: None,
+        networks: vec![Attachment {
+            network: "cvat_cvat".into(),
+            network_id: "n1".into(),
+            aliases: vec!["grafana".into()],
+            address: IpAddr::from([172, 28, 0, 7]).into(),
+        }],
+        exposed_ports: vec![3000],
+        compose: Some(Compose {
+            project: "cvat".into(),
+            service: "cvat_grafana".into(),
+            working_dir: "/home/annotation/cvat".into(),
+            config_files: vec!["/home/annotation/cvat/docker-compose.yml".into()],
+            one_off: false,
+        }),
+    }
+}
+
+fn evidence(target: Target) -> Evidence {
+    Evidence {
+        seen_at: now(),
+        upstream: Upstream { host: "grafana".into(), port: 3000, ready_path: None },
+        engine: Engine::Available { version: "27.5.1".into() },
+        booted_at: None,
+        ourselves: None,
+        target,
+        others: Arc::new([]),
+        networks: Arc::new([]),
+        probe: None,
+        exchange: None,
+        events: Arc::new([]),
+    }
+}
+
+fn found(change: impl FnOnce(&mut Container)) -> Target {
+    let mut container = grafana();
+    change(&mut container);
+    Target::Found(Arc::new(container))
+}
+
+fn event(ago: u64, text: &str, action: &str, exit_code: Option<i64>) -> Happening {
+    Happening { at: moment(ago, text), action: action.into(), exit_code }
+}
+
+fn remedy(command: &str, effect: &str, permanent: bool) -> Remedy {
+    Remedy { command: command.into(), effect: effect.into(), permanent }
+}
+
+fn down(cause: Cause, lasted: u64, findings: Vec<Finding>, evidence: Evidence) -> Diagnosis {
+    let state = State::Down { since: Instant::now(), cause };
+    Diagnosis { state, lasted: Duration::from_secs(lasted), findings, evidence }
+}
+
+pub fn warming() -> Diagnosis {
+    let mut evidence = evidence(found(|_| {}));
+    evidence.probe = Some(Failure::Refused { address: IpAddr::from([172, 28, 0, 7]) });
+    evidence.events = Arc::new([event(42, "2026-11-23T18:20:13Z", "start", None)]);
+    Diagnosis {
+        state: State::Warming { since: Instant::now(), attempts: 84, fell: None },
+        lasted: Duration::from_secs(42),
+        findings: vec![Finding {
+            code: Code::TargetWarming,
+            severity: Severity::Info,
+            title: "The container cvat_grafana runs, but does not accept connections on port 3000 yet.".into(),
+            evidence: vec![
+                ("state", "running".into()),
+                ("started", "42 s ago".into()),
+                ("connection", "refused by 172.28.0.7:3000".into()),
+            ],
+            remedies: vec![],
+        }],
+        evidence,
+    }
+}
+
+pub fn exited() -> Diagnosis {
+    let mut evidence = evidence(found(|container| {
+        container.status = Status::Exited;
+        container.exit_code = 1;
+        container.started = Some(moment(3720, "2026-11-23T17:18:55Z"));
+        container.finished = Some(moment(3600, "2026-11-23T17:20:55Z"));
+    }));
+    evidence.events = Arc::new([
+        event(3720, "2026-11-23T17:18:55Z", "start", None),
+        event(3600, "2026-11-23T17:20:55Z", "die", Some(1)),
+    ]);
+    let cd = "cd /home/annotation/cvat\ndocker compose -f docker-compose.yml -f docker-compose.override.yml";
+    let finding = Finding {
+        code: Code::TargetExited,
+        severity: Severity::Error,
+        title: "The container cvat_grafana has exited with code 1, and nothing will start it again.".into(),
+        evidence: vec![
+            ("exit code", "1 (an error of the application)".into()),
+            ("restart policy", "no".into()),
+            ("finished", "2026-11-23T17:20:55Z".into()),
+        ],
+        remedies: vec![
+            remedy(&format!("{cd} up -d cvat_grafana"), "Starts the container again.", false),
+            remedy(
+                "services:\n  cvat_grafana:\n    restart: always",
+                "Lets the engine start it again after every exit and every reboot. Put it into docker-compose.override.yml.",
+                true,
+            ),
+        ],
+    };
+    down(Cause::Exited, 3600, vec![finding], evidence)
+}
+
+pub fn not_shared() -> Diagnosis {
+    let mut evidence = evidence(found(|container| {
+        container.networks[0].network = "cvat_default".into();
+        container.health =
+            Some(Health { status: HealthStatus::Unhealthy, failing_streak: 3, last_output: "password=hunter2".into() });
+        container.restart_policy = RestartPolicy::Always;
+        container.restart_count = 2;
+    }));
+    evidence.probe = Some(Failure::NameNotResolved { reason: "no such host".into() });
+    let files = "docker compose -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml \
+                 -f docker-compose.override.yml";
+    let findings = vec![
+        Finding {
+            code: Code::NetworkNotShared,
+            severity: Severity::Error,
+            title: "cvat_grafana is on the network cvat_default only, where nobody can reach it: Traefik and anteroom \
+                    are on cvat_cvat."
+                .into(),
+            evidence: vec![
+                ("networks of cvat_grafana", "cvat_default".into()),
+                ("networks of anteroom", "cvat_cvat".into()),
+                ("name grafana", "not resolved: no such host".into()),
+            ],
+            remedies: vec![remedy(
+                &format!("cd /home/annotation/cvat\n{files} down\n{files} up -d --remove-orphans"),
+                "Removes the project's containers and networks and makes them anew. Volumes, and the data in them, stay.",
+                false,
+            )],
+        },
+        Finding {
+            code: Code::TargetUnhealthy,
+            severity: Severity::Warning,
+            title: "The health check of cvat_grafana has failed 3 times in a row.".into(),
+            evidence: vec![("health", "unhealthy".into()), ("failing streak", "3".into())],
+            remedies: vec![],
+        },
+    ];
+    down(Cause::NetworkNotShared, 615, findings, evidence)
+}
+
+fn ready(exchange: Option<Failure>, code: Code, title: &str) -> Diagnosis {
+    let mut evidence = evidence(found(|_| {}));
+    evidence.exchange = exchange;
+    Diagnosis {
+        state: State::Ready { since: Instant::now() },
+        lasted: Duration::from_secs(7000),
+        findings: vec![Finding {
+            code,
+            severity: Severity::Error,
+            title: title.into(),
+            evidence: vec![("connection", "accepted by 172.28.0.7:3000".into())],
+            remedies: vec![remedy("docker logs --tail 50 cvat_grafana", "Shows what it wrote last.", false)],
+        }],
+        evidence,
+    }
+}
+
+pub fn broken() -> Diagnosis {
+    let title = "cvat_grafana accepted the request and closed the connection before it answered.";
+    ready(Some(Failure::ClosedEarly), Code::ClosedEarly, title)
+}
+
+pub fn timed_out() -> Diagnosis {
+    ready(Some(Failure::NoAnswer), Code::NoAnswer, "cvat_grafana accepted the request and has not answered in 60 s.")
+}
+
+pub fn busy() -> Diagnosis {
+    ready(Some(Failure::RetryBudgetSpent), Code::RetryBudgetSpent, "Too many requests were tried again.")
+}
+
+pub fn back() -> Diagnosis {
+    let mut diagnosis = ready(None, Code::TargetWarming, "");
+    diagnosis.findings.clear();
+    diagnosis
+}
+
+pub fn no_engine() -> Diagnosis {
+    let mut evidence = evidence(Target::Unknown);
+    evidence.engine = Engine::Unavailable { reason: "/var/run/docker.sock: no such file or directory".into() };
+    evidence.probe = Some(Failure::ConnectTimeout);
+    Diagnosis {
+        state: State::Warming { since: Instant::now(), attempts: 3, fell: None },
+        lasted: Duration::from_secs(200),
+        findings: vec![
+            Finding {
+                code: Code::ConnectTimeout,
+                severity: Severity::Error,
+                title: "Connections to port 3000 of grafana are not accepted in time.".into(),
+                evidence: vec![("connection", "no answer within 2 s".into())],
+                remedies: vec![],
+            },
+            Finding {
+                code: Code::EngineUnavailable,
+                severity: Severity::Warning,
+                title: "The Docker engine cannot be reached, so the state of the container is not known.".into(),
+                evidence: vec![("engine", "/var/run/docker.sock: no such file or directory".into())],
+                remedies: vec![remedy(
+                    "services:\n  anteroom:\n    volumes:\n      - /var/run/docker.sock:/var/run/docker.sock:ro",
+                    "Lets anteroom read container states.",
+                    true,
+                )],
+            },
+        ],
+        evidence,
+    }
+}
+
+pub fn absent() -> Diagnosis {
+    let finding = Finding {
+        code: Code::TargetAbsent,
+        severity: Severity::Error,
+        title: "There is no container that serves grafana; cvat_grafana was removed.".into(),
+        evidence: vec![("last seen", "2026-11-23T18:19:54Z".into())],
+        remedies: vec![],
+    };
+    down(Cause::Absent, 61, vec![finding], evidence(Target::Absent { last: Some(Arc::new(grafana())) }))
+}
+
+/// Every foreign string is an attack.
+pub fn hostile() -> Diagnosis {
+    const EVIL: &str =
+        "evil</script><script>alert(1)</script>\" onload='x' ]]> \u{1b}]0;t\u{7} \u{202e}lru \0 {it} &lt;\r\n\u{7f}";
+    let evil = || Box::<str>::from(EVIL);
+    let mut evidence = evidence(found(|container| {
+        container.id = evil();
+        container.name = "evil".repeat(25_000).into();
+        container.image = evil();
+        container.status = Status::Exited;
+        container.error = evil();
+        container.started = Some(moment(5, EVIL));
+        container.networks =
+            vec![Attachment { network: evil(), network_id: evil(), aliases: vec![evil()], address: None }; 1000];
+        container.health =
+            Some(Health { status: HealthStatus::Unhealthy, failing_streak: 1, last_output: "hunter2".into() });
+        container.compose = Some(Compose {
+            project: evil(),
+            service: evil(),
+            working_dir: evil(),
+            config_files: vec![evil()],
+            one_off: true,
+        });
+    }));
+    evidence.upstream.host = EVIL.into();
+    evidence.engine = Engine::Forbidden { reason: evil() };
+    evidence.events = vec![event(1, EVIL, EVIL, Some(-1)); EVENTS_KEPT].into();
+    let finding = Finding {
+        code: Code::TargetExited,
+        severity: Severity::Error,
+        title: EVIL.repeat(1000),
+        evidence: vec![("state", EVIL.into()); 100],
+        remedies: vec![remedy(EVIL, EVIL, false), remedy("echo '</code><script>'", EVIL, true)],
+    };
+    down(Cause::Exited, u64::MAX, vec![finding], evidence)
+}

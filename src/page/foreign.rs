@@ -1,0 +1,123 @@
+//! Strings that others wrote: container names, image names, error texts, log lines.
+//!
+//! Every byte of them is hostile. [`line`] makes them harmless as text (no control characters, no terminal escapes,
+//! no bidirectional overrides, no endless length); [`Escaped`] makes any text harmless inside HTML, in an element
+//! as in a quoted attribute. Both are applied: the first where a page is put together, so that no format can forget
+//! it, the second where HTML is written.
+
+use std::fmt;
+
+/// In characters. Longer than any honest name, path or engine message that helps; a page stays a page.
+pub(super) const LINE_LIMIT: usize = 400;
+
+/// In bytes. Above it a command is not offered at all, since half a command is a different command.
+const COMMAND_LIMIT: usize = 8192;
+
+/// One line of foreign text: dangerous characters replaced, cut with an ellipsis at [`LINE_LIMIT`].
+pub(super) fn line(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len().min(LINE_LIMIT * 4));
+    for (count, c) in text.chars().enumerate() {
+        if count == LINE_LIMIT {
+            kept.push('…');
+            break;
+        }
+        kept.push(harmless(c));
+    }
+    kept
+}
+
+/// A command, if it can be shown whole and exactly as it will run; otherwise nothing. What someone copies from a
+/// page into a shell must be what they read.
+pub(super) fn command(text: &str) -> Option<String> {
+    let shown = text.len() <= COMMAND_LIMIT && text.chars().all(|c| c == '\n' || harmless(c) == c);
+    shown.then(|| text.to_owned())
+}
+
+/// The character itself, or U+FFFD for one that could act rather than be read.
+fn harmless(c: char) -> char {
+    match c {
+        // C0, DEL and C1: terminals and line-based logs act on them.
+        _ if c.is_control() => char::REPLACEMENT_CHARACTER,
+        // Soft hyphen, zero-width and joining characters, and line separators: two names that look the same, are not.
+        '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}'
+        // Bidirectional marks, embeddings, overrides and isolates: text that reads differently from what it is.
+        | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+        // Byte order mark, interlinear annotations, tag characters.
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => char::REPLACEMENT_CHARACTER,
+        _ => c,
+    }
+}
+
+/// Text inside HTML: what it displays is safe in an element and in a quoted attribute.
+pub(super) struct Escaped<'a>(pub(super) &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        while let Some(at) = rest.find(['&', '<', '>', '"', '\'', '`', '\0', '\r']) {
+            f.write_str(&rest[..at])?;
+            // All of them are one byte long.
+            f.write_str(match rest.as_bytes()[at] {
+                b'&' => "&amp;",
+                b'<' => "&lt;",
+                b'>' => "&gt;",
+                b'"' => "&quot;",
+                b'\'' => "&#39;",
+                b'`' => "&#96;",
+                _ => "\u{fffd}",
+            })?;
+            rest = &rest[at + 1..];
+        }
+        f.write_str(rest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_and_quotes_are_escaped() {
+        let escaped = Escaped("<script>alert(\"1\" & '2')</script>]]>`\0").to_string();
+        assert_eq!(escaped, "&lt;script&gt;alert(&quot;1&quot; &amp; &#39;2&#39;)&lt;/script&gt;]]&gt;&#96;\u{fffd}");
+    }
+
+    #[test]
+    fn text_without_markup_is_left_alone() {
+        assert_eq!(Escaped("größer 中文 😀").to_string(), "größer 中文 😀");
+    }
+
+    #[test]
+    fn terminal_escapes_and_control_characters_are_replaced() {
+        assert_eq!(
+            line("a\u{1b}[31mred\u{7}\r\nb\0\u{9b}c"),
+            "a\u{fffd}[31mred\u{fffd}\u{fffd}\u{fffd}b\u{fffd}\u{fffd}c"
+        );
+    }
+
+    #[test]
+    fn bidirectional_overrides_and_invisible_characters_are_replaced() {
+        let hidden = ['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{2028}', '\u{e0041}', '\u{61c}', '\u{ad}'];
+        for c in hidden {
+            assert_eq!(line(&format!("a{c}b")), "a\u{fffd}b", "{:04x}", u32::from(c));
+        }
+    }
+
+    #[test]
+    fn a_very_long_string_is_cut_with_an_ellipsis() {
+        let cut = line(&"é".repeat(100_000));
+        assert_eq!(cut.chars().count(), LINE_LIMIT + 1);
+        assert!(cut.ends_with("é…"));
+        assert_eq!(line(&"x".repeat(LINE_LIMIT)), "x".repeat(LINE_LIMIT));
+    }
+
+    #[test]
+    fn a_command_is_shown_exactly_or_not_at_all() {
+        let honest = "cd /srv/cvat\ndocker compose up -d 'größe'";
+        assert_eq!(command(honest).as_deref(), Some(honest));
+        assert_eq!(command("docker start a\u{202e}b"), None);
+        assert_eq!(command("docker start \u{1b}[2K"), None);
+        assert_eq!(command("echo a\rb"), None);
+        assert_eq!(command(&"x".repeat(COMMAND_LIMIT + 1)), None);
+    }
+}

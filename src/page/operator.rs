@@ -1,0 +1,238 @@
+//! The operator's part of the HTML page: findings with their remedies, the way of a request, the timeline, the
+//! target's facts. The order is that of a search for a fault: what it is, what to do, how we know.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::foreign::Escaped;
+use super::html::age;
+use super::problem::{FINDINGS, Finding, Remedy, Target};
+use super::view::{Situation, View};
+use super::words::Words;
+
+/// Displays as one folded section.
+pub(super) struct Operator<'a>(pub &'a View);
+
+impl Display for Operator<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self(view) = self;
+        let words = view.words;
+        let open = if view.situation == Situation::Down { " open" } else { "" };
+        write!(f, "<details class=\"operator\"{open}>\n<summary><span>{}</span>", Escaped(words.operator))?;
+        if let Some(root) = view.problem.findings.first() {
+            write!(f, " <code>{}</code>", Escaped(root.code))?;
+        }
+        writeln!(f, "</summary>")?;
+        if view.problem.findings.is_empty() && view.situation != Situation::Back {
+            writeln!(f, "<section>\n<p>{}</p>\n</section>", Escaped(words.no_finding))?;
+        }
+        for (rank, found) in view.problem.findings.iter().enumerate() {
+            finding(f, words, found, if rank == 0 { words.cause } else { words.also })?;
+        }
+        chain(f, view)?;
+        timeline(f, view)?;
+        facts(f, view)?;
+        writeln!(f, "</details>")
+    }
+}
+
+fn finding(f: &mut Formatter<'_>, words: &Words, found: &Finding, heading: &str) -> fmt::Result {
+    let code = Escaped(found.code);
+    writeln!(
+        f,
+        "<section class=\"finding {}\">\n<h2>{} <a href=\"{FINDINGS}{code}\" rel=\"noreferrer\"><code>{code}</code></a> \
+         <span class=\"severity\">{}</span></h2>\n<p class=\"title\">{}</p>",
+        found.severity,
+        Escaped(heading),
+        Escaped(found.severity_word),
+        Escaped(&found.title),
+    )?;
+    if !found.evidence.is_empty() {
+        writeln!(f, "<table>")?;
+        for fact in &found.evidence {
+            writeln!(f, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", Escaped(fact.name), Escaped(&fact.value))?;
+        }
+        writeln!(f, "</table>")?;
+    }
+    if !found.remedies.is_empty() {
+        writeln!(f, "<h3>{}</h3>", Escaped(words.remedy))?;
+    }
+    found.remedies.iter().try_for_each(|mends| remedy(f, words, mends))?;
+    writeln!(f, "</section>")
+}
+
+fn remedy(f: &mut Formatter<'_>, words: &Words, mends: &Remedy) -> fmt::Result {
+    write!(f, "<div class=\"remedy\">\n<p>{}", Escaped(&mends.effect))?;
+    if mends.permanent {
+        write!(f, " <span class=\"permanent\">{}</span>", Escaped(words.permanent))?;
+    }
+    writeln!(f, "</p>")?;
+    match &mends.command {
+        None => writeln!(f, "<p>{}</p>", Escaped(words.unshowable))?,
+        Some(command) => {
+            write!(f, "<div class=\"command\"><pre><code>")?;
+            // One block a line, so that a long line is wrapped under its own beginning; the line feed stays inside,
+            // so that what is copied is the command.
+            for line in command.split_inclusive('\n') {
+                write!(f, "<span>{}</span>", Escaped(line))?;
+            }
+            // Without scripts there is nothing to press.
+            writeln!(f, "</code></pre><button type=\"button\" hidden>{}</button></div>", Escaped(words.copy))?;
+        }
+    }
+    writeln!(f, "</div>")
+}
+
+fn chain(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
+    let words = view.words;
+    let broken = view.situation != Situation::Starting;
+    writeln!(f, "<section>\n<h2>{}</h2>\n<ol class=\"chain\">", Escaped(words.chain))?;
+    for link in &view.problem.chain {
+        let look = match (link.ok, broken) {
+            (true, _) => "ok",
+            (false, true) => "bad",
+            (false, false) => "wait",
+        };
+        write!(f, "<li class=\"{look}\"><b>{}</b> <span>{}</span>", Escaped(&link.name), Escaped(&link.note))?;
+        if look == "bad" {
+            write!(f, " <span class=\"heard\">{}</span>", Escaped(words.breaks_here))?;
+        }
+        writeln!(f, "</li>")?;
+    }
+    writeln!(f, "</ol>\n</section>")
+}
+
+fn timeline(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
+    let words = view.words;
+    if view.problem.timeline.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "<section>\n<h2>{}</h2>\n<ol class=\"timeline\">", Escaped(words.timeline))?;
+    for event in &view.problem.timeline {
+        write!(f, "<li>{} <b>{}</b>", Time(&event.at), Escaped(&event.action))?;
+        if let Some(code) = event.exit_code {
+            write!(f, " <span>{} {code}</span>", Escaped(words.exit_code))?;
+        }
+        writeln!(f, " <span class=\"ago\">{}</span></li>", age(view, event.ago))?;
+    }
+    writeln!(f, "</ol>\n</section>")
+}
+
+fn facts(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
+    let words = view.words;
+    let heading = if view.gone { words.last_known } else { words.facts };
+    writeln!(f, "<section>\n<h2>{}</h2>\n<dl>", Escaped(heading))?;
+    if let Some(target) = &view.problem.target {
+        target_facts(f, view, target)?;
+    }
+    if let Some(engine) = &view.engine {
+        fact(f, words.fact.engine, Escaped(engine))?;
+    }
+    writeln!(f, "</dl>\n</section>")
+}
+
+fn target_facts(f: &mut Formatter<'_>, view: &View, target: &Target) -> fmt::Result {
+    let (words, names) = (view.words, &view.words.fact);
+    fact(f, names.container, format_args!("{} <code>{}</code>", Escaped(&target.name), Escaped(&target.id)))?;
+    fact(f, names.state, format_args!("{}, {} {}", target.status, Escaped(words.exit_code), target.exit_code))?;
+    fact(f, names.oom_killed, Escaped(if target.oom_killed { names.yes } else { names.no }))?;
+    fact(f, names.health, Escaped(target.health.unwrap_or(names.no_health_check)))?;
+    fact(f, names.restarts, target.restart_count)?;
+    fact(f, names.policy, Escaped(&target.restart_policy))?;
+    let moments =
+        [(names.started, &target.started, target.started_ago), (names.finished, &target.finished, target.finished_ago)];
+    for (name, text, ago) in moments {
+        match text {
+            None => fact(f, name, Escaped(names.never))?,
+            Some(text) => {
+                fact(f, name, format_args!("{} <span class=\"ago\">{}</span>", Time(text), age(view, ago)))?;
+            }
+        }
+    }
+    fact(f, names.image, Escaped(&target.image))?;
+    let networks = target.networks.join(", ");
+    fact(f, names.networks, Escaped(if networks.is_empty() { names.none } else { &networks }))?;
+    if let (Some(project), Some(service)) = (&target.project, &target.service) {
+        fact(f, names.project, Escaped(project))?;
+        fact(f, names.service, Escaped(service))?;
+    }
+    Ok(())
+}
+
+fn fact(f: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
+    writeln!(f, "<div><dt>{}</dt><dd>{value}</dd></div>", Escaped(name))
+}
+
+/// RFC 3339 in a form for eyes, if it is in UTC and cut to seconds, as ours is; otherwise as it was written.
+struct Time<'a>(&'a str);
+
+impl Display for Time<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let text = self.0;
+        let shape = text.bytes().map(|b| if b.is_ascii_digit() { b'0' } else { b });
+        match (text.split_once('T'), text.strip_suffix('Z')) {
+            (Some((date, _)), Some(start)) if shape.eq(*b"0000-00-00T00:00:00Z") => {
+                write!(f, "<time datetime=\"{text}\">{date} {} UTC</time>", &start[date.len() + 1..])
+            }
+            _ => write!(f, "<time>{}</time>", Escaped(text)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Detail;
+    use crate::page::{Format, fixtures, render};
+
+    #[test]
+    fn a_command_of_several_lines_is_copied_line_by_line() {
+        let page = render(&fixtures::not_shared(), &fixtures::someone(Detail::State), Format::Html).body;
+        assert!(page.contains("<pre><code><span>cd /home/annotation/cvat\n</span><span>docker compose -f"));
+        assert!(page.contains(" down\n</span><span>docker compose"));
+        assert!(page.contains(" up -d --remove-orphans</span></code></pre>"));
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_shown_exactly_is_not_offered() {
+        let page = render(&fixtures::hostile(), &fixtures::someone(Detail::State), Format::Html).body;
+        assert!(page.contains("cannot be shown here exactly"));
+        assert_eq!(page.matches("<pre>").count(), 1);
+        assert!(page.contains("<span>echo &#39;&lt;/code&gt;&lt;script&gt;&#39;</span>"));
+    }
+
+    #[test]
+    fn the_facts_of_the_target_are_all_there() {
+        let page = render(&fixtures::exited(), &fixtures::someone(Detail::State), Format::Html).body;
+        for fact in [
+            "cvat_grafana <code>5f3c8d21b9e0</code>",
+            "exited, exit code 1",
+            "no health check",
+            "<dd>0</dd>",
+            "<dd>no</dd>",
+            "2026-11-23 17:18:55 UTC</time>",
+            "1 h ago",
+            "grafana/grafana-oss:10.1.2",
+            "cvat_cvat",
+            "<dd>cvat</dd>",
+            "answers, version 27.5.1",
+        ] {
+            assert!(page.contains(fact), "{fact}");
+        }
+    }
+
+    #[test]
+    fn the_chain_is_marked_where_it_breaks() {
+        let page = |diagnosis| render(&diagnosis, &fixtures::someone(Detail::State), Format::Html).body;
+        assert!(page(fixtures::exited()).contains("<li class=\"bad\"><b>cvat_grafana</b>"));
+        assert!(page(fixtures::warming()).contains("<li class=\"wait\"><b>cvat_grafana</b>"));
+        assert!(page(fixtures::back()).contains("<li class=\"ok\"><b>cvat_grafana</b>"));
+        assert!(page(fixtures::no_engine()).contains("<b>grafana:3000</b>"));
+    }
+
+    #[test]
+    fn a_time_of_another_shape_is_shown_as_it_was_written() {
+        assert_eq!(Time("2026-11-23T18:20:13.5+01:00").to_string(), "<time>2026-11-23T18:20:13.5+01:00</time>");
+        assert_eq!(Time("TZ").to_string(), "<time>TZ</time>");
+        assert_eq!(Time("<b>").to_string(), "<time>&lt;b&gt;</time>");
+    }
+}

@@ -1,0 +1,142 @@
+//! The page for a terminal: plain lines, at most [`WIDTH`] columns except for commands, which must stay whole.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::problem::Finding;
+use super::view::View;
+
+/// In columns; fits into any terminal window that logs are read in.
+const WIDTH: usize = 100;
+/// In columns; names of evidence are padded to the longest, but not further than this.
+const NAMES: usize = 28;
+
+/// The whole text.
+pub(super) fn write(view: &View) -> String {
+    Text(view).to_string()
+}
+
+struct Text<'a>(&'a View);
+
+impl Display for Text<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let view = self.0;
+        let (words, problem) = (view.words, &view.problem);
+        wrap(f, "", &view.sentence)?;
+        if problem.simulated {
+            wrap(f, "", words.simulated)?;
+        }
+        for found in &problem.findings {
+            writeln!(f)?;
+            finding(f, view, found)?;
+        }
+        if view.detailed && problem.findings.is_empty() {
+            wrap(f, "", words.no_finding)?;
+        }
+        writeln!(f)?;
+        if let Some(engine) = &view.engine {
+            wrap(f, "", &format!("{}: {engine}", words.fact.engine))?;
+        }
+        writeln!(f, "{}: {}", words.reference, view.request_id)
+    }
+}
+
+fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding) -> fmt::Result {
+    let words = view.words;
+    wrap(f, "", &format!("{} {}: {}", found.severity_word, found.code, found.title))?;
+    let width = found.evidence.iter().map(|fact| fact.name.len()).max().unwrap_or_default().min(NAMES);
+    for fact in &found.evidence {
+        wrap(f, "    ", &format!("{:width$}  {}", fact.name, fact.value))?;
+    }
+    for remedy in &found.remedies {
+        let permanent = if remedy.permanent { format!(" ({})", words.permanent) } else { String::new() };
+        writeln!(f)?;
+        wrap(f, "  ", &format!("{}{permanent}", remedy.effect))?;
+        match &remedy.command {
+            None => wrap(f, "    ", words.unshowable)?,
+            Some(command) => command.split('\n').try_for_each(|line| writeln!(f, "    {line}"))?,
+        }
+    }
+    Ok(())
+}
+
+/// Writes words over as many lines as they need. Runs of spaces inside a line stay, since they align columns.
+fn wrap(f: &mut Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
+    let mut column = indent.len();
+    f.write_str(indent)?;
+    for (index, word) in text.split(' ').enumerate() {
+        let wide = word.chars().count();
+        if index > 0 && column + 1 + wide > WIDTH {
+            write!(f, "\n{indent}  ")?;
+            column = indent.len() + 2;
+        } else if index > 0 {
+            f.write_str(" ")?;
+            column += 1;
+        }
+        f.write_str(word)?;
+        column += wide;
+    }
+    writeln!(f)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Detail;
+    use crate::page::{Format, fixtures, render};
+
+    #[test]
+    fn a_terminal_is_told_the_sentence_the_finding_its_evidence_and_the_command() {
+        let text = render(&fixtures::exited(), &fixtures::someone(Detail::State), Format::Text).body;
+        assert_eq!(
+            text,
+            "\
+Analytics is not available right now.
+
+error target-exited: The container cvat_grafana has exited with code 1, and nothing will start it
+  again.
+    exit code       1 (an error of the application)
+    restart policy  no
+    finished        2026-11-23T17:20:55Z
+
+  Starts the container again.
+    cd /home/annotation/cvat
+    docker compose -f docker-compose.yml -f docker-compose.override.yml up -d cvat_grafana
+
+  Lets the engine start it again after every exit and every reboot. Put it into
+    docker-compose.override.yml. (for good)
+    services:
+      cvat_grafana:
+        restart: always
+
+Container engine: answers, version 27.5.1
+Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37
+"
+        );
+    }
+
+    #[test]
+    fn prose_stays_within_a_hundred_columns() {
+        for diagnosis in [fixtures::warming(), fixtures::exited(), fixtures::no_engine(), fixtures::broken()] {
+            let text = render(&diagnosis, &fixtures::someone(Detail::State), Format::Text).body;
+            for line in text.lines() {
+                assert!(line.chars().count() <= 100, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_hostile_string_reaches_the_terminal() {
+        let text = render(&fixtures::hostile(), &fixtures::someone(Detail::Full), Format::Text).body;
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'));
+        assert!(text.len() < 64 * 1024);
+    }
+
+    #[test]
+    fn a_summary_is_the_sentence_the_code_and_the_reference() {
+        let text = render(&fixtures::exited(), &fixtures::someone(Detail::Summary), Format::Text).body;
+        assert_eq!(
+            text,
+            "Analytics is not available right now.\n\nerror target-exited: The service has stopped\n\n\
+             Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37\n"
+        );
+    }
+}

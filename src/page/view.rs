@@ -1,0 +1,304 @@
+//! What a page says, before its format is chosen: the disclosure happens here, once for all formats.
+//!
+//! A format never sees the diagnosis, only a [`View`]. What the reader may not know is not in it, and every foreign
+//! string in it is harmless as text already.
+
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
+
+use http::{Method, StatusCode};
+
+use super::words::{self, ENGLISH, LONG, Scene, Words};
+use super::{Audience, foreign, problem};
+use crate::config::Detail;
+use crate::diagnosis::{Diagnosis, Finding, Severity};
+use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, RestartPolicy, Status, Target};
+use crate::readiness::State;
+
+/// More than any deployment has; a page must end.
+const NETWORKS_SHOWN: usize = 16;
+/// Of one finding.
+const FACTS_SHOWN: usize = 24;
+/// The engine's short id.
+const SHORT_ID: usize = 12;
+
+/// Everything that a format needs.
+pub(super) struct View {
+    pub words: &'static Words,
+    pub situation: Situation,
+    pub sentence: String,
+    pub advice: &'static str,
+    /// Said by the script, when the upstream is ready and the page cannot load itself.
+    pub send_again: String,
+    pub still_failing: String,
+    /// Whether the page may send the same request again.
+    pub repeatable: bool,
+    /// For how long the state has lasted.
+    pub lasted: Duration,
+    /// Where the target's facts are its last known ones.
+    pub gone: bool,
+    /// How the engine answers; `None` if the reader may not know.
+    pub engine: Option<String>,
+    /// Whether the operator's part is shown at all.
+    pub detailed: bool,
+    pub request_id: String,
+    pub problem: problem::Problem,
+}
+
+/// What happened, as a visitor sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Situation {
+    /// It will be there soon.
+    Starting,
+    /// It will not.
+    Down,
+    /// It does not answer, and nobody knows yet which of the two it is.
+    Checking,
+    /// It is there, and broke this one exchange.
+    Broken,
+    /// It is there, and did not answer this one request.
+    TimedOut,
+    /// It is there; this request was not sent, to protect it.
+    Busy,
+    /// It is there.
+    Back,
+}
+
+impl Situation {
+    fn of(diagnosis: &Diagnosis, status: StatusCode) -> Self {
+        match diagnosis.state {
+            State::Warming { .. } => Self::Starting,
+            State::Down { .. } => Self::Down,
+            State::Unknown => Self::Checking,
+            State::Ready { .. } | State::Suspect { .. } => match (&diagnosis.evidence.exchange, status) {
+                (_, StatusCode::BAD_GATEWAY) => Self::Broken,
+                (_, StatusCode::GATEWAY_TIMEOUT) => Self::TimedOut,
+                (Some(Failure::WaitingRoomFull { .. } | Failure::RetryBudgetSpent), _) => Self::Busy,
+                (None, _) if matches!(diagnosis.state, State::Ready { .. }) => Self::Back,
+                (Some(_) | None, _) => Self::Checking,
+            },
+        }
+    }
+
+    /// Whether a page should open by itself once the upstream is ready. Not where the upstream *is* ready and this
+    /// request failed all the same: repeating it by itself could break the upstream again and again.
+    pub fn passes_by_itself(self) -> bool {
+        match self {
+            Self::Starting | Self::Down | Self::Checking | Self::Back => true,
+            Self::Broken | Self::TimedOut | Self::Busy => false,
+        }
+    }
+
+    pub fn scene(self, words: &'static Words) -> &'static Scene {
+        match self {
+            Self::Starting => &words.starting,
+            Self::Down => &words.down,
+            Self::Checking => &words.checking,
+            Self::Broken => &words.broken,
+            Self::TimedOut => &words.timed_out,
+            Self::Busy => &words.busy,
+            Self::Back => &words.back,
+        }
+    }
+}
+
+/// What of a diagnosis an audience may see, in words. `full` shows no more than `state` as yet: a health check's
+/// output and the log belong to it, but not before secrets in them are redacted.
+pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: StatusCode) -> View {
+    let words = &ENGLISH;
+    let evidence = &diagnosis.evidence;
+    let situation = Situation::of(diagnosis, status);
+    let scene = situation.scene(words);
+    let repeatable = matches!(*audience.method, Method::GET | Method::HEAD);
+    let sent = matches!(
+        evidence.exchange,
+        Some(Failure::ClosedEarly | Failure::NoAnswer | Failure::NotHttp { .. } | Failure::NotReady { .. })
+    );
+    let advice = match situation {
+        _ if !repeatable && sent => words.uncertain,
+        _ if !repeatable && situation.passes_by_itself() => words.keep_open,
+        Situation::Starting if diagnosis.lasted > LONG => words.long,
+        _ => scene.advice,
+    };
+    let detailed = audience.detail >= Detail::State;
+    View {
+        words,
+        situation,
+        sentence: words.about(scene.sentence, evidence),
+        advice,
+        send_again: words.about(words.send_again, evidence),
+        still_failing: words.about(words.still_failing, evidence),
+        repeatable,
+        lasted: diagnosis.lasted,
+        gone: matches!(evidence.target, Target::Absent { .. }),
+        engine: detailed.then(|| engine(&evidence.engine, words)),
+        detailed,
+        request_id: foreign::line(audience.request_id),
+        problem: document(diagnosis, situation, words, audience, status),
+    }
+}
+
+fn document(
+    diagnosis: &Diagnosis,
+    situation: Situation,
+    words: &'static Words,
+    audience: &Audience<'_>,
+    status: StatusCode,
+) -> problem::Problem {
+    let evidence = &diagnosis.evidence;
+    let detailed = audience.detail >= Detail::State;
+    let root = diagnosis.findings.first();
+    let sentence = words.about(situation.scene(words).sentence, evidence);
+    problem::Problem {
+        kind: root.map_or_else(|| "about:blank".into(), |root| format!("{}{}", problem::FINDINGS, root.code.as_str())),
+        title: root.map_or(status.canonical_reason().unwrap_or_default(), |root| (words.meaning)(root.code)).into(),
+        status: status.as_u16(),
+        detail: root.filter(|_| detailed).map_or(sentence, |root| foreign::line(&root.title)),
+        instance: problem::instance(audience.request_id),
+        state: state(diagnosis.state),
+        findings: diagnosis.findings.iter().map(|found| finding(found, words, detailed)).collect(),
+        target: evidence.target.last_known().filter(|_| detailed).map(|known| target(known, evidence)),
+        chain: chain(evidence, situation, words, detailed),
+        timeline: if detailed { timeline(evidence) } else { Vec::new() },
+        warmup: match diagnosis.state {
+            State::Warming { attempts, .. } => {
+                Some(problem::Warmup { elapsed_seconds: diagnosis.lasted.as_secs(), attempts })
+            }
+            State::Unknown | State::Ready { .. } | State::Suspect { .. } | State::Down { .. } => None,
+        },
+        simulated: evidence.engine == Engine::Simulated,
+    }
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::Unknown => "unknown",
+        State::Ready { .. } => "ready",
+        State::Suspect { .. } => "suspect",
+        State::Warming { .. } => "warming",
+        State::Down { .. } => "down",
+    }
+}
+
+/// A finding's own title names containers; without details the code's meaning stands in for it.
+fn finding(found: &Finding, words: &'static Words, detailed: bool) -> problem::Finding {
+    let facts = found.evidence.iter().take(if detailed { FACTS_SHOWN } else { 0 });
+    let remedies = found.remedies.iter().take(if detailed { usize::MAX } else { 0 });
+    problem::Finding {
+        code: found.code.as_str(),
+        title: if detailed { foreign::line(&found.title) } else { (words.meaning)(found.code).into() },
+        severity: match found.severity {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        },
+        severity_word: (words.severity)(found.severity),
+        evidence: facts.map(|(name, value)| problem::Fact { name, value: foreign::line(value) }).collect(),
+        remedies: remedies
+            .map(|remedy| problem::Remedy {
+                command: foreign::command(&remedy.command),
+                effect: foreign::line(&remedy.effect),
+                permanent: remedy.permanent,
+            })
+            .collect(),
+    }
+}
+
+fn target(container: &Container, evidence: &Evidence) -> problem::Target {
+    let text = |moment: &Option<Moment>| moment.as_ref().map(|moment| foreign::line(&moment.text));
+    let passed = |moment: &Option<Moment>| moment.as_ref().and_then(|moment| ago(moment.at, evidence.seen_at));
+    let compose = container.compose.as_ref();
+    let networks = container.networks.iter().take(NETWORKS_SHOWN);
+    problem::Target {
+        name: foreign::line(&container.name),
+        id: foreign::line(&container.id).chars().take(SHORT_ID).collect(),
+        image: foreign::line(&container.image),
+        status: if evidence.target.found().is_some() { words::status(container.status) } else { "absent" },
+        exit_code: container.exit_code,
+        oom_killed: container.oom_killed,
+        health: container.health.as_ref().map(|health| match health.status {
+            HealthStatus::Starting => "starting",
+            HealthStatus::Healthy => "healthy",
+            HealthStatus::Unhealthy => "unhealthy",
+        }),
+        restart_count: container.restart_count,
+        restart_policy: match container.restart_policy {
+            RestartPolicy::No => "no".into(),
+            RestartPolicy::Always => "always".into(),
+            RestartPolicy::UnlessStopped => "unless-stopped".into(),
+            RestartPolicy::OnFailure { most: 0 } => "on-failure".into(),
+            RestartPolicy::OnFailure { most } => format!("on-failure:{most}"),
+        },
+        started: text(&container.started),
+        finished: text(&container.finished),
+        networks: networks.map(|attachment| foreign::line(&attachment.network)).collect(),
+        project: compose.map(|compose| foreign::line(&compose.project)),
+        service: compose.map(|compose| foreign::line(&compose.service)),
+        started_ago: passed(&container.started),
+        finished_ago: passed(&container.finished),
+    }
+}
+
+fn chain(evidence: &Evidence, situation: Situation, words: &'static Words, detailed: bool) -> Vec<problem::Link> {
+    let ok = situation == Situation::Back;
+    let name = match evidence.target.last_known() {
+        _ if !detailed => words.summary_target.into(),
+        Some(container) => foreign::line(&container.name),
+        None => foreign::line(&address(&evidence.upstream.host, evidence.upstream.port)),
+    };
+    let note = match &evidence.target {
+        _ if ok => words.answers.into(),
+        _ if !detailed => words.not_ready.into(),
+        Target::Unknown => words.not_ready.into(),
+        Target::Absent { .. } => "absent".into(),
+        Target::Found(container) => match container.status {
+            Status::Running => format!("{}, {}", words::status(container.status), words.not_ready),
+            Status::Exited | Status::Dead | Status::Restarting => {
+                format!("{}, {} {}", words::status(container.status), words.exit_code, container.exit_code)
+            }
+            Status::Created | Status::Paused | Status::Removing => words::status(container.status).into(),
+            Status::Other => words.unknown.into(),
+        },
+    };
+    vec![
+        problem::Link { name: words.router.into(), role: "router", ok: true, note: words.router_does.into() },
+        problem::Link { name: "anteroom".into(), role: "anteroom", ok: true, note: words.anteroom_does.into() },
+        problem::Link { name, role: "target", ok, note },
+    ]
+}
+
+fn address(host: &str, port: u16) -> String {
+    if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn timeline(evidence: &Evidence) -> Vec<problem::Happening> {
+    let shown = evidence.events.len().saturating_sub(crate::evidence::EVENTS_KEPT);
+    evidence.events[shown..]
+        .iter()
+        .map(|event| problem::Happening {
+            at: foreign::line(&event.at.text),
+            action: foreign::line(&event.action),
+            exit_code: event.exit_code,
+            ago: ago(event.at.at, evidence.seen_at),
+        })
+        .collect()
+}
+
+/// `None` for a moment in the future: the engine's clock is another one, and a negative age helps nobody.
+fn ago(at: SystemTime, now: SystemTime) -> Option<Duration> {
+    now.duration_since(at).ok()
+}
+
+fn engine(engine: &Engine, words: &Words) -> String {
+    match engine {
+        Engine::Unknown => words.engine.unknown.into(),
+        Engine::Available { version } => format!("{} {}", words.engine.available, foreign::line(version)),
+        Engine::Unavailable { reason } => format!("{} {}", words.engine.unavailable, foreign::line(reason)),
+        Engine::Forbidden { reason } => format!("{} {}", words.engine.forbidden, foreign::line(reason)),
+        Engine::Simulated => words.engine.simulated.into(),
+    }
+}

@@ -1,0 +1,289 @@
+//! An upstream that is away for a while costs time, not requests.
+
+mod support;
+
+use std::time::Duration;
+
+use anteroom::engine::Sighting;
+use anteroom::evidence::Engine;
+use support::{FakeUpstream, TestProxy, config, nobody, soon};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const GET: &str = "GET /api/x HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
+
+#[tokio::test]
+async fn a_request_waits_until_the_upstream_listens() {
+    let address = nobody().await;
+    let proxy = TestProxy::start(config(address));
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let _upstream = FakeUpstream::start_at(address).await.answering(OK);
+    assert_eq!(client.answer().await.body, "ok");
+}
+
+#[tokio::test]
+async fn a_held_request_passes_soon_after_the_upstream_listens() {
+    let address = nobody().await;
+    let proxy = TestProxy::start(config(address));
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    warming(&proxy).await;
+    let upstream = FakeUpstream::start_at(address).await;
+    let began = std::time::Instant::now();
+    let _upstream = upstream.answering(OK);
+    client.answer().await;
+    // The goal is 50 ms; a shared machine gets slack, and 500 ms still tells a probe from a two-second pace.
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_page_view_gets_the_waiting_page_when_its_patience_ends() {
+    let proxy = TestProxy::start(config(nobody().await));
+    let mut client = proxy.client().await;
+    client.send("GET /d/1 HTTP/1.1\r\nHost: a\r\nSec-Fetch-Mode: navigate\r\nAccept: text/html\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    assert!(answer.header("retry-after").is_some());
+    assert!(answer.header("content-security-policy").is_some_and(|it| it.starts_with("default-src 'none'")));
+    assert!(answer.header("proxy-status").is_some_and(|it| it.starts_with("anteroom; error=destination_unavailable")));
+    assert!(answer.body.starts_with("<!doctype html>"), "{}", answer.body);
+}
+
+#[tokio::test]
+async fn the_page_of_a_head_request_has_no_body() {
+    let proxy = TestProxy::start(config(nobody().await));
+    let mut client = proxy.client().await;
+    client.send("HEAD / HTTP/1.1\r\nHost: a\r\nSec-Fetch-Mode: navigate\r\nConnection: close\r\n\r\n").await;
+    let all = client.rest().await;
+    assert!(all.starts_with("HTTP/1.1 503 "), "{all}");
+    assert!(all.ends_with("\r\n\r\n"), "{all}");
+}
+
+#[tokio::test]
+async fn the_body_of_a_held_request_is_not_read_before_there_is_a_connection_and_arrives_whole() {
+    let address = nobody().await;
+    let proxy = TestProxy::start(config(address));
+    let mut client = proxy.client().await;
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello ").await;
+    let upstream = FakeUpstream::start_at(address).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    client.send("world").await;
+    assert_eq!(served.exactly(11).await, "hello world");
+    served.send(OK).await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_restart_under_load_loses_no_request() {
+    let upstream = FakeUpstream::start().await.answering(OK);
+    let address = upstream.address;
+    let proxy = TestProxy::start(config(address));
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    client.answer().await;
+
+    let address_back = upstream.vanish().await;
+    let mut held = Vec::new();
+    for _ in 0..50 {
+        let mut client = proxy.client().await;
+        client.send(GET).await;
+        held.push(client);
+    }
+    // The kept-alive client too: its connection is not anteroom's to the upstream.
+    client.send(GET).await;
+    let _upstream = FakeUpstream::start_at(address_back).await.answering(OK);
+    assert_eq!(client.answer().await.status(), 200);
+    for mut client in held {
+        assert_eq!(client.answer().await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn more_than_may_be_held_are_answered_at_once() {
+    let mut config = config(nobody().await);
+    config.max_held = 1;
+    let proxy = TestProxy::start(config);
+    let mut first = proxy.client().await;
+    first.send(GET).await;
+    // The first is held as soon as a second finds the room full.
+    let answer = loop {
+        let mut client = proxy.client().await;
+        client.send(GET).await;
+        tokio::select! {
+            answer = client.answer() => break answer,
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
+    };
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.json()["findings"][0]["code"], "waiting-room-full");
+}
+
+#[tokio::test]
+async fn an_idempotent_request_is_sent_again_when_the_connection_breaks_before_the_answer() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.exactly(5).await;
+    served.reset();
+    let mut served = upstream.accept().await;
+    assert!(served.head().await.starts_with("PUT /x "));
+    assert_eq!(served.exactly(5).await, "hello", "the body is sent again from its first byte");
+    served.send(OK).await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_post_whose_bytes_were_sent_is_never_sent_again() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.exactly(5).await;
+    served.reset();
+    let answer = client.answer().await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(answer.json()["findings"][0]["code"], "closed-early");
+}
+
+#[tokio::test]
+async fn a_body_that_was_not_kept_is_not_sent_again() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.replay_bytes = 4;
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send("PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.exactly(5).await;
+    served.reset();
+    assert_eq!(client.answer().await.status(), 502);
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_died_while_idle_is_not_noticed() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send(OK).await;
+    client.answer().await;
+    // Closed just as the next request comes: anteroom finds out by writing to it.
+    client.send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    served.head().await;
+    drop(served);
+    let mut served = upstream.accept().await;
+    assert!(served.head().await.starts_with("GET /2 "));
+    served.send(OK).await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_it_is_held_frees_its_place() {
+    let mut config = config(nobody().await);
+    config.max_held = 1;
+    let proxy = TestProxy::start(config);
+    let mut first = proxy.client().await;
+    first.send(GET).await;
+    warming(&proxy).await;
+    drop(first);
+    // Until the place is free, others are turned away at once; then one is held.
+    soon(async {
+        loop {
+            let mut client = proxy.client().await;
+            client.send(GET).await;
+            tokio::select! {
+                _ = client.answer() => {}
+                () = tokio::time::sleep(Duration::from_millis(100)) => break,
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_ready_path_decides_where_it_is_set() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.upstream.ready_path = Some("/api/health".into());
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let mut probe = upstream.accept().await;
+    assert!(probe.head().await.starts_with("GET /api/health HTTP/1.1\r\n"));
+    probe.send("HTTP/1.1 503 Starting\r\nContent-Length: 0\r\n\r\n").await;
+    let mut probe = upstream.accept().await;
+    assert!(probe.head().await.starts_with("GET /api/health "), "asked again; the request is still held");
+    probe.send(OK).await;
+    let mut served = upstream.accept().await;
+    assert!(served.head().await.starts_with("GET /api/x "));
+    served.send(OK).await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_status_query_is_answered_by_anteroom_itself() {
+    let address = nobody().await;
+    let proxy = TestProxy::start(config(address));
+    let ask = "GET /any HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\nAccept: application/json\r\n\r\n";
+    warming(&proxy).await;
+    let mut client = proxy.client().await;
+    client.send(ask).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status(), answer.header("x-anteroom-state")), (200, Some("warming")));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.json()["state"], "warming");
+
+    let _upstream = FakeUpstream::start_at(address).await.answering(OK);
+    soon(async {
+        loop {
+            client.send(ask).await;
+            if client.answer().await.header("x-anteroom-state") == Some("ready") {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_engine_that_restarts_disturbs_nobody() {
+    let upstream = FakeUpstream::start().await.answering(OK);
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    for engine in [
+        Engine::Available { version: "20.10.24".into() },
+        Engine::Unavailable { reason: "connection refused".into() },
+        Engine::Forbidden { reason: "permission denied".into() },
+        Engine::Available { version: "20.10.24".into() },
+    ] {
+        proxy.sightings.send_replace(Sighting { engine, ..Sighting::default() });
+        client.send(GET).await;
+        assert_eq!(client.answer().await.status(), 200);
+    }
+}
+
+/// Waits until the watcher has found that nobody listens.
+async fn warming(proxy: &TestProxy) {
+    soon(async {
+        loop {
+            let mut client = proxy.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\nConnection: close\r\n\r\n").await;
+            if client.answer().await.header("x-anteroom-state") == Some("warming") {
+                break;
+            }
+        }
+    })
+    .await;
+}
