@@ -13,7 +13,7 @@
 //!    └──────────── runs or comes ──────────┘
 //! ```
 //!
-//! Not drawn: `Unknown` goes straight to `Down` when waiting is pointless, `Ready` to `Down` when the target is
+//! Not drawn: `Unknown` goes to `Down` when its first probe fails and waiting is pointless, every state when the target is
 //! paused (its kernel still accepts connections, so no probe would notice), and to `Warming` when its health check
 //! says unhealthy and nothing better than a TCP probe contradicts.
 //!
@@ -167,7 +167,7 @@ fn transition(state: State, event: Event, with: Circumstances, now: Instant) -> 
             State::Warming { since: now, attempts: 1, fell: None }
         }
         (State::Unknown, Probe { passed: true }, _) => State::Ready { since: now },
-        (State::Unknown, Probe { passed: false } | Look, Pointless(cause)) => down(cause),
+        (State::Unknown, Probe { passed: false }, Pointless(cause)) => down(cause),
         (State::Unknown, Look | ConnectFailed, _) => state,
 
         (State::Ready { .. }, _, Unhealthy) => fallen(now),

@@ -69,7 +69,7 @@ fn every_edge_is_as_drawn() {
         (look, Outlook::Running,   ["unknown", "ready", "suspect", "warming", "fallen", "warming", "warming"]),
         (look, Outlook::Coming,    ["unknown", "ready", "suspect", "warming", "fallen", "warming", "warming"]),
         (look, Outlook::Unhealthy, ["unknown", "fallen", "fallen", "warming", "fallen", "warming", "warming"]),
-        (look, gone,               ["down", "suspect", "suspect", "down", "fallen", "down", "down"]),
+        (look, gone,               ["unknown", "suspect", "suspect", "down", "fallen", "down", "down"]),
         (look, frozen,             ["paused", "paused", "paused", "paused", "paused", "paused", "paused"]),
     ];
     let now = Instant::now();

@@ -1,0 +1,204 @@
+//! When an exchange breaks or waiting is pointless, the client is told why.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use anteroom::engine::Sighting;
+use anteroom::evidence::{Compose, Container, Engine, Moment, RestartPolicy, Status, Target};
+use support::{FakeUpstream, TestProxy, config, nobody, soon};
+
+const GET: &str = "GET /api/x HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
+
+/// Grafana's container, as an engine would describe it.
+fn container(status: Status) -> Container {
+    let moment =
+        |ago| Some(Moment { at: SystemTime::now() - Duration::from_secs(ago), text: "2026-01-01T00:00:00Z".into() });
+    Container {
+        id: "4f1d".repeat(16).into(),
+        name: "cvat_grafana".into(),
+        image: "grafana/grafana-oss:10.1.2".into(),
+        created: moment(600),
+        status,
+        exit_code: if status == Status::Exited { 1 } else { 0 },
+        oom_killed: false,
+        error: "".into(),
+        started: moment(500),
+        finished: (status == Status::Exited).then(|| moment(60)).flatten(),
+        restart_count: 0,
+        restart_policy: RestartPolicy::No,
+        health: None,
+        memory_limit: None,
+        networks: vec![],
+        exposed_ports: vec![3000],
+        compose: Some(Compose {
+            project: "cvat".into(),
+            service: "cvat_grafana".into(),
+            working_dir: "/opt/cvat".into(),
+            config_files: vec!["/opt/cvat/docker-compose.yml".into()],
+            one_off: false,
+        }),
+    }
+}
+
+fn sighting(status: Status) -> Sighting {
+    Sighting {
+        engine: Engine::Available { version: "20.10.24".into() },
+        target: Target::Found(Arc::new(container(status))),
+        ..Sighting::default()
+    }
+}
+
+/// Waits until a status query names this state.
+async fn state(proxy: &TestProxy, name: &str) {
+    soon(async {
+        loop {
+            let mut client = proxy.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\nConnection: close\r\n\r\n").await;
+            if client.answer().await.header("x-anteroom-state") == Some(name) {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_target_that_exited_is_answered_at_once_with_the_command_that_mends_it() {
+    let proxy = TestProxy::start(config(nobody().await));
+    proxy.sightings.send_replace(sighting(Status::Exited));
+    state(&proxy, "down").await;
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let problem = answer.json();
+    assert_eq!(problem["state"], "down");
+    let finding = &problem["findings"][0];
+    assert_eq!(finding["code"], "target-exited");
+    let command = finding["remedies"][0]["command"].as_str().expect("a command");
+    assert_eq!(command, "cd /opt/cvat\ndocker compose -f docker-compose.yml up -d cvat_grafana");
+}
+
+#[tokio::test]
+async fn those_who_wait_are_answered_when_waiting_becomes_pointless() {
+    let proxy = TestProxy::start(config(nobody().await));
+    proxy.sightings.send_replace(sighting(Status::Running));
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    state(&proxy, "warming").await;
+    proxy.sightings.send_replace(sighting(Status::Exited));
+    let answer = client.answer().await;
+    assert_eq!(answer.json()["findings"][0]["code"], "target-exited");
+}
+
+#[tokio::test]
+async fn a_paused_target_is_down_though_its_kernel_accepts_connections() {
+    let upstream = FakeUpstream::start().await.answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let proxy = TestProxy::start(config(upstream.address));
+    state(&proxy, "ready").await;
+    proxy.sightings.send_replace(sighting(Status::Paused));
+    state(&proxy, "down").await;
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    assert_eq!(client.answer().await.json()["findings"][0]["code"], "target-paused");
+    proxy.sightings.send_replace(sighting(Status::Running));
+    client.send(GET).await;
+    assert_eq!(client.answer().await.status(), 200, "back as soon as it is unpaused");
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_is_ready_whatever_the_engine_says() {
+    let upstream = FakeUpstream::start().await.answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let proxy = TestProxy::start(config(upstream.address));
+    proxy.sightings.send_replace(sighting(Status::Exited));
+    let mut client = proxy.client().await;
+    for _ in 0..20 {
+        client.send(GET).await;
+        assert_ne!(client.answer().await.status(), 502);
+        state(&proxy, "ready").await;
+    }
+}
+
+#[tokio::test]
+async fn an_upstream_that_closes_without_a_word_is_a_bad_gateway() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.patience.request = Duration::from_millis(200);
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let closing = async {
+        loop {
+            drop(upstream.accept().await);
+        }
+    };
+    let answer = tokio::select! {
+        answer = client.answer() => answer,
+        () = closing => unreachable!("it never ends"),
+    };
+    assert_eq!(answer.status(), 502);
+    assert_eq!(answer.json()["findings"][0]["code"], "closed-early");
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_answers_is_a_gateway_timeout() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.response_timeout = Duration::from_millis(100);
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let _served = upstream.accept().await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status(), 504);
+    assert_eq!(answer.json()["findings"][0]["code"], "no-answer");
+}
+
+#[tokio::test]
+async fn an_upload_that_still_flows_is_no_silence() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.response_timeout = Duration::from_millis(300);
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    // Slower than the limit as a whole, faster than it from byte to byte.
+    let mut tick = tokio::time::interval(Duration::from_millis(60));
+    for _ in 0..10 {
+        tick.tick().await;
+        client.send("x").await;
+    }
+    served.exactly(10).await;
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_a_bad_gateway() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("SSH-2.0-OpenSSH_9.2\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(answer.json()["findings"][0]["code"], "not-http");
+}
+
+#[tokio::test]
+async fn a_clients_broken_body_is_its_own_fault() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n").await;
+    let answer = client.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(!answer.contains("problem+json") && !answer.contains("<html"), "no page: {answer}");
+}

@@ -1,0 +1,78 @@
+//! Stopping: what runs may finish.
+
+mod support;
+
+use support::{FakeUpstream, TestProxy, config};
+use tokio::net::TcpStream;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn a_request_that_runs_is_finished_and_its_connection_closed() {
+    let upstream = FakeUpstream::start().await;
+    let mut proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    proxy.stop();
+    refused(&proxy).await;
+    served.send(OK).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status(), answer.body.as_str()), (200, "ok"));
+    assert_eq!(client.rest().await, "", "closed");
+    proxy.stopped().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_at_once() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send(OK).await;
+    client.answer().await;
+    let began = std::time::Instant::now();
+    proxy.stopped().await;
+    assert_eq!(client.rest().await, "");
+    assert!(began.elapsed() < anteroom::server::DRAIN, "it did not wait for an idle connection");
+}
+
+#[tokio::test]
+async fn readyz_says_that_requests_are_taken_and_healthz_that_the_process_lives() {
+    let upstream = FakeUpstream::start().await;
+    let mut proxy = TestProxy::start(config(upstream.address));
+    let ask = async |path: &str| {
+        let mut client = support::raw::Peer::connect(proxy.admin).await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        client.answer().await.status()
+    };
+    assert_eq!([ask("/healthz").await, ask("/readyz").await], [200, 200]);
+
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    proxy.stop();
+    refused(&proxy).await;
+    let ask = async |path: &str| {
+        let mut client = support::raw::Peer::connect(proxy.admin).await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        client.answer().await.status()
+    };
+    assert_eq!([ask("/healthz").await, ask("/readyz").await], [200, 503], "while it drains");
+    served.send(OK).await;
+    proxy.stopped().await;
+}
+
+/// Waits until no new connection is accepted.
+async fn refused(proxy: &TestProxy) {
+    support::soon(async {
+        while TcpStream::connect(proxy.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}

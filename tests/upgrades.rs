@@ -1,0 +1,108 @@
+//! WebSockets and other protocols that take a connection over.
+
+mod support;
+
+use support::raw::{Peer, header};
+use support::{FakeUpstream, TestProxy, config, nobody};
+
+const ASK: &str = "GET /live HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// A tunnel through anteroom: the client's end and the upstream's.
+async fn tunnel(proxy: &TestProxy, upstream: &FakeUpstream) -> (Peer, Peer) {
+    let mut client = proxy.client().await;
+    client.send(ASK).await;
+    let mut served = upstream.accept().await;
+    let head = served.head().await;
+    assert_eq!(header(&head, "upgrade"), Some("websocket"));
+    assert_eq!(header(&head, "connection").map(str::to_ascii_lowercase).as_deref(), Some("upgrade"));
+    assert_eq!(header(&head, "sec-websocket-key"), Some("dGhlIHNhbXBsZSBub25jZQ=="));
+    served.send(AGREE).await;
+    let head = client.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(header(&head, "upgrade"), Some("websocket"));
+    assert_eq!(header(&head, "sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    (client, served)
+}
+
+#[tokio::test]
+async fn after_101_bytes_pass_both_ways() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let (mut client, mut served) = tunnel(&proxy, &upstream).await;
+    for round in 0..3 {
+        client.send(format!("up {round}")).await;
+        assert_eq!(served.exactly(4).await, format!("up {round}"));
+        served.send(format!("down {round}")).await;
+        assert_eq!(client.exactly(6).await, format!("down {round}"));
+    }
+}
+
+#[tokio::test]
+async fn each_direction_of_a_tunnel_ends_by_itself() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let (mut client, mut served) = tunnel(&proxy, &upstream).await;
+    client.send("last words").await;
+    client.finish().await;
+    assert_eq!(served.rest().await, "last words");
+    served.send("and mine").await;
+    served.finish().await;
+    assert_eq!(client.rest().await, "and mine");
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_when_the_upstream_dies() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let (mut client, served) = tunnel(&proxy, &upstream).await;
+    served.reset();
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_upgrade_is_held_like_any_request() {
+    let address = nobody().await;
+    let proxy = TestProxy::start(config(address));
+    let mut client = proxy.client().await;
+    client.send(ASK).await;
+    let upstream = FakeUpstream::start_at(address).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send(AGREE).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    client.send("ping").await;
+    assert_eq!(served.exactly(4).await, "ping");
+}
+
+#[tokio::test]
+async fn a_refused_upgrade_is_an_ordinary_answer() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send(ASK).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status(), answer.body.as_str()), (403, "no"));
+}
+
+#[tokio::test]
+async fn a_switch_that_was_not_asked_for_is_a_broken_exchange() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    for (ask, agree) in [
+        ("GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n".to_owned(), AGREE.to_owned()),
+        (ASK.to_owned(), AGREE.replace("websocket", "h2c")),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(ask).await;
+        let mut served = upstream.accept().await;
+        served.head().await;
+        served.send(agree).await;
+        assert_eq!(client.answer().await.status(), 502);
+    }
+}
