@@ -5,3 +5,4 @@ pub mod engine;
 pub mod evidence;
 pub mod page;
 pub mod readiness;
+pub mod surroundings;
