@@ -3,6 +3,17 @@
 //! An engine runs as a task of its own and publishes [`Sighting`]s: the part of the evidence that only it can fill
 //! in. So an engine that is slow, absent or restarting delays nobody, and a simulated one (the demo's) is simply
 //! another task that publishes.
+//!
+//! Below it, from the wire to the watcher: `client` asks and names what went wrong, `convert` turns the engine's
+//! models into evidence, `search` says which container is the target, `timeline` remembers what happened to it, and
+//! [`docker`] is the task that ties them together.
+
+pub mod docker;
+
+mod client;
+mod convert;
+mod search;
+mod timeline;
 
 use std::sync::Arc;
 

@@ -1,4 +1,51 @@
-//! anteroom.
+//! anteroom stands between Traefik and a service that is slow to start or sometimes down. While the service warms up
+//! it holds requests; when waiting is pointless it says what is wrong and which command mends it.
+//!
+//! # Where to look
+//!
+//! An arrow means "may import"; `tests/layering.rs` keeps it so.
+//!
+//! ```text
+//! main ─▶ cli ─▶ instance ─▶ server ─▶ proxy ─▶ watch ─▶ probe ─▶ upstream ─▶ core
+//!                   └──────▶ admin        engine, surroundings, telemetry ───▶ core
+//! ```
+//!
+//! | the core: what is true and what it means; no socket, no clock, no file | |
+//! |---|---|
+//! | [`evidence`] | everything that was seen, as plain data |
+//! | [`readiness`] | may requests pass? the state machine, and what the evidence says about the future |
+//! | [`diagnosis`] | from evidence to findings and remedies: an ordered list of small rules |
+//! | [`retry`], [`backoff`] | may this failure of this request be tried again, and when |
+//! | [`headers`] | what a proxy changes in a header block |
+//! | [`page`] | a diagnosis as HTML, problem document or text |
+//! | [`config`] | every setting, read all at once |
+//!
+//! | the shell: thin and asynchronous | |
+//! |---|---|
+//! | [`cli`] | `serve`, `demo`, `healthcheck` |
+//! | [`instance`] | listeners, workers, watcher and admin port, put together |
+//! | [`server`] | accept, limits, drain: one runtime a worker thread |
+//! | [`proxy`] | the life of one request |
+//! | [`watch`] | engine, probe and traffic → state machine → published snapshot |
+//! | [`probe`], [`upstream`] | one question to the upstream; connections to it, new and pooled |
+//! | [`engine`], [`surroundings`] | what Docker tells; what can be told of our own container without it |
+//! | [`admin`], [`telemetry`] | are we alive; the log |
+//!
+//! # The life of a request
+//!
+//! 1. [`server`] accepts a connection on one of the worker threads; it lives and dies there.
+//! 2. [`proxy::Proxy::handle`] reads the newest snapshot: no lock that anyone waits for, no Docker call, no DNS.
+//! 3. Ready: the request goes out on a pooled connection, and the answer streams back untouched. After a `101` two
+//!    sockets are spliced.
+//! 4. Not ready, or no connection came about: the request is held until the watcher publishes that the upstream is
+//!    ready, until its patience ends, or until waiting is pointless. Its body is not read meanwhile.
+//! 5. No answer's head came: the failure and the snapshot's evidence are diagnosed and rendered. After the head the
+//!    client's connection breaks instead: a page is never injected into an answer that has begun.
+//! 6. One line in the log, with the outcome.
+
+#![forbid(unsafe_code)]
+#![warn(missing_debug_implementations, rust_2018_idioms, unreachable_pub)]
+
 pub mod admin;
 pub mod backoff;
 pub mod config;

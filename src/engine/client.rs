@@ -1,0 +1,215 @@
+//! Asks a Docker engine: one thin call each, read only, bounded in time, with every error named by what it means.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bollard::query_parameters::{
+    EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptions,
+};
+use bollard::{API_DEFAULT_VERSION, Docker, errors};
+use futures_util::{Stream, StreamExt};
+
+use crate::engine::convert::{self, Listed, Occurrence};
+use crate::evidence::{self, Container, Network};
+
+/// Where Docker listens unless told otherwise. Podman's service can be mounted there.
+const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
+/// In bytes: a socket proxy may answer with a page.
+const REASON_MOST: usize = 256;
+/// bollard's own limit, in seconds, for an answer's head. Ours is finer and counts the body too; this one remains for
+/// the stream of events, which has no end.
+const HEAD_LIMIT: u64 = 3;
+/// The events that change what we know. Above all no `exec_*`: each health probe emits three of them.
+const EVENTS: [&str; 14] = [
+    "create",
+    "start",
+    "die",
+    "oom",
+    "kill",
+    "pause",
+    "unpause",
+    "stop",
+    "restart",
+    "rename",
+    "destroy",
+    "health_status",
+    "connect",
+    "disconnect",
+];
+
+/// Why the engine did not tell.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// It is there, but we may not ask.
+    #[error("{0}")]
+    Forbidden(Box<str>),
+    /// It is not there, or does not answer as an engine does.
+    #[error("{0}")]
+    Unavailable(Box<str>),
+    /// Its stream of events ended, as it does when the engine stops and when a proxy in between grows impatient.
+    #[error("the stream of events ended")]
+    Ended,
+}
+
+impl From<&Trouble> for evidence::Engine {
+    fn from(trouble: &Trouble) -> Self {
+        match trouble {
+            Trouble::Forbidden(reason) => Self::Forbidden { reason: reason.clone() },
+            Trouble::Unavailable(reason) => Self::Unavailable { reason: reason.clone() },
+            Trouble::Ended => Self::Unavailable { reason: trouble.to_string().into() },
+        }
+    }
+}
+
+/// A connection to an engine that has answered once.
+#[derive(Clone, Debug)]
+pub struct Client {
+    docker: Docker,
+    /// `unix:///var/run/docker.sock`, for people.
+    host: Box<str>,
+    /// How long one call may take.
+    limit: Duration,
+    /// The engine's own word, e.g. `20.10.24`.
+    pub version: Box<str>,
+}
+
+impl Client {
+    /// Finds out whether an engine listens at `host` (a `DOCKER_HOST`) and agrees on a version of the API with it.
+    pub async fn connect(host: Option<&str>, limit: Duration) -> Result<Self, Trouble> {
+        let host = host.unwrap_or(DEFAULT_SOCKET);
+        let docker = open(host)?;
+        let client = Self { docker, host: host.into(), limit, version: Box::default() };
+        let docker = client.call(client.docker.clone().negotiate_version()).await?;
+        let version = client.call(docker.version()).await?.version.unwrap_or_default();
+        Ok(Self { docker, version: convert::cut(&version, REASON_MOST), ..client })
+    }
+
+    /// The events of containers and networks from `since` on, and then as they come.
+    ///
+    /// The request is sent when the stream is first polled.
+    pub fn events(&self, since: SystemTime) -> impl Stream<Item = Result<Occurrence, Trouble>> + use<> {
+        let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let filters = [("type", vec!["container", "network"]), ("event", EVENTS.to_vec())];
+        let options = EventsOptionsBuilder::default().since(&since.to_string()).filters(&filters.into()).build();
+        let client = self.clone();
+        self.docker.events(Some(options)).filter_map(move |event| {
+            let occurrence = match event {
+                Ok(event) => convert::occurrence(event).map(Ok),
+                Err(error) => Some(Err(client.trouble(&error))),
+            };
+            std::future::ready(occurrence)
+        })
+    }
+
+    /// All containers, also those that do not run.
+    pub async fn list(&self) -> Result<Vec<Listed>, Trouble> {
+        let options = ListContainersOptionsBuilder::default().all(true).build();
+        let list = self.call(self.docker.list_containers(Some(options))).await?;
+        Ok(list.into_iter().filter_map(convert::listed).collect())
+    }
+
+    /// One container, by its id; `None` if it is gone.
+    pub async fn inspect(&self, id: &str) -> Result<Option<Container>, Trouble> {
+        if !convert::is_id(id) {
+            return Ok(None);
+        }
+        let inspected = self.docker.inspect_container(id, None::<InspectContainerOptions>);
+        let gone_is_none = async {
+            match inspected.await {
+                Ok(inspected) => Ok(convert::container(inspected)),
+                Err(errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        self.call(gone_is_none).await
+    }
+
+    /// The networks that exist; none if the engine's guard does not let us ask, which is no reason to give up the rest.
+    pub async fn networks(&self) -> Result<Vec<Network>, Trouble> {
+        match self.call(self.docker.list_networks(None::<ListNetworksOptions>)).await {
+            Ok(networks) => Ok(networks.into_iter().filter_map(convert::network).collect()),
+            Err(Trouble::Forbidden(reason)) => {
+                tracing::debug!(%reason, "the engine does not tell its networks");
+                Ok(Vec::new())
+            }
+            Err(trouble) => Err(trouble),
+        }
+    }
+
+    async fn call<T>(&self, answer: impl Future<Output = Result<T, errors::Error>>) -> Result<T, Trouble> {
+        match tokio::time::timeout(self.limit, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(self.trouble(&error)),
+            Err(_) => Err(no_answer(self.limit)),
+        }
+    }
+
+    fn trouble(&self, error: &errors::Error) -> Trouble {
+        let reason = |text: &str| convert::cut(text, REASON_MOST);
+        match error {
+            errors::Error::RequestTimeoutError => no_answer(Duration::from_secs(HEAD_LIMIT)),
+            errors::Error::DockerResponseServerError { status_code, message } => {
+                let text = reason(&format!("{} answered {status_code}: {}", self.host, message.trim()));
+                if matches!(status_code, 401 | 403) { Trouble::Forbidden(text) } else { Trouble::Unavailable(text) }
+            }
+            error => {
+                let cause = root(error);
+                match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
+                    Some(io::ErrorKind::PermissionDenied) => {
+                        Trouble::Forbidden(reason(&format!("permission denied on {}", self.host)))
+                    }
+                    Some(_) | None => Trouble::Unavailable(reason(&format!("{}: {cause}", self.host))),
+                }
+            }
+        }
+    }
+}
+
+/// What a call that took too long means.
+pub fn no_answer(limit: Duration) -> Trouble {
+    Trouble::Unavailable(format!("no answer in {} s", limit.as_secs_f32()).into())
+}
+
+fn open(host: &str) -> Result<Docker, Trouble> {
+    let refuse = |error: errors::Error| Trouble::Unavailable(format!("{host}: {error}").into());
+    match host.split_once("://") {
+        Some(("unix", path)) => {
+            socket_is_there(path)?;
+            Docker::connect_with_unix(path, HEAD_LIMIT, API_DEFAULT_VERSION).map_err(refuse)
+        }
+        Some((scheme @ ("tcp" | "http"), _)) => {
+            let has_port = host.parse::<http::Uri>().is_ok_and(|uri| uri.port().is_some());
+            // As the docker command does.
+            let port = if scheme == "tcp" && !has_port { ":2375" } else { "" };
+            Docker::connect_with_http(&format!("{host}{port}"), HEAD_LIMIT, API_DEFAULT_VERSION).map_err(refuse)
+        }
+        Some(_) | None => Err(Trouble::Unavailable(
+            format!("DOCKER_HOST {host} is not understood: it takes unix://, tcp:// or http://").into(),
+        )),
+    }
+}
+
+/// Says what is wrong with a socket better than a failed connection does.
+fn socket_is_there(path: &str) -> Result<(), Trouble> {
+    match Path::new(path).metadata() {
+        // The connection would be refused, as if the engine were down.
+        Ok(found) if found.is_dir() => Err(Trouble::Unavailable(
+            format!("{path} is a directory: Docker makes one where a socket to be mounted is missing").into(),
+        )),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Trouble::Forbidden(format!("permission denied on {path}").into()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(Trouble::Unavailable(format!("there is no socket at {path}").into()))
+        }
+        Err(error) => Err(Trouble::Unavailable(format!("{path}: {error}").into())),
+    }
+}
+
+/// What is at the bottom of a chain of wrappers: `Connection refused`, not `client error (Connect)`.
+fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
+    std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source()).last().unwrap_or(error)
+}

@@ -1,0 +1,435 @@
+//! From bollard's models of the engine's answers to evidence: pure and total.
+//!
+//! Everything that is not named here is dropped at once, above all `Config.Env` and `Config.Cmd`, which hold secrets.
+//! What comes from a container or its image can be of any length, so every text is cut and every list is bounded.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bollard::models;
+
+use crate::evidence::{
+    Attachment, Compose, Container, Happening, Health, HealthStatus, Moment, Network, RestartPolicy, Status,
+};
+
+/// In bytes. Engines allow longer names, people do not make them.
+const NAME_MOST: usize = 256;
+/// In bytes: enough for a runtime's message, for a path, and to tell what a health check printed.
+const TEXT_MOST: usize = 4096;
+/// Entries kept of any list in a container: networks, aliases, ports, compose files.
+const ENTRIES_MOST: usize = 64;
+
+const PROJECT: &str = "com.docker.compose.project";
+const SERVICE: &str = "com.docker.compose.service";
+const ONE_OFF: &str = "com.docker.compose.oneoff";
+const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
+const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
+
+/// An entry of the engine's list of containers: enough to say whether the container is worth a closer look.
+///
+/// The list of API 1.41 leaves the aliases out (`null`, measured), so a search by alias needs the inspect answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    pub id: Box<str>,
+    /// Without the leading slash.
+    pub name: Box<str>,
+    /// Empty if compose did not make it.
+    pub project: Box<str>,
+    pub service: Box<str>,
+    /// Running, paused or restarting.
+    pub alive: bool,
+    /// Names and ids of its networks; an id is empty until the container first starts.
+    pub networks: Vec<(Box<str>, Box<str>)>,
+    pub addresses: Vec<IpAddr>,
+}
+
+/// An event of a container or of a network, with what tells whom it concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occurrence {
+    /// The id of the container that it is about; empty for a network that was made or removed.
+    pub container: Box<str>,
+    /// The name of that container; empty in a network's event, which does not tell.
+    pub name: Box<str>,
+    pub project: Box<str>,
+    pub service: Box<str>,
+    pub one_off: bool,
+    /// The id of the network, if it is a network's event.
+    pub network: Option<Box<str>>,
+    pub happening: Happening,
+}
+
+/// `GET /containers/{id}/json`. `None` for an answer without an id, which no engine gives.
+pub fn container(inspected: models::ContainerInspectResponse) -> Option<Container> {
+    let state = inspected.state.unwrap_or_default();
+    let host = inspected.host_config.unwrap_or_default();
+    let config = inspected.config.unwrap_or_default();
+    let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    Some(Container {
+        id: inspected.id.filter(|id| is_id(id))?.into(),
+        name: name(&inspected.name.unwrap_or_default()),
+        image: cut(&config.image.unwrap_or_default(), NAME_MOST),
+        created: moment(inspected.created.as_deref()),
+        status: status(state.status),
+        exit_code: state.exit_code.unwrap_or_default(),
+        oom_killed: state.oom_killed.unwrap_or_default(),
+        error: cut(&state.error.unwrap_or_default(), TEXT_MOST),
+        started: moment(state.started_at.as_deref()),
+        finished: moment(state.finished_at.as_deref()),
+        restart_count: unsigned(inspected.restart_count),
+        restart_policy: restart_policy(host.restart_policy),
+        health: state.health.and_then(health),
+        memory_limit: Some(unsigned(host.memory)).filter(|bytes| *bytes > 0),
+        networks: attachments(networks),
+        exposed_ports: tcp_ports(&config.exposed_ports.unwrap_or_default()),
+        compose: compose(&config.labels.unwrap_or_default()),
+    })
+}
+
+/// An entry of `GET /containers/json`.
+pub fn listed(summary: models::ContainerSummary) -> Option<Listed> {
+    use models::ContainerSummaryStateEnum::{PAUSED, RESTARTING, RUNNING};
+
+    let labels = summary.labels.unwrap_or_default();
+    let networks = summary.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+    // A container that another one links to is listed with names like `/web/db` too.
+    let names = summary.names.unwrap_or_default();
+    let own = names.iter().find(|name| !name.trim_start_matches('/').contains('/'));
+    Some(Listed {
+        id: summary.id.filter(|id| is_id(id))?.into(),
+        name: own.map(|own| name(own)).unwrap_or_default(),
+        project: label(&labels, PROJECT, NAME_MOST),
+        service: label(&labels, SERVICE, NAME_MOST),
+        alive: matches!(summary.state, Some(RUNNING | PAUSED | RESTARTING)),
+        addresses: networks.values().filter_map(address).take(ENTRIES_MOST).collect(),
+        networks: networks
+            .iter()
+            .take(ENTRIES_MOST)
+            .map(|(network, end)| {
+                (cut(network, NAME_MOST), cut(end.network_id.as_deref().unwrap_or_default(), NAME_MOST))
+            })
+            .collect(),
+    })
+}
+
+/// An entry of `GET /networks`.
+pub fn network(network: models::Network) -> Option<Network> {
+    Some(Network { id: cut(&network.id?, NAME_MOST), name: cut(&network.name?, NAME_MOST) })
+}
+
+/// A line of `GET /events`. `None` for one without action or time.
+pub fn occurrence(event: models::EventMessage) -> Option<Occurrence> {
+    let actor = event.actor.unwrap_or_default();
+    let attributes = actor.attributes.unwrap_or_default();
+    let id = cut(&actor.id.unwrap_or_default(), NAME_MOST);
+    let is_network = event.typ == Some(models::EventMessageTypeEnum::NETWORK);
+    let since_epoch = match (event.time_nano, event.time) {
+        (Some(nanos), _) => Duration::from_nanos(u64::try_from(nanos).ok()?),
+        (None, Some(seconds)) => Duration::from_secs(u64::try_from(seconds).ok()?),
+        (None, None) => return None,
+    };
+    let happening = Happening {
+        at: moment_at(UNIX_EPOCH.checked_add(since_epoch)?)?,
+        action: cut(&event.action?, NAME_MOST),
+        exit_code: attributes.get("exitCode").and_then(|code| code.parse().ok()),
+    };
+    Some(Occurrence {
+        container: if is_network { label(&attributes, "container", NAME_MOST) } else { id.clone() },
+        // In a network's event the name is the network's.
+        name: if is_network { Box::default() } else { label(&attributes, "name", NAME_MOST) },
+        project: label(&attributes, PROJECT, NAME_MOST),
+        service: label(&attributes, SERVICE, NAME_MOST),
+        one_off: is_one_off(&attributes),
+        network: is_network.then_some(id),
+        happening,
+    })
+}
+
+/// Whether a text can be a container's id, or the beginning of one: what goes into a request's path is checked.
+pub fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// At most so many bytes of a text, never half a character.
+pub fn cut(text: &str, most: usize) -> Box<str> {
+    text[..text.floor_char_boundary(most)].into()
+}
+
+fn status(status: Option<models::ContainerStateStatusEnum>) -> Status {
+    use models::ContainerStateStatusEnum as Word;
+    match status {
+        Some(Word::CREATED) => Status::Created,
+        Some(Word::RUNNING) => Status::Running,
+        Some(Word::PAUSED) => Status::Paused,
+        Some(Word::RESTARTING) => Status::Restarting,
+        Some(Word::REMOVING) => Status::Removing,
+        Some(Word::EXITED) => Status::Exited,
+        Some(Word::DEAD) => Status::Dead,
+        Some(Word::EMPTY | Word::STOPPING) | None => Status::Other,
+    }
+}
+
+fn restart_policy(policy: Option<models::RestartPolicy>) -> RestartPolicy {
+    use models::RestartPolicyNameEnum as Word;
+    let Some(policy) = policy else { return RestartPolicy::No };
+    match policy.name {
+        Some(Word::ALWAYS) => RestartPolicy::Always,
+        Some(Word::UNLESS_STOPPED) => RestartPolicy::UnlessStopped,
+        Some(Word::ON_FAILURE) => RestartPolicy::OnFailure { most: unsigned(policy.maximum_retry_count) },
+        Some(Word::NO | Word::EMPTY) | None => RestartPolicy::No,
+    }
+}
+
+fn health(health: models::Health) -> Option<Health> {
+    use models::HealthStatusEnum as Word;
+    let status = match health.status? {
+        Word::STARTING => HealthStatus::Starting,
+        Word::HEALTHY => HealthStatus::Healthy,
+        Word::UNHEALTHY => HealthStatus::Unhealthy,
+        // Podman says so of a container without a check, where Docker leaves the object out.
+        Word::NONE | Word::EMPTY => return None,
+    };
+    let last = health.log.unwrap_or_default().pop().and_then(|check| check.output).unwrap_or_default();
+    Some(Health { status, failing_streak: unsigned(health.failing_streak), last_output: cut(&last, TEXT_MOST) })
+}
+
+fn attachments(networks: HashMap<String, models::EndpointSettings>) -> Vec<Attachment> {
+    let mut attachments: Vec<_> = networks
+        .into_iter()
+        .take(ENTRIES_MOST)
+        .map(|(network, end)| Attachment {
+            network: cut(&network, NAME_MOST),
+            network_id: cut(end.network_id.as_deref().unwrap_or_default(), NAME_MOST),
+            address: address(&end),
+            aliases: end
+                .aliases
+                .unwrap_or_default()
+                .iter()
+                .take(ENTRIES_MOST)
+                .map(|alias| cut(alias, NAME_MOST))
+                .collect(),
+        })
+        .collect();
+    // The engine's order is that of a map: not the same twice.
+    attachments.sort_unstable_by(|one, other| one.network.cmp(&other.network));
+    attachments
+}
+
+fn address(end: &models::EndpointSettings) -> Option<IpAddr> {
+    let parse = |text: &Option<String>| text.as_ref().and_then(|text| text.parse().ok());
+    parse(&end.ip_address).or_else(|| parse(&end.global_ipv6_address))
+}
+
+/// `3000/tcp`, in order.
+fn tcp_ports(exposed: &[String]) -> Vec<u16> {
+    let tcp = |port: &String| port.strip_suffix("/tcp").and_then(|number| number.parse().ok());
+    let mut ports: Vec<_> = exposed.iter().filter_map(tcp).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.truncate(ENTRIES_MOST);
+    ports
+}
+
+fn compose(labels: &HashMap<String, String>) -> Option<Compose> {
+    let (project, service) = (label(labels, PROJECT, NAME_MOST), label(labels, SERVICE, NAME_MOST));
+    if project.is_empty() || service.is_empty() {
+        return None;
+    }
+    let files = labels.get(CONFIG_FILES).map(String::as_str).unwrap_or_default();
+    Some(Compose {
+        project,
+        service,
+        working_dir: label(labels, WORKING_DIR, TEXT_MOST),
+        config_files: files
+            .split(',')
+            .filter(|file| !file.is_empty())
+            .take(ENTRIES_MOST)
+            .map(|file| cut(file, TEXT_MOST))
+            .collect(),
+        one_off: is_one_off(labels),
+    })
+}
+
+/// Compose writes `True` and `False`, as its first version in Python did.
+fn is_one_off(labels: &HashMap<String, String>) -> bool {
+    labels.get(ONE_OFF).is_some_and(|value| value.eq_ignore_ascii_case("true"))
+}
+
+fn label(labels: &HashMap<String, String>, key: &str, most: usize) -> Box<str> {
+    labels.get(key).map(|value| cut(value, most)).unwrap_or_default()
+}
+
+fn name(text: &str) -> Box<str> {
+    cut(text.trim_start_matches('/'), NAME_MOST)
+}
+
+fn unsigned(number: Option<i64>) -> u64 {
+    number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
+}
+
+/// RFC 3339 with any fraction and any zone: Docker writes UTC, Podman the host's own zone. Go's zero time,
+/// `0001-01-01T00:00:00Z`, means never.
+fn moment(text: Option<&str>) -> Option<Moment> {
+    let text = text?;
+    let (local, east) = match text.strip_suffix('Z') {
+        Some(local) => (local, 0),
+        None => {
+            let (local, zone) = text.split_at_checked(text.len().checked_sub("+00:00".len())?)?;
+            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+            let seconds = hours.parse::<i64>().ok()? * 3600 + minutes.parse::<i64>().ok()? * 60;
+            (local, if zone.starts_with('-') { -seconds } else { seconds })
+        }
+    };
+    let local = humantime::parse_rfc3339_weak(local).ok()?;
+    let offset = Duration::from_secs(east.unsigned_abs());
+    moment_at(if east < 0 { local.checked_add(offset)? } else { local.checked_sub(offset)? })
+}
+
+fn moment_at(at: SystemTime) -> Option<Moment> {
+    // What is beyond the year 9999 cannot be written in RFC 3339.
+    const YEAR_10000: u64 = 253_402_300_800;
+    let since_epoch = at.duration_since(UNIX_EPOCH).ok()?;
+    (since_epoch.as_secs() < YEAR_10000)
+        .then(|| Moment { at, text: humantime::format_rfc3339_seconds(at).to_string().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(name: &str) -> Container {
+        let path = format!("{}/tests/fixtures/inspect/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("a recorded fixture");
+        container(serde_json::from_str(&text).expect("an inspect answer")).expect("a container")
+    }
+
+    #[test]
+    fn a_recorded_container_keeps_what_rules_need() {
+        let running = recorded("running");
+        assert_eq!(&*running.name, "enginefix_grafana");
+        assert_eq!(&*running.image, "grafana-stand-in:10.1.2");
+        assert_eq!(running.status, Status::Running);
+        assert_eq!(running.exposed_ports, [3000, 9000]);
+        assert_eq!(running.restart_policy, RestartPolicy::No);
+        assert_eq!((running.health, running.memory_limit, running.finished), (None, None, None));
+        assert_eq!(running.started.map(|at| at.text.len()), Some("2026-11-23T18:27:32Z".len()));
+        let [network] = &*running.networks else { panic!("one network: {:?}", running.networks) };
+        assert_eq!((&*network.network, network.network_id.len()), ("enginefix_cvat", 64));
+        assert!(network.address.is_some() && network.aliases.iter().any(|alias| &**alias == "grafana"));
+        let compose = running.compose.expect("made with compose's labels");
+        assert_eq!((&*compose.project, &*compose.service, compose.one_off), ("cvat", "cvat_grafana", false));
+        assert_eq!(&*compose.working_dir, "/opt/cvat");
+        assert_eq!(compose.config_files.len(), 3);
+    }
+
+    #[test]
+    fn every_recorded_state_is_told_from_the_others() {
+        let cases = [
+            ("running", Status::Running, 0, false),
+            ("exited-1", Status::Exited, 1, false),
+            ("oom-killed", Status::Exited, 137, true),
+            ("created-never-started", Status::Created, 0, false),
+            ("start-failed", Status::Created, 127, false),
+            ("paused", Status::Paused, 0, false),
+            ("restarting", Status::Restarting, 3, false),
+        ];
+        for (name, status, exit_code, oom_killed) in cases {
+            let container = recorded(name);
+            assert_eq!((container.status, container.exit_code), (status, exit_code), "{name}");
+            assert_eq!(container.oom_killed, oom_killed, "{name}");
+            assert_eq!(container.error.is_empty(), name != "start-failed", "{name}");
+            assert_eq!(container.started.is_none(), status == Status::Created, "{name}");
+        }
+        assert_eq!(recorded("oom-killed").memory_limit, Some(20 << 20));
+        assert!(recorded("restarting").restart_count >= 4);
+        assert_eq!(recorded("restarting").restart_policy, RestartPolicy::Always);
+        assert_eq!(recorded("healthy").restart_policy, RestartPolicy::OnFailure { most: 3 });
+    }
+
+    #[test]
+    fn health_is_kept_with_the_last_output() {
+        let health = |name| recorded(name).health.expect("a health check");
+        assert_eq!(health("starting").status, HealthStatus::Starting);
+        assert_eq!(health("healthy").status, HealthStatus::Healthy);
+        let unhealthy = health("unhealthy");
+        assert_eq!((unhealthy.status, unhealthy.failing_streak), (HealthStatus::Unhealthy, 2));
+        assert_eq!(&*unhealthy.last_output, "GET /api/health: 1\n");
+    }
+
+    #[test]
+    fn nothing_of_the_environment_survives() {
+        let secret = "never-show-this";
+        let text = include_str!("../../tests/fixtures/inspect/running.json");
+        assert!(text.contains(secret), "the fixture has one");
+        assert!(!format!("{:?}", recorded("running")).contains(secret));
+    }
+
+    #[test]
+    fn the_list_tells_names_project_and_networks() {
+        let list: Vec<models::ContainerSummary> =
+            serde_json::from_str(include_str!("../../tests/fixtures/list.json")).expect("a recorded list");
+        let listed: Vec<_> = list.into_iter().filter_map(listed).collect();
+        let [entry] = &*listed else { panic!("one entry: {listed:?}") };
+        assert_eq!((&*entry.name, &*entry.project, &*entry.service), ("enginefix_grafana", "cvat", "cvat_grafana"));
+        assert!(entry.alive && entry.networks.len() == 1 && entry.addresses.len() == 1);
+    }
+
+    #[test]
+    fn recorded_events_tell_whom_they_concern() {
+        let lines = include_str!("../../tests/fixtures/events.jsonl").lines();
+        let events: Vec<_> = lines.map(|line| serde_json::from_str(line).expect("a recorded event")).collect();
+        let occurrences: Vec<_> = events.into_iter().filter_map(occurrence).collect();
+        let death = occurrences.iter().find(|event| &*event.happening.action == "die").expect("one died");
+        assert_eq!((&*death.project, &*death.service, death.happening.exit_code), ("cvat", "cvat_grafana", Some(137)));
+        let connected = occurrences.iter().find(|event| &*event.happening.action == "connect").expect("one connected");
+        assert_eq!((connected.container.len(), connected.network.as_ref().map(|id| id.len())), (64, Some(64)));
+        assert!(occurrences.iter().any(|event| &*event.happening.action == "health_status: unhealthy"));
+    }
+
+    #[test]
+    fn moments_are_read_in_every_zone_and_cut_to_seconds() {
+        let cases = [
+            ("2024-10-10T08:09:10.123456789Z", Some("2024-10-10T08:09:10Z")),
+            ("2024-10-10T08:09:10Z", Some("2024-10-10T08:09:10Z")),
+            ("2024-10-10T10:09:10.5+02:00", Some("2024-10-10T08:09:10Z")),
+            ("2024-10-09T22:39:10-09:30", Some("2024-10-10T08:09:10Z")),
+            ("1970-01-01T00:30:00+01:00", None),
+            ("0001-01-01T00:00:00Z", None),
+            ("9999-12-31T23:59:59-01:00", None),
+            ("2024-10-10T08:09:10", None),
+            ("2024-10-10T08:09:10+é:0", None),
+            ("yesterday", None),
+            ("", None),
+        ];
+        for (text, want) in cases {
+            assert_eq!(moment(Some(text)).as_ref().map(|moment| &*moment.text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn hostile_lengths_are_cut_between_characters() {
+        let inspected = models::ContainerInspectResponse {
+            id: Some("a".repeat(64)),
+            name: Some(format!("/{}", "ä".repeat(9_000))),
+            state: Some(models::ContainerState { error: Some("é".repeat(9_000)), ..Default::default() }),
+            config: Some(models::ContainerConfig {
+                exposed_ports: Some((1..9_000).map(|port| format!("{port}/tcp")).collect()),
+                ..Default::default()
+            }),
+            restart_count: Some(-1),
+            ..Default::default()
+        };
+        let container = container(inspected).expect("it has an id");
+        assert_eq!((container.name.len(), container.error.len()), (NAME_MOST, TEXT_MOST));
+        assert_eq!((container.exposed_ports.len(), container.restart_count), (ENTRIES_MOST, 0));
+        assert_eq!(container.status, Status::Other);
+    }
+
+    #[test]
+    fn an_id_that_could_leave_its_place_in_a_path_is_refused() {
+        for id in ["", "../images", "abc/..", "ABCDEFG", "ä"] {
+            assert!(!is_id(id), "{id}");
+        }
+        assert!(is_id("c15b328e0261"));
+    }
+}
