@@ -1,6 +1,7 @@
 //! anteroom.
 pub mod admin;
 pub mod backoff;
+pub mod cli;
 pub mod config;
 pub mod diagnosis;
 pub mod engine;
