@@ -70,11 +70,22 @@ impl Cast {
         self.tell();
     }
 
+    /// The target has started and died before, long enough ago to look at ease and recently enough to count.
+    pub fn died_before(&mut self, times: u32, every: Duration, exit_code: i64) {
+        self.target.restart_policy = RestartPolicy::Always;
+        self.target.status = Status::Restarting;
+        self.target.restart_count = u64::from(times);
+        self.target.exit_code = exit_code;
+        let now = SystemTime::now();
+        for round in (1..=times).rev() {
+            let died = now - every * round;
+            self.events.push(Happening { at: moment(died - every / 2), action: "start".into(), exit_code: None });
+            self.events.push(Happening { at: moment(died), action: "die".into(), exit_code: Some(exit_code) });
+        }
+    }
+
     /// The target's process ends, and its container is then what `status` says.
     pub fn dies(&mut self, exit_code: i64, status: Status) {
-        if status == Status::Restarting {
-            self.target.restart_policy = RestartPolicy::Always;
-        }
         self.target.status = status;
         self.target.exit_code = exit_code;
         self.target.finished = Some(moment(SystemTime::now()));

@@ -28,6 +28,8 @@ pub enum Scenario {
 /// How long a looping container lives, and how long the engine waits before the next try.
 const CRASH_AFTER: Duration = Duration::from_secs(1);
 const RESTART_AFTER: Duration = Duration::from_secs(2);
+/// So the loop is not known for one at first, and nobody has to wait long for it to be.
+const CRASHES_BEFORE: u32 = 3;
 
 impl Scenario {
     /// By the names that the command line takes.
@@ -48,7 +50,7 @@ impl Scenario {
                 "The service needs {warmup} to start, and nothing listens until then. The page waits with you and turns\n  into the dashboard by itself."
             ),
             Self::CrashLoop => {
-                "The container starts, dies with exit code 1 and is restarted, for ever. The page waits at first, and says\n  after a few rounds that waiting is pointless.".to_owned()
+                "The container starts, dies with exit code 1 and is restarted, for ever. The page waits at first, and\n  says after two rounds that waiting is pointless.".to_owned()
             }
             Self::Exited => format!(
                 "The service starts within {warmup}, serves the dashboard for as long, and then exits with code 1. Nobody\n  restarts it: after a few seconds of grace the page says so, with the command that would."
@@ -77,12 +79,15 @@ impl Scenario {
                 sleep(warmup).await;
                 stand_in::serve(port.listen()?, Database::Ok).await;
             }
-            Self::CrashLoop => loop {
-                cast.starts();
-                sleep(CRASH_AFTER).await;
-                cast.dies(1, Status::Restarting);
-                sleep(RESTART_AFTER).await;
-            },
+            Self::CrashLoop => {
+                cast.died_before(CRASHES_BEFORE, CRASH_AFTER + RESTART_AFTER, 1);
+                loop {
+                    cast.starts();
+                    sleep(CRASH_AFTER).await;
+                    cast.dies(1, Status::Restarting);
+                    sleep(RESTART_AFTER).await;
+                }
+            }
             Self::Exited => {
                 cast.starts();
                 sleep(warmup).await;
