@@ -48,6 +48,7 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod cli;
 pub mod config;
 pub mod diagnosis;
 pub mod engine;

@@ -6,7 +6,7 @@
 use std::io;
 
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::LogFormat;
@@ -27,15 +27,12 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
     EnvFilter::try_new(filter).map(drop).map_err(|_| "is no filter".to_owned())
 }
 
-/// Installs the subscriber for the whole process.
-///
-/// # Errors
-/// There is one already. A filter that [`check_filter`] refuses is read as far as it goes.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), TryInitError> {
-    let subscriber =
-        fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false).with_writer(io::stdout).with_target(true);
-    match format {
+/// Installs the subscriber for the whole process. If there is one already, as in tests, that one stays.
+pub fn init(filter: &str, format: LogFormat) {
+    let subscriber = fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false).with_writer(io::stdout);
+    // The only error is that there is one already.
+    let _ = match format {
         LogFormat::Text => subscriber.finish().try_init(),
         LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init(),
-    }
+    };
 }

@@ -1,0 +1,90 @@
+//! `anteroom serve`: settings in, an [`Instance`] that runs until a signal out.
+
+use std::future::{Future, pending};
+use std::io;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::select;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::Failure;
+use crate::config::{self, Input};
+use crate::instance::{EngineLink, Instance};
+use crate::telemetry;
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// Wrong settings, an address that is taken, or a system that gives no threads.
+pub fn run(input: Input<'_>) -> Result<(), Failure> {
+    let (config, unknown) = config::parse(input).map_err(Failure::Settings)?;
+    telemetry::init(&config.log, config.log_format);
+    for unknown in unknown {
+        tracing::warn!("{unknown}");
+    }
+    runtime()?.block_on(async {
+        let upstream = config.upstream.clone();
+        let instance = Instance::bind(config).map_err(Failure::Listen)?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            listen = %instance.address().map_err(Failure::Run)?,
+            admin_listen = %instance.admin_address().map_err(Failure::Run)?,
+            upstream = format_args!("{}:{}", upstream.host, upstream.port),
+            "anteroom listens"
+        );
+        until_signal(instance, |link| async move {
+            let _link = link;
+            pending().await
+        })
+        .await
+    })
+}
+
+/// The runtime of the main thread, which everything slow shares.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(Failure::Run)
+}
+
+/// Runs an instance until a signal asks it to stop; a second one does not wait for what still runs.
+pub(super) async fn until_signal<E: Future<Output = ()>>(
+    instance: Instance,
+    engine: impl FnOnce(EngineLink) -> E,
+) -> Result<(), Failure> {
+    let (asked, again) = oneshot::channel();
+    let shutdown = async {
+        stop_signal().await;
+        // The receiver lives as long as this future does.
+        let _ = asked.send(());
+    };
+    let impatient = async {
+        match again.await {
+            Ok(()) => stop_signal().await,
+            Err(_) => pending().await,
+        }
+    };
+    select! {
+        outcome = instance.run(engine, shutdown) => outcome.map_err(Failure::Run),
+        () = impatient => {
+            tracing::warn!("stopped at once: the signal came twice");
+            Ok(())
+        }
+    }
+}
+
+/// Ends with the next signal that asks a process to stop: from an engine or a terminal.
+pub(super) async fn stop_signal() {
+    let next = async || -> io::Result<()> {
+        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    };
+    if let Err(error) = next().await {
+        // Without a handler a signal ends the process by itself, only less politely.
+        tracing::error!(%error, "cannot listen to signals");
+        pending().await
+    }
+}
