@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Failure;
 use crate::config::{self, Input};
+use crate::engine::docker;
 use crate::instance::{EngineLink, Instance};
 use crate::telemetry;
 
@@ -25,6 +26,7 @@ pub fn run(input: Input<'_>) -> Result<(), Failure> {
     }
     runtime()?.block_on(async {
         let upstream = config.upstream.clone();
+        let docker_host = config.docker_host.clone();
         let instance = Instance::bind(config).map_err(Failure::Listen)?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
@@ -33,9 +35,8 @@ pub fn run(input: Input<'_>) -> Result<(), Failure> {
             upstream = format_args!("{}:{}", upstream.host, upstream.port),
             "anteroom listens"
         );
-        until_signal(instance, |link| async move {
-            let _link = link;
-            pending().await
+        until_signal(instance, |EngineLink { wanted, look, sightings }| {
+            docker::watch(docker_host, wanted, look, sightings)
         })
         .await
     })
