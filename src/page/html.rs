@@ -18,7 +18,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// nothing else. A test keeps the hashes true and prints the new ones.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     style-src 'sha256-3/YyRlPVMqYKyZ9Sut0HUZQteXzanZJkkm4CHnnSlDg='; \
-    script-src 'sha256-gDkxAAezkq4NaqovEIb8WHds7DTT8UREFZwBuk3SKFQ='; \
+    script-src 'sha256-j/KvRl0Wfo+bKZiC/3X4aykPRlVnBHDSm156zkNQAX4='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// For browsers without scripts, in seconds. They lose their place on the page each time.
@@ -105,7 +105,7 @@ fn meta(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
             (words.duration)(view.lasted),
         )?;
     }
-    write!(f, "<p>{} <code>{}</code>", Escaped(words.reference), Escaped(&view.request_id))?;
+    write!(f, "<p>{} <code id=\"reference\">{}</code>", Escaped(words.reference), Escaped(&view.request_id))?;
     if let (false, Some(root)) = (view.detailed, view.problem.findings.first()) {
         write!(f, " · <code>{}</code>", Escaped(root.code))?;
     }

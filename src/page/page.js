@@ -64,7 +64,10 @@
     const fresh = new DOMParser().parseFromString(html, 'text/html');
     const next = fresh.querySelector('main');
     if (!next) return;
-    if (live === 'tell' && !ready) next.querySelector('#advice').textContent = main.querySelector('#advice').textContent;
+    const keep = (what) => { next.querySelector(what).textContent = main.querySelector(what).textContent; };
+    // The request that failed is the one to find in the log, not the one that asked how it goes.
+    keep('#reference');
+    if (live === 'tell' && !ready) keep('#advice');
     document.title = fresh.title;
     const icon = 'link[rel=icon]';
     document.querySelector(icon).href = fresh.querySelector(icon).href;
