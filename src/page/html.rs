@@ -17,8 +17,8 @@ const SCRIPT: &str = include_str!("page.js");
 /// Allows the style and the script above by their hashes, requests to our own origin for updates, the icon, and
 /// nothing else. A test keeps the hashes true and prints the new ones.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-/+2gQ80spT/Uu63JsXL9OQ9V2iKDhXnGWwg8iNO45VA='; \
-    script-src 'sha256-ImrKPWrbP1SPtfWXfRYns9dm0wQA7Qc9nV5EjqoxyCs='; \
+    style-src 'sha256-3/YyRlPVMqYKyZ9Sut0HUZQteXzanZJkkm4CHnnSlDg='; \
+    script-src 'sha256-j/KvRl0Wfo+bKZiC/3X4aykPRlVnBHDSm156zkNQAX4='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// For browsers without scripts, in seconds. They lose their place on the page each time.
@@ -80,16 +80,7 @@ impl Display for Main<'_> {
         // An empty reference is this very URL, query and all, which the server need not know.
         let shown = if view.repeatable && !view.situation.passes_by_itself() { "" } else { " hidden" };
         writeln!(f, "<p id=\"again\"{shown}><a class=\"button\" href=\"\">{}</a></p>", Escaped(words.try_again))?;
-        if view.situation == Situation::Starting {
-            let elapsed = (words.duration)(view.lasted);
-            writeln!(
-                f,
-                "<div id=\"progress\"><div class=\"bar\" role=\"progressbar\" aria-label=\"{}\"></div>\
-                 <p>{} <span>{elapsed}</span></p></div>",
-                Escaped(view.situation.scene(words).label),
-                Escaped(words.elapsed),
-            )?;
-        }
+        meta(f, view)?;
         writeln!(f, "</header>")?;
         if view.problem.simulated {
             writeln!(f, "<p class=\"simulated\">{}</p>", Escaped(words.simulated))?;
@@ -97,12 +88,28 @@ impl Display for Main<'_> {
         if view.detailed {
             write!(f, "{}", Operator(view))?;
         }
-        write!(f, "<footer>{} <code>{}</code>", Escaped(words.reference), Escaped(&view.request_id))?;
-        if let (false, Some(root)) = (view.detailed, view.problem.findings.first()) {
-            write!(f, " · {}", Escaped(root.code))?;
-        }
-        writeln!(f, "</footer>\n</main>")
+        writeln!(f, "</main>")
     }
+}
+
+/// How long it takes, and what to quote when asking for help.
+fn meta(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
+    let words = view.words;
+    writeln!(f, "<div id=\"meta\">")?;
+    if view.situation == Situation::Starting {
+        writeln!(
+            f,
+            "<div class=\"bar\" role=\"progressbar\" aria-label=\"{}\"></div>\n<p>{} {}</p>",
+            Escaped(words.starting.label),
+            Escaped(words.elapsed),
+            (words.duration)(view.lasted),
+        )?;
+    }
+    write!(f, "<p>{} <code id=\"reference\">{}</code>", Escaped(words.reference), Escaped(&view.request_id))?;
+    if let (false, Some(root)) = (view.detailed, view.problem.findings.first()) {
+        write!(f, " · <code>{}</code>", Escaped(root.code))?;
+    }
+    writeln!(f, "</p>\n</div>")
 }
 
 /// The name of a situation's look, and its colour in the tab.

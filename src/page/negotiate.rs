@@ -125,6 +125,8 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
+    type Sent<'a> = &'a [(&'static str, &'a str)];
+
     fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
         list.iter()
             .map(|(name, value)| {
@@ -138,7 +140,7 @@ mod tests {
     fn each_client_gets_the_format_it_can_read() {
         let chrome = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8";
         let image = "image/avif,image/webp,image/png,image/svg+xml,image/*;q=0.8,*/*;q=0.5";
-        let cases: &[(&str, &[(&'static str, &str)], Format)] = &[
+        let cases: &[(&str, Sent<'_>, Format)] = &[
             ("a browser over HTTPS", &[("sec-fetch-mode", "navigate"), ("accept", chrome)], Format::Html),
             ("a navigation that accepts anything", &[("sec-fetch-mode", "navigate"), ("accept", "*/*")], Format::Html),
             ("a browser over plain HTTP", &[("accept", chrome)], Format::Html),
@@ -206,7 +208,7 @@ mod tests {
     #[test]
     fn a_navigation_is_what_leaves_a_tab_blank() {
         let html = ("accept", "text/html,*/*;q=0.8");
-        let cases: &[(&Method, &[(&'static str, &str)], bool)] = &[
+        let cases: &[(&Method, Sent<'_>, bool)] = &[
             (&Method::GET, &[("sec-fetch-mode", "navigate")], true),
             (&Method::POST, &[("sec-fetch-mode", "navigate"), html], true),
             (&Method::GET, &[html], true),

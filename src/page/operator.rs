@@ -70,16 +70,34 @@ fn remedy(f: &mut Formatter<'_>, words: &Words, mends: &Remedy) -> fmt::Result {
         None => writeln!(f, "<p>{}</p>", Escaped(words.unshowable))?,
         Some(command) => {
             write!(f, "<div class=\"command\"><pre><code>")?;
-            // One block a line, so that a long line is wrapped under its own beginning; the line feed stays inside,
-            // so that what is copied is the command.
-            for line in command.split_inclusive('\n') {
-                write!(f, "<span>{}</span>", Escaped(line))?;
-            }
+            command.split_inclusive('\n').try_for_each(|line| command_line(f, line))?;
             // Without scripts there is nothing to press.
             writeln!(f, "</code></pre><button type=\"button\" hidden>{}</button></div>", Escaped(words.copy))?;
         }
     }
     writeln!(f, "</div>")
+}
+
+/// One block a line, so that a long line is wrapped under its own beginning, and one box a word, so that none is
+/// broken at its hyphens (`--` and `remove-orphans` are not what will run). Spaces and line feeds stay inside, so
+/// that what is copied is the command.
+fn command_line(f: &mut Formatter<'_>, line: &str) -> fmt::Result {
+    write!(f, "<span>")?;
+    let mut start = 0;
+    for (space, _) in line.match_indices(' ').chain([(line.len(), "")]) {
+        let word = line[start..space].trim_end();
+        // An option and its value are read together.
+        if matches!(word, "-f" | "-p") && space < line.len() {
+            continue;
+        }
+        if !word.is_empty() {
+            write!(f, "<i>{}</i>", Escaped(word))?;
+        }
+        let next = (space + 1).min(line.len());
+        f.write_str(&line[start + word.len()..next])?;
+        start = next;
+    }
+    write!(f, "</span>")
 }
 
 fn chain(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
@@ -119,21 +137,31 @@ fn timeline(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
 
 fn facts(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
     let words = view.words;
-    let heading = if view.gone { words.last_known } else { words.facts };
-    writeln!(f, "<section>\n<h2>{}</h2>\n<dl>", Escaped(heading))?;
     if let Some(target) = &view.problem.target {
+        let heading = if view.gone { words.last_known } else { words.facts };
+        writeln!(f, "<section>\n<h2>{}</h2>\n<dl>", Escaped(heading))?;
         target_facts(f, view, target)?;
+        writeln!(f, "</dl>\n</section>")?;
     }
     if let Some(engine) = &view.engine {
-        fact(f, words.fact.engine, Escaped(engine))?;
+        writeln!(
+            f,
+            "<section>\n<h2>{}</h2>\n<p class=\"engine\">{}</p>\n</section>",
+            Escaped(words.fact.engine),
+            Escaped(engine)
+        )?;
     }
-    writeln!(f, "</dl>\n</section>")
+    Ok(())
 }
 
 fn target_facts(f: &mut Formatter<'_>, view: &View, target: &Target) -> fmt::Result {
     let (words, names) = (view.words, &view.words.fact);
     fact(f, names.container, format_args!("{} <code>{}</code>", Escaped(&target.name), Escaped(&target.id)))?;
-    fact(f, names.state, format_args!("{}, {} {}", target.status, Escaped(words.exit_code), target.exit_code))?;
+    // While it runs, the engine's exit code is not that of this run.
+    match target.status {
+        "created" | "running" | "paused" => fact(f, names.state, target.status)?,
+        status => fact(f, names.state, format_args!("{status}, {} {}", Escaped(words.exit_code), target.exit_code))?,
+    }
     fact(f, names.oom_killed, Escaped(if target.oom_killed { names.yes } else { names.no }))?;
     fact(f, names.health, Escaped(target.health.unwrap_or(names.no_health_check)))?;
     fact(f, names.restarts, target.restart_count)?;
@@ -187,9 +215,11 @@ mod tests {
     #[test]
     fn a_command_of_several_lines_is_copied_line_by_line() {
         let page = render(&fixtures::not_shared(), &fixtures::someone(Detail::State), Format::Html).body;
-        assert!(page.contains("<pre><code><span>cd /home/annotation/cvat\n</span><span>docker compose -f"));
-        assert!(page.contains(" down\n</span><span>docker compose"));
-        assert!(page.contains(" up -d --remove-orphans</span></code></pre>"));
+        let block = page.split("<pre><code>").nth(1).and_then(|rest| rest.split("</code>").next()).unwrap_or_default();
+        let copied =
+            ["<span>", "</span>", "<i>", "</i>"].iter().fold(block.to_owned(), |text, tag| text.replace(tag, ""));
+        assert_eq!(copied, fixtures::not_shared().findings[0].remedies[0].command);
+        assert!(block.contains("<i>--remove-orphans</i>"));
     }
 
     #[test]
@@ -197,7 +227,7 @@ mod tests {
         let page = render(&fixtures::hostile(), &fixtures::someone(Detail::State), Format::Html).body;
         assert!(page.contains("cannot be shown here exactly"));
         assert_eq!(page.matches("<pre>").count(), 1);
-        assert!(page.contains("<span>echo &#39;&lt;/code&gt;&lt;script&gt;&#39;</span>"));
+        assert!(page.contains("<span><i>echo</i> <i>&#39;&lt;/code&gt;&lt;script&gt;&#39;</i></span>"));
     }
 
     #[test]
@@ -214,7 +244,7 @@ mod tests {
             "grafana/grafana-oss:10.1.2",
             "cvat_cvat",
             "<dd>cvat</dd>",
-            "answers, version 27.5.1",
+            "Answers, version 27.5.1",
         ] {
             assert!(page.contains(fact), "{fact}");
         }

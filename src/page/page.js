@@ -21,7 +21,12 @@
   const reload = (name, within, most) => {
     const times = past(name, within);
     if (times.length >= most) return false;
-    try { sessionStorage.setItem('anteroom ' + name + url, JSON.stringify([...times, Date.now()])); } catch { return false; }
+    try {
+      sessionStorage.setItem('anteroom ' + name + url, JSON.stringify([...times, Date.now()]));
+    } catch {
+      // Nothing can be remembered here; that the page was reloaded once already is all that is known.
+      if (performance.getEntriesByType('navigation')[0]?.type === 'reload') return false;
+    }
     ended = true;
     location.reload();
     return true;
@@ -51,7 +56,7 @@
     ended = true;
     document.title = main.querySelector('h1').textContent = sentence;
     main.querySelector('#advice').textContent = '';
-    main.querySelector('#progress')?.remove();
+    main.querySelector('.bar')?.remove();
     main.querySelector('#again').hidden = !again;
   };
 
@@ -59,7 +64,10 @@
     const fresh = new DOMParser().parseFromString(html, 'text/html');
     const next = fresh.querySelector('main');
     if (!next) return;
-    if (live === 'tell' && !ready) next.querySelector('#advice').textContent = main.querySelector('#advice').textContent;
+    const keep = (what) => { next.querySelector(what).textContent = main.querySelector(what).textContent; };
+    // The request that failed is the one to find in the log, not the one that asked how it goes.
+    keep('#reference');
+    if (live === 'tell' && !ready) keep('#advice');
     document.title = fresh.title;
     const icon = 'link[rel=icon]';
     document.querySelector(icon).href = fresh.querySelector(icon).href;

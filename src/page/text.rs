@@ -102,12 +102,12 @@ error target-exited: The container cvat_grafana has exited with code 1, and noth
     docker compose -f docker-compose.yml -f docker-compose.override.yml up -d cvat_grafana
 
   Lets the engine start it again after every exit and every reboot. Put it into
-    docker-compose.override.yml. (for good)
+    docker-compose.override.yml. (permanent)
     services:
       cvat_grafana:
         restart: always
 
-Container engine: answers, version 27.5.1
+Container engine: Answers, version 27.5.1
 Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37
 "
         );

@@ -155,7 +155,7 @@ fn document(
         status: status.as_u16(),
         detail: root.filter(|_| detailed).map_or(sentence, |root| foreign::line(&root.title)),
         instance: problem::instance(audience.request_id),
-        state: state(diagnosis.state),
+        state: diagnosis.state.name(),
         findings: diagnosis.findings.iter().map(|found| finding(found, words, detailed)).collect(),
         target: evidence.target.last_known().filter(|_| detailed).map(|known| target(known, evidence)),
         chain: chain(evidence, situation, words, detailed),
@@ -167,16 +167,6 @@ fn document(
             State::Unknown | State::Ready { .. } | State::Suspect { .. } | State::Down { .. } => None,
         },
         simulated: evidence.engine == Engine::Simulated,
-    }
-}
-
-fn state(state: State) -> &'static str {
-    match state {
-        State::Unknown => "unknown",
-        State::Ready { .. } => "ready",
-        State::Suspect { .. } => "suspect",
-        State::Warming { .. } => "warming",
-        State::Down { .. } => "down",
     }
 }
 

@@ -188,7 +188,7 @@ pub(super) const ENGLISH: Words = Words {
     back: Scene { label: "Ready", sentence: "{it} is ready.", advice: "The page is loading." },
     keep_open: "Your request was not delivered. Keep this page open: it will tell you when you can send it again.",
     uncertain: "It is not certain whether your request was carried out. Please check before you send it again.",
-    long: "It is taking longer than usual. You can keep waiting; if it goes on, please tell the people who run it, \
+    long: "It is taking a while. You can keep waiting; if it goes on, please tell the people who run it, \
            and give them the reference below.",
     try_again: "Try again",
     send_again: "{it} is ready again. Please send your request again.",
@@ -205,7 +205,7 @@ pub(super) const ENGLISH: Words = Words {
     also: "Also found",
     no_finding: "No known cause fits what was seen.",
     remedy: "What to do",
-    permanent: "for good",
+    permanent: "permanent",
     unshowable: "There is a command for this, but it cannot be shown here exactly as it would run.",
     chain: "Path of a request",
     breaks_here: "It breaks here.",
@@ -241,11 +241,11 @@ pub(super) const ENGLISH: Words = Words {
         no: "no",
     },
     engine: Engine {
-        unknown: "not asked yet",
-        available: "answers, version",
-        unavailable: "cannot be reached, so container states are not known:",
-        forbidden: "does not let anteroom ask, so container states are not known:",
-        simulated: "simulated",
+        unknown: "Not asked yet",
+        available: "Answers, version",
+        unavailable: "Cannot be reached, so container states are not known:",
+        forbidden: "Does not let anteroom ask, so container states are not known:",
+        simulated: "Simulated",
     },
 
     severity: |severity| match severity {
