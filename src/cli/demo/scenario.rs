@@ -100,16 +100,16 @@ impl Scenario {
                 std::future::pending::<()>().await;
             }
             Self::Hang => {
-                cast.starts();
+                cast.has_run();
                 stand_in::accept(port.listen()?, swallow).await;
             }
             Self::Garbage => {
-                cast.starts();
+                cast.has_run();
                 stand_in::accept(port.listen()?, speak_ssh).await;
             }
             Self::DependencyDown => {
                 cast.loses(Role::ClickHouse, 1);
-                cast.starts();
+                cast.has_run();
                 stand_in::serve(port.listen()?, Database::Failing).await;
             }
         }
