@@ -33,6 +33,6 @@ pub fn init(filter: &str, format: LogFormat) {
     // The only error is that there is one already.
     let _ = match format {
         LogFormat::Text => subscriber.finish().try_init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).finish().try_init(),
+        LogFormat::Json => subscriber.json().finish().try_init(),
     };
 }

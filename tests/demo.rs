@@ -12,14 +12,14 @@ use support::raw::{Answer, Peer};
 use support::soon;
 use tokio::task::spawn_blocking;
 
-/// A demo in a process of its own. Dropping it ends it.
-struct Demo {
+/// The program in a process of its own. Dropping it ends it.
+struct Running {
     process: Child,
     address: SocketAddr,
     announced: String,
 }
 
-impl Demo {
+impl Running {
     /// Starts it on a free port, and reads what it says.
     async fn start(scenario: &str, warmup: &str) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_anteroom"))
@@ -94,16 +94,20 @@ impl Demo {
         socket
     }
 
-    /// Sends SIGTERM, and waits for the end.
-    async fn terminate(mut self) -> ExitStatus {
+    /// Sends SIGTERM.
+    fn tell_to_stop(&self) {
         let process = self.process.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &process]).status().expect("every system has kill");
         assert!(sent.success());
+    }
+
+    /// Waits for the end.
+    async fn ended(mut self) -> ExitStatus {
         soon(spawn_blocking(move || self.process.wait())).await.expect("it is waited for").expect("it ends")
     }
 }
 
-impl Drop for Demo {
+impl Drop for Running {
     fn drop(&mut self) {
         // An error means that it has ended.
         let _ = self.process.kill();
@@ -113,7 +117,7 @@ impl Drop for Demo {
 
 #[tokio::test]
 async fn a_slow_start_shows_the_waiting_page_and_then_the_dashboard() {
-    let demo = Demo::start("slow-start", "4s").await;
+    let demo = Running::start("slow-start", "4s").await;
     assert!(demo.announced.contains("needs 4s to start") && demo.announced.contains("simulated"), "{}", demo.announced);
 
     let page = demo.open("/analytics/").await;
@@ -136,27 +140,30 @@ async fn a_slow_start_shows_the_waiting_page_and_then_the_dashboard() {
 
 #[tokio::test]
 async fn the_dashboard_counts_over_a_websocket_and_a_signal_ends_it_at_once() {
-    let demo = Demo::start("slow-start", "0s").await;
+    let demo = Running::start("slow-start", "0s").await;
     let mut socket = demo.socket().await;
     socket.until("\"tick\":1,").await;
     socket.until("\"tick\":2,").await;
 
     let told = Instant::now();
-    let status = demo.terminate().await;
+    demo.tell_to_stop();
+    // As a browser does, the client closes its side when the service has closed its own.
+    socket.rest().await;
+    drop(socket);
+    let status = demo.ended().await;
     assert!(status.success(), "{status}");
     assert!(told.elapsed() < DRAIN, "an open dashboard must not hold up the end");
-    socket.rest().await;
 }
 
 #[tokio::test]
 async fn a_websocket_without_its_key_is_refused() {
-    let demo = Demo::start("slow-start", "0s").await;
+    let demo = Running::start("slow-start", "0s").await;
     assert_eq!(demo.fetch("/analytics/api/live/ws").await.status(), 426);
 }
 
 #[tokio::test]
 async fn a_crash_loop_is_called_one() {
-    let demo = Demo::start("crash-loop", "0s").await;
+    let demo = Running::start("crash-loop", "0s").await;
     let page = demo.fetch("/analytics/").await;
     assert_eq!(page.status(), 503);
     let problem = page.json();
@@ -165,7 +172,7 @@ async fn a_crash_loop_is_called_one() {
 
 #[tokio::test]
 async fn a_service_that_exits_is_missed_after_a_grace() {
-    let demo = Demo::start("exited", "1s").await;
+    let demo = Running::start("exited", "1s").await;
     assert_eq!(demo.fetch("/analytics/").await.status(), 200);
     demo.socket().await.rest().await;
     // Its WebSocket has ended, and so has the service.
@@ -178,18 +185,18 @@ async fn a_service_that_exits_is_missed_after_a_grace() {
 
 #[tokio::test]
 async fn a_service_that_hangs_is_found_to_keep_silent() {
-    let page = Demo::start("hang", "0s").await.finds("no-answer").await;
+    let page = Running::start("hang", "0s").await.finds("no-answer").await;
     assert!(page.body.contains("no-answer"), "{}", page.body);
 }
 
 #[tokio::test]
 async fn a_service_that_speaks_something_else_is_found_to_speak_no_http() {
-    Demo::start("garbage", "0s").await.finds("not-http").await;
+    Running::start("garbage", "0s").await.finds("not-http").await;
 }
 
 #[tokio::test]
 async fn a_service_whose_database_is_down_is_found_not_to_be_ready() {
-    Demo::start("dependency-down", "0s").await.finds("upstream-error").await;
+    Running::start("dependency-down", "0s").await.finds("upstream-error").await;
 }
 
 /// Runs the program to its end, with a clean environment.
@@ -278,4 +285,58 @@ async fn the_admin_port_speaks_of_anteroom_and_not_of_the_upstream() {
         client.send(format!("{request} HTTP/1.1\r\nHost: admin\r\n\r\n")).await;
         assert_eq!(client.answer().await.status(), status, "{request}");
     }
+}
+
+#[tokio::test]
+async fn while_it_drains_anteroom_lives_but_is_not_ready() {
+    let upstream = support::FakeUpstream::start().await;
+    let mut anteroom = support::TestProxy::start(support::config(upstream.address));
+    let admin = anteroom.admin;
+    let ask = async |path: &str| {
+        let mut client = Peer::connect(admin).await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\n\r\n")).await;
+        client.answer().await.status()
+    };
+    let mut client = anteroom.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+
+    anteroom.stop();
+    // Its threads learn of it one after the other.
+    soon(async { while ask("/readyz").await != 503 {} }).await;
+    assert_eq!(ask("/healthz").await, 200);
+    served.send("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert!(client.head().await.starts_with("HTTP/1.1 204 "), "what ran may finish");
+}
+
+#[tokio::test]
+async fn serve_tells_its_addresses_and_what_it_does_not_know_and_a_signal_ends_it() {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_anteroom"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"])
+        .env_clear()
+        .envs([
+            ("ANTEROOM_UPSTREAM", "http://127.0.0.1:1"),
+            ("ANTEROOM_GRACEE", "5s"),
+            ("DOCKER_HOST", "unix:///nowhere/docker.sock"),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+    let told = soon(spawn_blocking(move || [lines.next(), lines.next()])).await.expect("it is read");
+    let [warning, start] = told.map(|line| -> serde_json::Value {
+        serde_json::from_str(&line.expect("a line").expect("text")).expect("JSON")
+    });
+    assert_eq!(
+        warning["fields"]["message"],
+        "ANTEROOM_GRACEE is no setting and is ignored; did you mean ANTEROOM_GRACE?"
+    );
+    for address in ["listen", "admin_listen"] {
+        let address: SocketAddr = start["fields"][address].as_str().and_then(|it| it.parse().ok()).expect("an address");
+        assert_ne!(address.port(), 0, "the port that the system chose is told");
+    }
+    let running = Running { process, address: ([127, 0, 0, 1], 0).into(), announced: String::new() };
+    running.tell_to_stop();
+    assert!(running.ended().await.success());
 }

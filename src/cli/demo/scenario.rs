@@ -16,7 +16,7 @@ use crate::evidence::Status;
 
 /// What goes wrong, if anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scenario {
+pub(super) enum Scenario {
     SlowStart,
     CrashLoop,
     Exited,
@@ -33,7 +33,7 @@ const CRASHES_BEFORE: u32 = 3;
 
 impl Scenario {
     /// By the names that the command line takes.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub(super) const ALL: [(&'static str, Self); 6] = [
         ("slow-start", Self::SlowStart),
         ("crash-loop", Self::CrashLoop),
         ("exited", Self::Exited),
@@ -43,7 +43,7 @@ impl Scenario {
     ];
 
     /// What will be seen, for the person who started it.
-    pub fn story(self, warmup: Duration) -> String {
+    pub(super) fn story(self, warmup: Duration) -> String {
         let warmup = humantime::format_duration(warmup);
         match self {
             Self::SlowStart => format!(
@@ -71,7 +71,7 @@ impl Scenario {
     ///
     /// # Errors
     /// The system would not listen on the address.
-    pub async fn play(self, warmup: Duration, port: Port, engine: watch::Sender<Sighting>) -> io::Result<()> {
+    pub(super) async fn play(self, warmup: Duration, port: Port, engine: watch::Sender<Sighting>) -> io::Result<()> {
         let mut cast = Cast::new(engine);
         match self {
             Self::SlowStart => {
@@ -100,16 +100,16 @@ impl Scenario {
                 std::future::pending::<()>().await;
             }
             Self::Hang => {
-                cast.starts();
+                cast.has_run();
                 stand_in::accept(port.listen()?, swallow).await;
             }
             Self::Garbage => {
-                cast.starts();
+                cast.has_run();
                 stand_in::accept(port.listen()?, speak_ssh).await;
             }
             Self::DependencyDown => {
                 cast.loses(Role::ClickHouse, 1);
-                cast.starts();
+                cast.has_run();
                 stand_in::serve(port.listen()?, Database::Failing).await;
             }
         }

@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 const DASHBOARD: &str = include_str!("dashboard.html");
 /// Where the service says whether it is ready.
-pub const HEALTH_PATH: &str = "/analytics/api/health";
+pub(super) const HEALTH_PATH: &str = "/analytics/api/health";
 /// Visibly alive, and readable.
 const TICK: Duration = Duration::from_millis(500);
 /// The loopback device drops no connection; this is for the few that come in one moment.
@@ -37,19 +37,19 @@ const BACKLOG: u32 = 128;
 
 /// An address on which nothing listens, and nobody else can: a socket that is bound and no more. The system refuses
 /// connections to it, as it does for a container whose process has not come so far.
-pub struct Port {
+pub(super) struct Port {
     socket: TcpSocket,
-    pub address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 impl Port {
     /// Any free port of the loopback device.
-    pub fn reserve() -> io::Result<Self> {
+    pub(super) fn reserve() -> io::Result<Self> {
         Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     }
 
     /// The same one again, after whoever listened there is gone.
-    pub fn at(address: SocketAddr) -> io::Result<Self> {
+    pub(super) fn at(address: SocketAddr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         // Connections of the former listener may still be in TIME_WAIT.
         socket.set_reuseaddr(true)?;
@@ -59,20 +59,20 @@ impl Port {
     }
 
     /// From now on connections are accepted.
-    pub fn listen(self) -> io::Result<TcpListener> {
+    pub(super) fn listen(self) -> io::Result<TcpListener> {
         self.socket.listen(BACKLOG)
     }
 }
 
 /// What the database behind the dashboard says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Database {
+pub(super) enum Database {
     Ok,
     Failing,
 }
 
 /// Serves the dashboard until it is dropped, and every connection with it.
-pub async fn serve(listener: TcpListener, database: Database) {
+pub(super) async fn serve(listener: TcpListener, database: Database) {
     accept(listener, move |stream| async move {
         // An upgraded connection stays in this task, so that it dies with the service as a container's would.
         let (upgrades, mut upgrade) = mpsc::channel(1);
@@ -93,7 +93,7 @@ pub async fn serve(listener: TcpListener, database: Database) {
 }
 
 /// Gives every connection to `serve_one`. Ends never; dropping it closes them all.
-pub async fn accept<F, Served>(listener: TcpListener, serve_one: F)
+pub(super) async fn accept<F, Served>(listener: TcpListener, serve_one: F)
 where
     F: Fn(TcpStream) -> Served,
     Served: Future<Output = ()> + Send + 'static,
