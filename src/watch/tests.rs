@@ -1,0 +1,304 @@
+//! The watcher with a clock that jumps and a prober that answers by script.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use tokio::task::LocalSet;
+use tokio::time::advance;
+
+use super::*;
+use crate::evidence::{Engine, Moment, RestartPolicy, Status, Target};
+
+/// A prober whose answers the test sets, and whose questions it counts.
+#[derive(Clone)]
+struct Script {
+    answer: Rc<RefCell<Answer>>,
+    asked: Rc<Cell<u32>>,
+}
+
+#[derive(Clone)]
+enum Answer {
+    Passes,
+    Fails(Failure),
+    Hangs,
+}
+
+impl Probe for Script {
+    async fn probe(&self) -> Result<(), Failure> {
+        self.asked.set(self.asked.get() + 1);
+        let answer = self.answer.borrow().clone();
+        match answer {
+            Answer::Passes => Ok(()),
+            Answer::Fails(failure) => Err(failure),
+            Answer::Hangs => std::future::pending().await,
+        }
+    }
+}
+
+struct Stage {
+    script: Script,
+    sightings: watch::Sender<Sighting>,
+    reports: mpsc::Sender<Report>,
+    demand: Arc<Demand>,
+    look: Arc<Notify>,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Stage {
+    /// Must run inside a [`LocalSet`].
+    fn set(answer: Answer) -> Self {
+        let subject = Subject {
+            upstream: Upstream { host: "grafana".into(), port: 3000, ready_path: None },
+            booted_at: None,
+            grace: GRACE,
+        };
+        let script = Script { answer: Rc::new(RefCell::new(answer)), asked: Rc::default() };
+        let (sighted, sightings) = watch::channel(Sighting::default());
+        let (report, reports) = mpsc::channel(REPORTS_QUEUED);
+        let (publish, snapshots) = watch::channel(first_snapshot(&subject));
+        let demand = Arc::new(Demand::default());
+        let look = Arc::new(Notify::new());
+        let sources = Sources { sightings, reports, demand: Arc::clone(&demand), look: Arc::clone(&look) };
+        tokio::task::spawn_local(run(subject, script.clone(), sources, publish));
+        Self { script, sightings: sighted, reports: report, demand, look, snapshots }
+    }
+
+    fn answer(&self, answer: Answer) {
+        *self.script.answer.borrow_mut() = answer;
+    }
+
+    fn sees(&self, status: Status, started: u64) {
+        let container = container(status, started);
+        self.sightings.send_replace(Sighting {
+            engine: Engine::Available { version: "20.10.24".into() },
+            target: Target::Found(Arc::new(container)),
+            ..Sighting::default()
+        });
+    }
+
+    fn state(&self) -> &'static str {
+        self.snapshots.borrow().state.name()
+    }
+
+    async fn becomes(&mut self, state: &str) {
+        let waiting = self.snapshots.wait_for(|snapshot| snapshot.state.name() == state);
+        // In the clock's time, which jumps when everyone waits.
+        let waited = tokio::time::timeout(Duration::from_secs(3600), waiting).await;
+        assert!(waited.is_ok(), "it never becomes {state}");
+    }
+}
+
+fn refused() -> Answer {
+    Answer::Fails(Failure::Refused { address: std::net::Ipv4Addr::LOCALHOST.into() })
+}
+
+fn container(status: Status, started: u64) -> Container {
+    let moment = |seconds| {
+        Some(Moment { at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds), text: "".into() })
+    };
+    Container {
+        id: "c0ffee".into(),
+        name: "cvat_grafana".into(),
+        image: "grafana".into(),
+        created: moment(0),
+        status,
+        exit_code: 0,
+        oom_killed: false,
+        error: "".into(),
+        started: moment(started),
+        finished: None,
+        restart_count: 0,
+        restart_policy: RestartPolicy::No,
+        health: None,
+        memory_limit: None,
+        networks: vec![],
+        exposed_ports: vec![],
+        compose: None,
+    }
+}
+
+/// Runs a test on a paused clock: time passes only when nobody has anything to do.
+fn play<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    LocalSet::new().block_on(&runtime, async { test().await });
+}
+
+#[test]
+fn a_probe_that_passes_makes_it_ready() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        assert_eq!(stage.script.asked.get(), 1);
+    });
+}
+
+#[test]
+fn a_healthy_upstream_is_probed_every_two_seconds() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        let before = stage.script.asked.get();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!((9..=11).contains(&(stage.script.asked.get() - before)), "{}", stage.script.asked.get());
+    });
+}
+
+#[test]
+fn a_held_request_quickens_the_probes() {
+    play(|| async {
+        let mut stage = Stage::set(refused());
+        stage.becomes("warming").await;
+        let _place = stage.demand.enter(1024).expect("there is room");
+        tokio::task::yield_now().await;
+        let before = stage.script.asked.get();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!((95..=101).contains(&(stage.script.asked.get() - before)), "{}", stage.script.asked.get() - before);
+    });
+}
+
+#[test]
+fn many_failed_probes_are_one_publication() {
+    play(|| async {
+        let mut stage = Stage::set(refused());
+        stage.becomes("warming").await;
+        let _place = stage.demand.enter(1024).expect("there is room");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = stage.snapshots.borrow().sequence;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(stage.snapshots.borrow().sequence, before);
+    });
+}
+
+#[test]
+fn a_target_that_does_not_run_is_not_probed_and_its_start_wakes_the_prober() {
+    play(|| async {
+        let mut stage = Stage::set(refused());
+        stage.sees(Status::Exited, 1);
+        stage.becomes("down").await;
+        let before = stage.script.asked.get();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(stage.script.asked.get(), before);
+        stage.answer(Answer::Passes);
+        stage.sees(Status::Running, 2);
+        let woken = tokio::time::Instant::now();
+        stage.becomes("ready").await;
+        assert!(woken.elapsed() < Duration::from_millis(20), "{:?}", woken.elapsed());
+    });
+}
+
+#[test]
+fn a_probe_that_hangs_does_not_outlive_the_run_it_asked() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Hangs);
+        stage.sees(Status::Running, 1);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(stage.state(), "unknown");
+        stage.answer(Answer::Passes);
+        stage.sees(Status::Running, 2);
+        let woken = tokio::time::Instant::now();
+        stage.becomes("ready").await;
+        assert!(woken.elapsed() < Duration::from_millis(20), "{:?}", woken.elapsed());
+    });
+}
+
+#[test]
+fn a_target_that_was_ready_has_its_grace() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.sees(Status::Running, 1);
+        stage.becomes("ready").await;
+        stage.answer(refused());
+        stage.sees(Status::Exited, 1);
+        stage.becomes("warming").await;
+        let died = tokio::time::Instant::now();
+        stage.becomes("down").await;
+        let away = died.elapsed();
+        assert!(away >= GRACE - Duration::from_millis(50) && away <= GRACE + Duration::from_millis(50), "{away:?}");
+    });
+}
+
+#[test]
+fn a_restart_within_the_grace_is_never_down() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.sees(Status::Running, 1);
+        stage.becomes("ready").await;
+        let first = stage.snapshots.borrow().run;
+        stage.answer(refused());
+        stage.sees(Status::Exited, 1);
+        stage.becomes("warming").await;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(stage.state(), "warming");
+        stage.sees(Status::Running, 2);
+        stage.answer(Answer::Passes);
+        stage.becomes("ready").await;
+        assert!(stage.snapshots.borrow().run > first, "old connections belong to a former run");
+    });
+}
+
+#[test]
+fn a_report_on_the_newest_snapshot_is_looked_into() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        let sequence = stage.snapshots.borrow().sequence;
+        let report = Report { sequence, failure: Failure::ConnectTimeout };
+        stage.reports.send(report).await.expect("the watcher listens");
+        stage.becomes("suspect").await;
+        stage.becomes("ready").await;
+        assert!(stage.snapshots.borrow().sequence > sequence, "who waits for news gets it");
+    });
+}
+
+#[test]
+fn a_report_on_an_old_snapshot_changes_nothing() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        let now = stage.snapshots.borrow().sequence;
+        let report = Report { sequence: now - 1, failure: Failure::ConnectTimeout };
+        stage.reports.send(report).await.expect("the watcher listens");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!((stage.state(), stage.snapshots.borrow().sequence), ("ready", now));
+    });
+}
+
+#[test]
+fn while_something_is_wrong_the_engine_is_asked_again() {
+    play(|| async {
+        let mut stage = Stage::set(refused());
+        stage.becomes("warming").await;
+        let began = tokio::time::Instant::now();
+        for _ in 0..3 {
+            stage.look.notified().await;
+        }
+        assert!(began.elapsed() <= 3 * LOOK_AGAIN, "{:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn nobody_is_asked_while_all_is_well() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.sees(Status::Running, 1);
+        stage.becomes("ready").await;
+        let asked = tokio::time::timeout(Duration::from_secs(600), stage.look.notified()).await;
+        assert!(asked.is_err(), "the engine was asked though nothing happened");
+    });
+}
+
+#[test]
+fn what_a_probe_said_of_the_former_run_is_forgotten() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Fails(Failure::NameNotResolved { reason: "".into() }));
+        stage.sees(Status::Exited, 1);
+        stage.becomes("down").await;
+        stage.answer(Answer::Hangs);
+        stage.sees(Status::Running, 2);
+        stage.becomes("warming").await;
+        assert_eq!(stage.snapshots.borrow().evidence.probe, None);
+    });
+}
