@@ -6,9 +6,28 @@
 //! consequences or side findings. To add a rule: write the function in the file of its family, give it a match and
 //! a near miss, put it into [`RULES`] where its cause belongs, add its code to [`Code`].
 
+mod command;
+mod container;
+mod ending;
+mod exchange;
+mod facts;
+#[cfg(test)]
+mod fixtures;
+mod network;
+mod ourselves;
+mod redact;
+mod remedy;
+#[cfg(test)]
+mod scenes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
 use std::time::Duration;
 
-use crate::evidence::Evidence;
+use http::StatusCode;
+
+use crate::evidence::{Evidence, Failure};
 use crate::readiness::State;
 
 /// The verdict on one request or one moment: what a page is rendered from.
@@ -130,10 +149,107 @@ impl Code {
 pub type Rule = fn(&Evidence) -> Option<Finding>;
 
 /// Every rule, root causes before their consequences.
-pub const RULES: &[Rule] = &[];
+pub const RULES: &[Rule] = &[
+    // There is nothing that could run, or nothing that can start it.
+    container::absent,
+    network::stale,
+    container::port_conflict,
+    container::start_failed,
+    container::never_started,
+    // It ran, and ended. Memory before the loop that it feeds.
+    ending::oom_killed,
+    ending::crash_looping,
+    ending::not_restarted,
+    ending::stopped_by_hand,
+    ending::exited,
+    // It is there, but frozen or half removed.
+    container::paused,
+    container::dead,
+    // It runs, but the way to it is broken: the network before the name, the name before the address.
+    network::not_shared,
+    network::alias_missing,
+    network::alias_duplicated,
+    network::resolved_outside,
+    network::not_resolved,
+    exchange::connect_timeout,
+    // It can be reached, and does not work.
+    container::unhealthy,
+    exchange::port_refused,
+    exchange::not_http,
+    exchange::no_answer,
+    exchange::closed_early,
+    exchange::upstream_error,
+    // What we cut short ourselves, and what we could not see.
+    exchange::waiting_room_full,
+    exchange::retry_budget_spent,
+    ourselves::engine_unavailable,
+    ourselves::engine_forbidden,
+];
 
-/// Asks every rule, in order.
+/// Asks every rule, in order. Unless the state is ready there is always a finding: where no rule explains why
+/// requests do not pass, the target is taken to be warming up.
 pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis {
-    let findings = RULES.iter().filter_map(|rule| rule(&evidence)).collect();
+    let mut findings: Vec<Finding> = RULES.iter().filter_map(|rule| rule(&evidence)).collect();
+    let ready = matches!(state, State::Ready { .. });
+    if ready && evidence.exchange.is_none() {
+        // Requests pass, which refutes whoever says that they cannot: that evidence is older, or of another container.
+        findings.retain(|finding| finding.severity < Severity::Error);
+    } else if !findings.iter().any(|finding| explains(finding, ready)) {
+        findings.insert(0, container::warming(&evidence));
+    }
+    offer_once(&mut findings);
+    for finding in &mut findings {
+        make_harmless(finding);
+    }
     Diagnosis { state, lasted, findings, evidence }
+}
+
+/// The status that a request with this diagnosis is answered with: 502 for a broken exchange and 504 for one that took
+/// too long, as RFC 9110 §15.6 has them, else 503: come again later.
+pub fn status(diagnosis: &Diagnosis) -> StatusCode {
+    match &diagnosis.evidence.exchange {
+        Some(Failure::ClosedEarly | Failure::NotHttp { .. }) => StatusCode::BAD_GATEWAY,
+        Some(Failure::NoAnswer) => StatusCode::GATEWAY_TIMEOUT,
+        Some(
+            Failure::NameNotResolved { .. }
+            | Failure::NameResolvedOutside { .. }
+            | Failure::Refused { .. }
+            | Failure::Unreachable { .. }
+            | Failure::ConnectTimeout
+            | Failure::NotReady { .. }
+            | Failure::WaitingRoomFull { .. }
+            | Failure::RetryBudgetSpent,
+        )
+        | None => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Whether a finding says why requests do not pass, rather than what else is the matter.
+fn explains(finding: &Finding, ready: bool) -> bool {
+    match finding.code {
+        Code::EngineUnavailable | Code::EngineForbidden => false,
+        // In front of a target that is not ready they are consequences of its being so.
+        Code::WaitingRoomFull | Code::RetryBudgetSpent => ready,
+        _ => finding.severity > Severity::Info,
+    }
+}
+
+/// A command that the root cause offers is not repeated by its consequences.
+fn offer_once(findings: &mut [Finding]) {
+    let mut offered = HashSet::new();
+    for finding in findings {
+        finding.remedies.retain(|remedy| offered.insert(remedy.command.clone()));
+    }
+}
+
+/// Names and labels are foreign text: they may escape neither their line nor their terminal. Commands are not touched
+/// here, since they are built so that they cannot.
+fn make_harmless(finding: &mut Finding) {
+    let values = finding.evidence.iter_mut().map(|(_, value)| value);
+    let effects = finding.remedies.iter_mut().map(|remedy| &mut remedy.effect);
+    for text in values.chain(effects).chain([&mut finding.title]) {
+        if text.chars().any(command::is_treacherous) {
+            *text = text.replace(command::is_treacherous, " ");
+        }
+    }
 }

@@ -1,0 +1,241 @@
+//! Commands for an operator's shell, built from labels that somebody else wrote.
+//!
+//! A label is foreign: whoever may start a container chooses its text. So every value is quoted for a POSIX shell,
+//! nothing can be mistaken for an option, and a value that no shell line should hold at all (control characters,
+//! invisible or direction-changing ones) yields no command rather than a quoted oddity.
+
+use crate::evidence::Compose;
+
+/// `docker compose` for one project: where to stand, and which files and name to give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Invocation {
+    change_directory: Option<String>,
+    command: String,
+}
+
+impl Invocation {
+    /// Reads a container's compose labels. `None` if no safe command can be told from them.
+    pub(super) fn of(compose: &Compose) -> Option<Self> {
+        let directory = &*compose.working_dir;
+        let files: Vec<String> =
+            compose.config_files.iter().map(|file| path(below(file, directory))).collect::<Option<_>>()?;
+        // `-` is a project that was read from standard input: what it said is gone.
+        if compose.config_files.iter().any(|file| &**file == "-") {
+            return None;
+        }
+        // Without a directory, relative files and compose's own search would depend on where the operator stands.
+        let self_contained = !files.is_empty() && compose.config_files.iter().all(|file| is_absolute(file));
+        if !(is_absolute(directory) || directory.is_empty() && self_contained) {
+            return None;
+        }
+        let mut command = "docker compose".to_owned();
+        // Compose resolves relative paths from, and names the project after, the directory of the first file, unless
+        // it is told otherwise (compose-go, ProjectOptions.GetWorkingDir).
+        let elsewhere = compose.config_files.first().is_some_and(|file| parent(file, directory) != trimmed(directory));
+        if elsewhere && !directory.is_empty() {
+            command += " --project-directory .";
+        }
+        for file in files {
+            command += " -f ";
+            command += &file;
+        }
+        if derived_project(directory) != *compose.project {
+            command += " -p ";
+            command += &name(&compose.project)?;
+        }
+        let change_directory = match directory {
+            "" => None,
+            directory => Some(format!("cd {}", quote(directory)?)),
+        };
+        Some(Self { change_directory, command })
+    }
+
+    /// The lines to paste: each of the given subcommands, after the change of directory.
+    pub(super) fn lines(&self, subcommands: &[&str]) -> String {
+        let mut lines: Vec<String> = self.change_directory.iter().cloned().collect();
+        lines.extend(subcommands.iter().map(|subcommand| format!("{} {subcommand}", self.command)));
+        lines.join("\n")
+    }
+}
+
+/// A name (of a container, service, network or project) as one word that is no option.
+pub(super) fn name(name: &str) -> Option<String> {
+    if name.is_empty() || name.starts_with('-') { None } else { quote(name) }
+}
+
+/// A word that a POSIX shell reads back as the same text; `None` for text that has no place in a shell line.
+pub(super) fn quote(text: &str) -> Option<String> {
+    if text.chars().any(is_treacherous) {
+        return None;
+    }
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_@%+:,./-".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        return Some(text.to_owned());
+    }
+    Some(format!("'{}'", text.replace('\'', r"'\''")))
+}
+
+/// Characters that end a line, steer a terminal, or make a line read otherwise than it runs (bidirectional controls,
+/// zero-width characters: Unicode Technical Report 36).
+pub(super) fn is_treacherous(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn path(path: &str) -> Option<String> {
+    if path.is_empty() {
+        return None;
+    }
+    if path.starts_with('-') { quote(&format!("./{path}")) } else { quote(path) }
+}
+
+/// The file as seen from the directory, if it lies below it.
+fn below<'a>(file: &'a str, directory: &str) -> &'a str {
+    if directory.is_empty() {
+        return file;
+    }
+    let rest = file.strip_prefix(trimmed(directory)).and_then(|rest| rest.strip_prefix('/'));
+    rest.filter(|rest| !rest.is_empty()).unwrap_or(file)
+}
+
+/// The directory of a file that is absolute, or relative to `directory`.
+fn parent<'a>(file: &'a str, directory: &'a str) -> &'a str {
+    match file.rsplit_once('/') {
+        Some((parent, _)) => parent,
+        None => trimmed(directory),
+    }
+}
+
+fn trimmed(directory: &str) -> &str {
+    directory.trim_end_matches('/')
+}
+
+/// A POSIX path from the root, or a Windows one with a drive, as Docker Desktop writes it.
+fn is_absolute(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    path.starts_with('/') || bytes.len() > 2 && bytes[0].is_ascii_alphabetic() && bytes[1..3] == *b":\\"
+}
+
+/// The project name that compose makes of a directory: its last part in lower case, without anything but letters,
+/// digits, `_` and `-`, and without leading `_` and `-` (compose-go, NormalizeProjectName).
+fn derived_project(directory: &str) -> String {
+    let last = trimmed(directory).rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
+    let kept: String = last.chars().filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')).collect();
+    kept.trim_start_matches(['_', '-']).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compose(project: &str, directory: &str, files: &[&str]) -> Compose {
+        Compose {
+            project: project.into(),
+            service: "cvat_grafana".into(),
+            working_dir: directory.into(),
+            config_files: files.iter().map(|&file| file.into()).collect(),
+            one_off: false,
+        }
+    }
+
+    fn up(project: &str, directory: &str, files: &[&str]) -> Option<String> {
+        Invocation::of(&compose(project, directory, files)).map(|invocation| invocation.lines(&["up -d"]))
+    }
+
+    #[test]
+    fn files_below_the_directory_are_relative_and_others_absolute() {
+        for (project, directory, files, want) in [
+            (
+                "cvat",
+                "/srv/cvat",
+                &["/srv/cvat/docker-compose.yml", "/etc/anteroom/override.yml"][..],
+                "cd /srv/cvat\ndocker compose -f docker-compose.yml -f /etc/anteroom/override.yml up -d",
+            ),
+            // The name begins alike, but it is another directory.
+            (
+                "cvat",
+                "/srv/cvat",
+                &["/srv/cvat/a.yml", "/srv/cvat-old/b.yml"],
+                "cd /srv/cvat\ndocker compose -f a.yml -f /srv/cvat-old/b.yml up -d",
+            ),
+            ("cvat", "/srv/cvat/", &["/srv/cvat/a.yml"], "cd /srv/cvat/\ndocker compose -f a.yml up -d"),
+            // The first file decides the project's directory, unless compose is told.
+            (
+                "cvat",
+                "/srv/cvat",
+                &["/srv/cvat/sub/a.yml", "/srv/cvat/b.yml"],
+                "cd /srv/cvat\ndocker compose --project-directory . -f sub/a.yml -f b.yml up -d",
+            ),
+            // The first generation of compose wrote relative names.
+            ("cvat", "/srv/cvat", &["docker-compose.yml"], "cd /srv/cvat\ndocker compose -f docker-compose.yml up -d"),
+            ("cvat", "/srv/cvat", &[], "cd /srv/cvat\ndocker compose up -d"),
+            ("cvat", "", &["/srv/cvat/a.yml"], "docker compose -f /srv/cvat/a.yml -p cvat up -d"),
+            ("app", "/", &["/a.yml"], "cd /\ndocker compose -f a.yml -p app up -d"),
+            ("cvat", r"C:\cvat", &[r"C:\cvat\a.yml"], "cd 'C:\\cvat'\ndocker compose -f 'C:\\cvat\\a.yml' up -d"),
+        ] {
+            assert_eq!(up(project, directory, files).as_deref(), Some(want), "{directory} {files:?}");
+        }
+    }
+
+    #[test]
+    fn the_project_is_named_only_where_compose_would_derive_another_name() {
+        for (directory, project, named) in [
+            ("/srv/cvat", "cvat", false),
+            ("/srv/CVAT 2.15", "cvat215", false),
+            ("/srv/_-cvat", "cvat", false),
+            ("/srv/my_cvat-1", "my_cvat-1", false),
+            ("/srv/cvat", "analytics", true),
+            ("/srv/ÄÖÜ", "default", true),
+        ] {
+            let line = up(project, directory, &[]).expect("the labels are sound");
+            assert_eq!(line.ends_with(&format!(" -p {project} up -d")), named, "{directory}: {line}");
+        }
+    }
+
+    #[test]
+    fn labels_that_tell_no_safe_command_give_none() {
+        for (project, directory, files) in [
+            ("cvat", "", &["a.yml"][..]),
+            ("cvat", "", &[]),
+            ("cvat", "relative", &["a.yml"]),
+            ("cvat", "/srv/cvat", &["-"]),
+            ("cvat", "/srv/cvat", &[""]),
+            ("cvat", "/srv/cvat\nreboot", &[]),
+            ("cvat", "/srv/cvat", &["/srv/cvat/a\u{1b}[2K.yml"]),
+            ("cvat", "/srv/cvat", &["/srv/cvat/\u{202e}lmy.a"]),
+            ("-v", "/srv/cvat", &[]),
+            ("", "/srv/cvat", &[]),
+            ("a\rb", "/srv/cvat", &[]),
+        ] {
+            assert_eq!(up(project, directory, files), None, "{project:?} {directory:?} {files:?}");
+        }
+    }
+
+    #[test]
+    fn hostile_words_are_quoted_so_that_a_shell_reads_them_back() {
+        for (text, want) in [
+            ("docker-compose.yml", "docker-compose.yml"),
+            ("", "''"),
+            ("two words", "'two words'"),
+            ("$(reboot)", "'$(reboot)'"),
+            ("`reboot`;&|<>*?!#~", "'`reboot`;&|<>*?!#~'"),
+            ("it's", r"'it'\''s'"),
+            ("=ls", "'=ls'"),
+            ("größe", "'größe'"),
+        ] {
+            assert_eq!(quote(text).as_deref(), Some(want));
+        }
+        for text in ["a\nb", "a\rb", "\0", "\u{7f}", "\u{9b}31m", "a\u{200b}", "\u{2066}x", "\u{feff}"] {
+            assert_eq!(quote(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_can_be_mistaken_for_an_option() {
+        assert_eq!(name("-v"), None);
+        assert_eq!(name(""), None);
+        assert_eq!(name("cvat_grafana").as_deref(), Some("cvat_grafana"));
+        assert_eq!(path("-f.yml").as_deref(), Some("./-f.yml"));
+    }
+}

@@ -1,0 +1,229 @@
+//! What is wrong with the target's container itself, other than that it ended (see [`super::ending`]): absent, never
+//! started, impossible to start, frozen, dead, unhealthy, or simply not ready yet.
+
+use super::facts::{self, Row};
+use super::redact::redact;
+use super::{Code, Finding, Severity, remedy};
+use crate::evidence::{Container, Evidence, Failure, HealthStatus, Status, Target};
+use crate::readiness::{ABOUT_TO_START, single_label};
+
+/// No container serves the upstream's name, or the one that does is being removed.
+pub(super) fn absent(evidence: &Evidence) -> Option<Finding> {
+    let host = &evidence.upstream.host;
+    let last = match facts::target(evidence) {
+        Target::Absent { last } => last.as_deref(),
+        Target::Found(container) if container.status == Status::Removing => Some(container.as_ref()),
+        Target::Unknown | Target::Found(_) => return None,
+    };
+    // An upstream that was never a container of this engine need not be one.
+    if last.is_none() && (evidence.ourselves.is_none() || !single_label(host)) {
+        return None;
+    }
+    let (title, mut rows, remedy) = match last {
+        Some(last) => (
+            format!("{} was removed: no container answers to the name {host} any more", last.name),
+            vec![("state", "absent".to_owned()), ("last container", last.name.clone().into())],
+            remedy::create(evidence, last),
+        ),
+        None => (
+            format!("There is no container that answers to the name {host}"),
+            vec![("state", "absent".to_owned())],
+            remedy::bring_up_ours(evidence),
+        ),
+    };
+    rows.push(("upstream", facts::upstream(evidence)));
+    if let Some(last) = last {
+        rows.push(("image", redact(&last.image)));
+    }
+    if let Some(compose) = last.or(evidence.ourselves.as_deref()).and_then(|container| container.compose.as_ref()) {
+        rows.push(("project", compose.project.clone().into()));
+    }
+    if let Some(compose) = last.and_then(|container| container.compose.as_ref()) {
+        rows.push(("service", compose.service.clone().into()));
+    }
+    Some(Finding {
+        code: Code::TargetAbsent,
+        severity: Severity::Error,
+        title,
+        evidence: rows,
+        remedies: remedy.into_iter().collect(),
+    })
+}
+
+/// Another container or program holds the port of the host that this one should publish.
+pub(super) fn port_conflict(evidence: &Evidence) -> Option<Finding> {
+    let container = failed_start(evidence).filter(|container| is_port_conflict(&container.error))?;
+    let port = conflicting_port(&container.error);
+    let which = port.map_or_else(|| "a port".to_owned(), |port| format!("port {port}"));
+    Some(Finding {
+        code: Code::PortConflict,
+        severity: Severity::Error,
+        title: format!("{} cannot start: {which} of the host is already taken", container.name),
+        evidence: facts::rows_after(error_row(container), container),
+        remedies: [port.map(remedy::who_publishes), remedy::start(evidence, container)].into_iter().flatten().collect(),
+    })
+}
+
+/// The engine could not start it, for a reason that has no rule of its own.
+pub(super) fn start_failed(evidence: &Evidence) -> Option<Finding> {
+    let container = failed_start(evidence).filter(|container| {
+        !is_port_conflict(&container.error) && super::network::stale_attachment(evidence, container).is_none()
+    })?;
+    let mut retry = remedy::start(evidence, container);
+    if let Some(retry) = &mut retry {
+        retry.effect.push_str(" First mend what the error names.");
+    }
+    Some(Finding {
+        code: Code::TargetStartFailed,
+        severity: Severity::Error,
+        title: format!("The engine could not start {}: {}", container.name, redact(&container.error)),
+        evidence: facts::rows_after(error_row(container), container),
+        remedies: retry.into_iter().collect(),
+    })
+}
+
+/// Created, and nobody started it: `compose create`, or `up` gave up on a dependency.
+pub(super) fn never_started(evidence: &Evidence) -> Option<Finding> {
+    let container = facts::target(evidence).found()?;
+    let fresh = container.created.as_ref().is_some_and(|created| facts::age(created.at, evidence) < ABOUT_TO_START);
+    if container.status != Status::Created || !container.error.is_empty() || fresh {
+        return None;
+    }
+    // `up` leaves a container in this state when what it depends on does not get healthy, and says so nowhere else.
+    let ailing: Vec<&str> = evidence.others.iter().filter(|other| ailing(other, container)).map(|c| &*c.name).collect();
+    let because = if ailing.is_empty() {
+        String::new()
+    } else {
+        format!("; if it depends on {}, that is why", ailing.join(" or "))
+    };
+    let decisive: Vec<Row> =
+        if ailing.is_empty() { vec![] } else { vec![("unhealthy or ended in its project", ailing.join(", "))] };
+    Some(Finding {
+        code: Code::TargetNeverStarted,
+        severity: Severity::Error,
+        title: format!(
+            "{} was created {} and never started{because}",
+            container.name,
+            facts::ago(container.created.as_ref(), evidence)
+        ),
+        evidence: facts::rows_after(decisive, container),
+        remedies: remedy::start(evidence, container).into_iter().collect(),
+    })
+}
+
+/// Frozen: its kernel accepts connections, and nobody ever answers.
+pub(super) fn paused(evidence: &Evidence) -> Option<Finding> {
+    let container = with_status(evidence, Status::Paused)?;
+    Some(Finding {
+        code: Code::TargetPaused,
+        severity: Severity::Error,
+        title: format!("{} is paused: it accepts connections, but nothing in it runs", container.name),
+        evidence: facts::rows(container),
+        remedies: remedy::unpause(evidence, container).into_iter().collect(),
+    })
+}
+
+/// The engine tried to remove it and could not.
+pub(super) fn dead(evidence: &Evidence) -> Option<Finding> {
+    let container = with_status(evidence, Status::Dead)?;
+    Some(Finding {
+        code: Code::TargetDead,
+        severity: Severity::Error,
+        title: format!("{} is dead: the engine began to remove it and could not finish", container.name),
+        evidence: facts::rows(container),
+        remedies: remedy::recreate(evidence, container).into_iter().collect(),
+    })
+}
+
+/// It runs, but its own health check fails.
+pub(super) fn unhealthy(evidence: &Evidence) -> Option<Finding> {
+    let container = facts::running(evidence)?;
+    let health = container.health.as_ref().filter(|health| health.status == HealthStatus::Unhealthy)?;
+    // A ready path that answers knows better than the container's check, which may itself be wrong.
+    let contradicted = evidence.upstream.ready_path.is_some() && facts::failures(evidence).next().is_none();
+    Some(Finding {
+        code: Code::TargetUnhealthy,
+        severity: if contradicted { Severity::Warning } else { Severity::Error },
+        title: format!("{} runs, but its health check fails ({} in a row)", container.name, health.failing_streak),
+        evidence: facts::rows(container),
+        remedies: [remedy::health_log(container), remedy::restart(evidence, container)].into_iter().flatten().collect(),
+    })
+}
+
+/// What is said when nothing is wrong but that it is not ready: no rule, since it is the absence of findings.
+pub(super) fn warming(evidence: &Evidence) -> Finding {
+    let failure = facts::failures(evidence).next();
+    let upstream = facts::upstream(evidence);
+    let decisive = failure.map(|failure| ("connection", format!("{upstream}: {}", facts::failure(failure))));
+    let decisive: Vec<Row> = decisive.into_iter().collect();
+    let (title, rows) = match facts::target(evidence) {
+        Target::Found(container) => (warming_title(container, evidence), facts::rows_after(decisive, container)),
+        Target::Unknown | Target::Absent { .. } => (
+            match failure {
+                Some(failure) => format!("{upstream} is not ready yet: {}", facts::failure(failure)),
+                None => format!("{upstream} has not answered yet"),
+            },
+            if decisive.is_empty() { vec![("upstream", upstream)] } else { decisive },
+        ),
+    };
+    Finding { code: Code::TargetWarming, severity: Severity::Warning, title, evidence: rows, remedies: vec![] }
+}
+
+fn warming_title(container: &Container, evidence: &Evidence) -> String {
+    let name = &container.name;
+    match container.status {
+        Status::Created => format!("{name} was created and is about to be started"),
+        Status::Restarting => format!(
+            "{name} ended with exit code {}, and the engine is starting it again (restart {})",
+            container.exit_code, container.restart_count
+        ),
+        Status::Running | Status::Paused | Status::Removing | Status::Exited | Status::Dead | Status::Other => {
+            let checked = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Starting);
+            let port = evidence.upstream.port;
+            let still = match facts::failures(evidence).next() {
+                Some(Failure::Refused { .. }) => format!("does not accept connections on port {port} yet"),
+                Some(failure) => format!("is not ready yet: {}", facts::failure(failure)),
+                None if checked => "its health check has not passed yet".to_owned(),
+                None => "is not ready yet".to_owned(),
+            };
+            format!("{name} started {} and {still}", facts::ago(container.started.as_ref(), evidence))
+        }
+    }
+}
+
+fn with_status(evidence: &Evidence, status: Status) -> Option<&Container> {
+    facts::target(evidence).found().filter(|container| container.status == status)
+}
+
+/// A container whose last start the engine refused. The engine clears the error with the next start that succeeds.
+fn failed_start(evidence: &Evidence) -> Option<&Container> {
+    facts::target(evidence)
+        .found()
+        .filter(|container| matches!(container.status, Status::Created | Status::Exited) && !container.error.is_empty())
+}
+
+fn error_row(container: &Container) -> Vec<Row> {
+    vec![("error", redact(&container.error))]
+}
+
+/// The engine's words, of its proxy and of its firewall rules, from 20.10 to 28.
+fn is_port_conflict(error: &str) -> bool {
+    error.contains("port is already allocated") || error.contains("address already in use")
+}
+
+/// The port that an error like `Bind for 0.0.0.0:8080 failed: port is already allocated` names.
+fn conflicting_port(error: &str) -> Option<u16> {
+    ["Bind for ", "host port ", "bind port ", "listen tcp4 ", "listen tcp "].iter().find_map(|before| {
+        let address = error.split_once(before)?.1.split(' ').next()?.trim_end_matches(':');
+        let port = address.rsplit_once(':')?.1;
+        port.split('/').next()?.parse().ok()
+    })
+}
+
+/// Whether another container of the same project is in a state that keeps its dependants from being started.
+fn ailing(other: &Container, target: &Container) -> bool {
+    let project = |container: &Container| container.compose.as_ref().map(|compose| compose.project.clone());
+    let unhealthy = other.health.as_ref().is_some_and(|health| health.status == HealthStatus::Unhealthy);
+    let ended = other.status == Status::Exited && other.exit_code != 0;
+    project(other).is_some() && project(other) == project(target) && (ended || unhealthy)
+}

@@ -1,0 +1,251 @@
+//! The target's container ended: how, and why nothing starts it again. One ending is exactly one finding (a loop that
+//! is fed by the kernel's out-of-memory killer is two), so [`ending`] decides which and the rules only word it.
+
+use std::time::{Duration, SystemTime};
+
+use super::facts::{self, Row};
+use super::{Code, Finding, Severity, remedy};
+use crate::evidence::{Container, Evidence, RestartPolicy, Status};
+use crate::readiness::{CRASH_LOOP_WINDOW, crash_loop};
+
+/// Containers that the same shutdown ended did so within this: the engine stops them all at once and kills those that
+/// take longer than 15 s (dockerd, `--shutdown-timeout`).
+const TOGETHER: Duration = Duration::from_secs(30);
+
+/// The kernel killed it since it used more memory than it may.
+pub(super) fn oom_killed(evidence: &Evidence) -> Option<Finding> {
+    let container = facts::target(evidence).found()?;
+    let in_a_loop = crash_loop(container, evidence);
+    let seen = evidence.events.iter().any(|event| &*event.action == "oom" && within_loop(event.at.at, evidence));
+    let killed = match container.status {
+        Status::Exited | Status::Restarting => container.oom_killed || in_a_loop && seen,
+        // While it is up between two crashes the engine has already cleared the flag.
+        Status::Running => in_a_loop && seen,
+        Status::Created | Status::Paused | Status::Removing | Status::Dead | Status::Other => false,
+    };
+    if !killed {
+        return None;
+    }
+    let limit = container.memory_limit.map(mebibytes);
+    let more = match &limit {
+        Some(limit) => format!("it used more than its limit of {limit}"),
+        None => "the host ran out of memory".to_owned(),
+    };
+    let when = facts::ago(container.finished.as_ref(), evidence);
+    let limit = ("memory limit", limit.unwrap_or_else(|| "none".to_owned()));
+    Some(Finding {
+        code: Code::TargetOomKilled,
+        severity: Severity::Error,
+        title: format!("{} was killed for want of memory {when}: {more}", container.name),
+        evidence: facts::rows_after(vec![limit], container),
+        remedies: [remedy::start(evidence, container), remedy::more_memory(container)].into_iter().flatten().collect(),
+    })
+}
+
+/// It keeps dying, and its restart policy keeps reviving it.
+pub(super) fn crash_looping(evidence: &Evidence) -> Option<Finding> {
+    let container = facts::target(evidence).found().filter(|container| crash_loop(container, evidence))?;
+    let deaths: Vec<_> =
+        evidence.events.iter().filter(|event| &*event.action == "die" && within_loop(event.at.at, evidence)).collect();
+    // While it is up between two crashes its own exit code reads 0: the last death knows better.
+    let code = match container.status {
+        Status::Restarting => Some(container.exit_code),
+        _ => deaths.last().and_then(|death| death.exit_code),
+    };
+    let last = code.map(|code| format!(", last with exit code {code}")).unwrap_or_default();
+    let mut decisive: Vec<Row> = vec![];
+    if !deaths.is_empty() {
+        decisive.push(("ended lately", format!("{} times in {}", deaths.len(), facts::span(CRASH_LOOP_WINDOW))));
+    }
+    if let (Some(code), Status::Running) = (code, container.status) {
+        decisive.push(("last exit code", facts::exit_code(code)));
+    }
+    Some(Finding {
+        code: Code::TargetCrashLoop,
+        severity: Severity::Error,
+        title: format!(
+            "{} keeps crashing: the engine has restarted it {} times{last}",
+            container.name, container.restart_count
+        ),
+        evidence: facts::rows_after(decisive, container),
+        remedies: remedy::logs(container).into_iter().collect(),
+    })
+}
+
+/// A reboot, a power failure or a restart of the engine ended it, and its policy does not bring it back.
+pub(super) fn not_restarted(evidence: &Evidence) -> Option<Finding> {
+    let Ending::NotRestarted(container, interruption) = ending(evidence)? else { return None };
+    let name = &container.name;
+    let when = facts::ago(container.finished.as_ref(), evidence);
+    let what = match interruption {
+        Interruption::PowerLoss => {
+            format!("{name} was cut off when the host or the engine went down without warning ({when})")
+        }
+        Interruption::Reboot => format!("{name} has been down since the host rebooted (it ended {when})"),
+        Interruption::EngineRestart => {
+            format!("{name} was stopped {when} when the container engine restarted, as others were")
+        }
+    };
+    let mut decisive: Vec<Row> = vec![("restart policy", facts::policy(container))];
+    if let Some(booted) = evidence.booted_at {
+        decisive.push(("host booted", format!("{} ago", facts::span(facts::age(booted, evidence)))));
+    }
+    Some(Finding {
+        code: Code::TargetNotRestarted,
+        severity: Severity::Error,
+        title: what + &not_again(container),
+        evidence: facts::rows_after(decisive, container),
+        remedies: [remedy::start(evidence, container), remedy::always_restart(container)]
+            .into_iter()
+            .flatten()
+            .collect(),
+    })
+}
+
+/// It is stopped although its policy would restart it after any other end.
+pub(super) fn stopped_by_hand(evidence: &Evidence) -> Option<Finding> {
+    let Ending::StoppedByHand(container) = ending(evidence)? else { return None };
+    Some(Finding {
+        code: Code::TargetStoppedByHand,
+        severity: Severity::Error,
+        title: format!(
+            "{} was stopped by hand {} (exit code {}): otherwise its restart policy `{}` would have started it again",
+            container.name,
+            facts::ago(container.finished.as_ref(), evidence),
+            container.exit_code,
+            facts::policy(container)
+        ),
+        evidence: facts::rows(container),
+        remedies: remedy::start(evidence, container).into_iter().collect(),
+    })
+}
+
+/// It ended, and nothing more can be told than how.
+pub(super) fn exited(evidence: &Evidence) -> Option<Finding> {
+    let Ending::Exited(container) = ending(evidence)? else { return None };
+    let asked_to_stop = matches!(container.exit_code, 0 | 130 | 143);
+    let used_up = matches!(container.restart_policy, RestartPolicy::OnFailure { most }
+        if container.exit_code != 0 && most > 0 && container.restart_count >= most);
+    let nobody = if used_up {
+        format!(", and its restart policy `{}` has given up", facts::policy(container))
+    } else {
+        not_again(container)
+    };
+    Some(Finding {
+        code: Code::TargetExited,
+        severity: Severity::Error,
+        title: format!(
+            "{} exited {} with code {}{nobody}",
+            container.name,
+            facts::ago(container.finished.as_ref(), evidence),
+            container.exit_code
+        ),
+        evidence: facts::rows(container),
+        remedies: [
+            remedy::start(evidence, container),
+            remedy::logs(container).filter(|_| !asked_to_stop),
+            remedy::always_restart(container).filter(|_| container.restart_policy == RestartPolicy::No),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+    })
+}
+
+enum Ending<'a> {
+    NotRestarted(&'a Container, Interruption),
+    StoppedByHand(&'a Container),
+    Exited(&'a Container),
+}
+
+enum Interruption {
+    PowerLoss,
+    Reboot,
+    EngineRestart,
+}
+
+/// How an exited container ended, if neither memory nor a failed start is the cause.
+fn ending(evidence: &Evidence) -> Option<Ending<'_>> {
+    let container = facts::target(evidence).found().filter(|container| container.status == Status::Exited)?;
+    if container.oom_killed || !container.error.is_empty() {
+        return None;
+    }
+    Some(if brings_back(container) {
+        Ending::StoppedByHand(container)
+    } else if let Some(interruption) = interruption(container, evidence) {
+        Ending::NotRestarted(container, interruption)
+    } else {
+        Ending::Exited(container)
+    })
+}
+
+/// Whether the policy restarts a container after an end like this one, unless someone stopped it.
+fn brings_back(container: &Container) -> bool {
+    match container.restart_policy {
+        RestartPolicy::No => false,
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+        RestartPolicy::OnFailure { most } => container.exit_code != 0 && (most == 0 || container.restart_count < most),
+    }
+}
+
+/// What ended it from outside, where a host or an engine went down.
+fn interruption(container: &Container, evidence: &Evidence) -> Option<Interruption> {
+    let started = container.started.as_ref()?.at;
+    let finished = container.finished.as_ref()?.at;
+    let witnessed = evidence.events.iter().any(|event| &*event.action == "die" && event.at.at >= started);
+    let companions = evidence.ourselves.as_deref().into_iter().chain(evidence.others.iter());
+    let companions: Vec<bool> = companions
+        .filter(|other| matches!(other.restart_policy, RestartPolicy::Always | RestartPolicy::UnlessStopped))
+        .filter(|other| other.created.as_ref().is_some_and(|created| created.at < finished))
+        .filter(|other| other.status == Status::Running)
+        .map(|other| ended_together(other, container))
+        .collect();
+    let together = companions.iter().filter(|together| **together).count();
+    let across_a_boot = evidence.booted_at.is_some_and(|booted| started < booted && finished < booted + TOGETHER);
+    // After a power failure the engine finds it gone, writes 255 and the time of its own start, and tells no event.
+    // A program may exit with 255 too: then there was an event, or no boot and no companion that tells the same.
+    if container.exit_code == 255
+        && !witnessed
+        && (evidence.booted_at.is_none_or(|boot| started < boot) || together > 0)
+    {
+        return Some(Interruption::PowerLoss);
+    }
+    // A program that failed long before the reboot is not the reboot's victim.
+    let as_asked = matches!(container.exit_code, 0 | 130 | 137 | 143 | 255);
+    if across_a_boot && (as_asked || together > 0) {
+        Some(Interruption::Reboot)
+    } else if together * 2 > companions.len() {
+        // One that came back at that time may have crashed; when most of them did, the engine was the cause.
+        Some(Interruption::EngineRestart)
+    } else {
+        None
+    }
+}
+
+/// Whether the other one's last run ended with the target's, and it was started again since.
+fn ended_together(other: &Container, target: &Container) -> bool {
+    // One that never ended was merely started later, as the slower half of an `up` is.
+    let (Some(started), Some(ended), Some(finished)) = (&other.started, &other.finished, &target.finished) else {
+        return false;
+    };
+    let apart = ended.at.duration_since(finished.at).unwrap_or_else(|ahead| ahead.duration());
+    apart <= TOGETHER && started.at >= ended.at
+}
+
+fn within_loop(at: SystemTime, evidence: &Evidence) -> bool {
+    facts::age(at, evidence) < CRASH_LOOP_WINDOW
+}
+
+/// How a title goes on about an end that no policy undoes.
+fn not_again(container: &Container) -> String {
+    match container.restart_policy {
+        RestartPolicy::No => " and has no restart policy".to_owned(),
+        RestartPolicy::Always | RestartPolicy::UnlessStopped | RestartPolicy::OnFailure { .. } => {
+            format!(", and its restart policy `{}` does not start it again", facts::policy(container))
+        }
+    }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", bytes / (1024 * 1024))
+}

@@ -1,0 +1,161 @@
+//! What went wrong between us and an address that was found: no connection, a broken exchange, or what we ourselves
+//! cut short.
+//!
+//! A failure of the request at hand is a fact. The same failure of a probe is normal while a target starts, so it
+//! becomes a finding only when the target has been running for long.
+
+use super::facts::{self, Row};
+use super::redact::redact;
+use super::{Code, Finding, Severity, remedy};
+use crate::evidence::{Evidence, Failure};
+
+/// Packets to the address vanish.
+pub(super) fn connect_timeout(evidence: &Evidence) -> Option<Finding> {
+    let timed_out = facts::failures(evidence).any(|failure| *failure == Failure::ConnectTimeout);
+    // Right after a kill an address is still resolved though nothing answers there: that says nothing new.
+    if !timed_out || facts::away(evidence) {
+        return None;
+    }
+    let upstream = facts::upstream(evidence);
+    let container = facts::running(evidence);
+    let decisive: Vec<Row> = vec![("connection", format!("{upstream}: {}", facts::failure(&Failure::ConnectTimeout)))];
+    Some(Finding {
+        code: Code::ConnectTimeout,
+        severity: Severity::Error,
+        title: format!(
+            "{upstream} does not answer connection attempts: its address is stale, or a firewall drops the packets"
+        ),
+        evidence: match container {
+            Some(container) => facts::rows_after(decisive, container),
+            None => decisive,
+        },
+        remedies: container.and_then(|container| remedy::recreate(evidence, container)).into_iter().collect(),
+    })
+}
+
+/// It has long been running, and still nothing listens on the port.
+pub(super) fn port_refused(evidence: &Evidence) -> Option<Finding> {
+    let container = facts::settled(evidence)?;
+    let address = facts::failures(evidence).find_map(|failure| match failure {
+        Failure::Refused { address } => Some(address),
+        _ => None,
+    })?;
+    let port = evidence.upstream.port;
+    let declared: Vec<String> = container.exposed_ports.iter().map(u16::to_string).collect();
+    let hint = if declared.is_empty() || container.exposed_ports.contains(&port) {
+        String::new()
+    } else {
+        format!("; its image declares {}", declared.join(", "))
+    };
+    let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
+    let decisive: Vec<Row> =
+        vec![("connection", format!("refused by {address} on port {port}")), ("declared ports", declared)];
+    Some(Finding {
+        code: Code::PortRefused,
+        severity: Severity::Error,
+        title: format!(
+            "{} started {}, but nothing listens on its port {port}{hint}",
+            container.name,
+            facts::ago(container.started.as_ref(), evidence)
+        ),
+        evidence: facts::rows_after(decisive, container),
+        remedies: [remedy::logs(container), remedy::restart(evidence, container)].into_iter().flatten().collect(),
+    })
+}
+
+/// What answers on the port is no web server.
+pub(super) fn not_http(evidence: &Evidence) -> Option<Finding> {
+    // The one failure that no warming target shows: even a probe's is meant as it looks.
+    let reason = facts::failures(evidence).find_map(|failure| match failure {
+        Failure::NotHttp { reason } => Some(redact(reason)),
+        _ => None,
+    })?;
+    let title = format!("What answers at {} does not speak HTTP: {reason}", facts::upstream(evidence));
+    Some(broken(evidence, Code::NotHttp, title, &Failure::NotHttp { reason: reason.into() }))
+}
+
+/// Connected, and then silence.
+pub(super) fn no_answer(evidence: &Evidence) -> Option<Finding> {
+    meant(evidence, &Failure::NoAnswer)?;
+    let title = format!("{} accepts connections, but did not answer in time", facts::upstream(evidence));
+    let mut finding = broken(evidence, Code::NoAnswer, title, &Failure::NoAnswer);
+    // One slow request is no reason for a restart; a probe that hangs as well is.
+    if evidence.probe == Some(Failure::NoAnswer) {
+        finding.remedies.extend(facts::running(evidence).and_then(|container| remedy::restart(evidence, container)));
+    }
+    Some(finding)
+}
+
+/// The connection ended before the head of an answer.
+pub(super) fn closed_early(evidence: &Evidence) -> Option<Finding> {
+    meant(evidence, &Failure::ClosedEarly)?;
+    let title = format!("{} closed the connection before it answered", facts::upstream(evidence));
+    Some(broken(evidence, Code::ClosedEarly, title, &Failure::ClosedEarly))
+}
+
+/// It has long been running, and its ready path still answers with an error.
+pub(super) fn upstream_error(evidence: &Evidence) -> Option<Finding> {
+    let container = facts::settled(evidence)?;
+    let Some(Failure::NotReady { status }) = evidence.probe else { return None };
+    let path = evidence.upstream.ready_path.as_deref().unwrap_or("/");
+    // What is wrong with a 4xx is more often the question than the answer.
+    let hint = if (400..500).contains(&status) { ": the ready path may be wrong" } else { "" };
+    let title = format!(
+        "{} started {}, but {path} answers {status}{hint}",
+        container.name,
+        facts::ago(container.started.as_ref(), evidence)
+    );
+    Some(broken(evidence, Code::UpstreamError, title, &Failure::NotReady { status }))
+}
+
+/// More requests wait than we hold.
+pub(super) fn waiting_room_full(evidence: &Evidence) -> Option<Finding> {
+    let Some(Failure::WaitingRoomFull { held }) = evidence.exchange else { return None };
+    Some(Finding {
+        code: Code::WaitingRoomFull,
+        severity: Severity::Warning,
+        title: format!("{held} requests are waiting already: this one was answered at once"),
+        evidence: vec![("requests held", held.to_string())],
+        remedies: vec![],
+    })
+}
+
+/// So much was tried again lately that this was not.
+pub(super) fn retry_budget_spent(evidence: &Evidence) -> Option<Finding> {
+    if evidence.exchange != Some(Failure::RetryBudgetSpent) {
+        return None;
+    }
+    Some(Finding {
+        code: Code::RetryBudgetSpent,
+        severity: Severity::Warning,
+        title: format!(
+            "So many requests to {} failed within seconds that this one was not tried again",
+            facts::upstream(evidence)
+        ),
+        evidence: vec![("connection", facts::failure(&Failure::RetryBudgetSpent))],
+        remedies: vec![],
+    })
+}
+
+/// Whether a failure is more than a symptom of starting.
+fn meant(evidence: &Evidence, failure: &Failure) -> Option<()> {
+    let of_request = evidence.exchange.as_ref() == Some(failure);
+    let of_probe = evidence.probe.as_ref() == Some(failure) && facts::settled(evidence).is_some();
+    (of_request || of_probe).then_some(())
+}
+
+fn broken(evidence: &Evidence, code: Code, title: String, failure: &Failure) -> Finding {
+    let decisive: Vec<Row> =
+        vec![("connection", format!("{}: {}", facts::upstream(evidence), facts::failure(failure)))];
+    let container = facts::target(evidence).found();
+    Finding {
+        code,
+        severity: Severity::Error,
+        title,
+        evidence: match container {
+            Some(container) => facts::rows_after(decisive, container),
+            None => decisive,
+        },
+        remedies: container.and_then(remedy::logs).into_iter().collect(),
+    }
+}

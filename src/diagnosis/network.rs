@@ -1,0 +1,223 @@
+//! Why a container that is there cannot be found: networks and names.
+
+use super::facts::{self, Row};
+use super::redact::redact;
+use super::{Code, Finding, Severity, remedy};
+use crate::evidence::{Attachment, Container, Evidence, Failure, Status};
+use crate::readiness::{shares_network, single_label};
+
+/// It cannot start, since the network that it was made for was removed, and perhaps made anew under the same name.
+pub(super) fn stale(evidence: &Evidence) -> Option<Finding> {
+    let container = facts::target(evidence).found()?;
+    let attachment = stale_attachment(evidence, container)?;
+    let live = evidence.networks.iter().find(|network| network.name == attachment.network);
+    let (what, live_row) = match live {
+        Some(live) => ("was removed and made anew", short(&live.id).to_owned()),
+        None => ("no longer exists", "none".to_owned()),
+    };
+    let decisive: Vec<Row> = vec![
+        ("network it was made for", format!("{} ({})", attachment.network, short(&attachment.network_id))),
+        ("network of that name now", live_row),
+    ];
+    Some(Finding {
+        code: Code::NetworkStale,
+        severity: Severity::Error,
+        title: format!("{} cannot start: its network {} {what}", container.name, attachment.network),
+        evidence: facts::rows_after(decisive, container),
+        remedies: remedy::rebuild(evidence, container).into_iter().collect(),
+    })
+}
+
+/// The attachment that keeps a container from starting. It shows before any start is tried: the container remembers
+/// the id of its network, and no live network has it.
+pub(super) fn stale_attachment<'a>(evidence: &Evidence, container: &'a Container) -> Option<&'a Attachment> {
+    // A running container holds its networks: the engine does not remove them.
+    if !matches!(container.status, Status::Created | Status::Exited | Status::Dead) {
+        return None;
+    }
+    let known = |id: &str| {
+        // Podman's service gives the name in place of the id.
+        evidence.networks.iter().any(|network| &*network.id == id || &*network.name == id)
+    };
+    let stale = |attachment: &&Attachment| {
+        let id = &*attachment.network_id;
+        // Empty before the first start. An empty list of networks was not asked for, or refused.
+        !id.is_empty() && !evidence.networks.is_empty() && !known(id)
+            || !id.is_empty() && container.error.contains(&format!("network {id} not found"))
+    };
+    container.networks.iter().find(stale)
+}
+
+/// It runs, but on no network that we are on.
+pub(super) fn not_shared(evidence: &Evidence) -> Option<Finding> {
+    let (container, ourselves) = (facts::running(evidence)?, evidence.ourselves.as_deref()?);
+    // An address or a name with dots may be reached without a network in common.
+    if !single_label(&evidence.upstream.host) || shares_network(container, ourselves) {
+        return None;
+    }
+    let decisive: Vec<Row> =
+        vec![("its networks", facts::networks(container)), ("our networks", facts::networks(ourselves))];
+    let network = meeting_place(container, ourselves);
+    Some(Finding {
+        code: Code::NetworkNotShared,
+        severity: Severity::Error,
+        title: format!(
+            "{} runs, but shares no network with anteroom: it is on {}, anteroom on {}",
+            container.name,
+            facts::networks(container),
+            facts::networks(ourselves)
+        ),
+        evidence: facts::rows_after(decisive, container),
+        remedies: [
+            remedy::rebuild(evidence, container),
+            network.and_then(|network| remedy::connect(&evidence.upstream.host, &network.network, container)),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
+    })
+}
+
+/// It shares a network with us, but does not answer to the upstream's name there.
+pub(super) fn alias_missing(evidence: &Evidence) -> Option<Finding> {
+    let (container, ourselves) = (facts::running(evidence)?, evidence.ourselves.as_deref()?);
+    let host = &evidence.upstream.host;
+    // Only a name that does not resolve is missing: otherwise something answers to it.
+    let unresolved = facts::failures(evidence)
+        .any(|failure| matches!(failure, Failure::NameNotResolved { .. } | Failure::NameResolvedOutside { .. }));
+    let shares = shares_network(container, ourselves);
+    if !unresolved || !single_label(host) || !shares || answers_to(container, host, ourselves).is_some() {
+        return None;
+    }
+    let aliases: Vec<&str> =
+        container.networks.iter().flat_map(|attachment| &attachment.aliases).map(|alias| &**alias).collect();
+    let decisive: Vec<Row> = vec![
+        ("name asked for", host.to_string()),
+        ("names it answers to", [&[&*container.name][..], &aliases[..]].concat().join(", ")),
+    ];
+    Some(Finding {
+        code: Code::AliasMissing,
+        severity: Severity::Error,
+        title: format!("{} runs, but does not answer to the name {host} on our network", container.name),
+        evidence: facts::rows_after(decisive, container),
+        remedies: remedy::recreate(evidence, container).into_iter().collect(),
+    })
+}
+
+/// Another running container answers to the same name: connections go now to the one, now to the other.
+pub(super) fn alias_duplicated(evidence: &Evidence) -> Option<Finding> {
+    let container = facts::running(evidence)?;
+    let host = &evidence.upstream.host;
+    let beside = evidence.ourselves.as_deref().unwrap_or(container);
+    answers_to(container, host, beside)?;
+    let (other, place) = evidence
+        .others
+        .iter()
+        .filter(|other| matches!(other.status, Status::Running | Status::Paused))
+        .find_map(|other| answers_to(other, host, beside).map(|place| (other, place)))?;
+    let project = |container: &Container| container.compose.as_ref().map(|compose| compose.project.clone());
+    // Taking our project down does not touch a container of another one.
+    let same_project = project(other).is_some() && project(other) == project(container);
+    let remedy =
+        if same_project { remedy::rebuild(evidence, container) } else { remedy::disconnect(&place.network, other) };
+    let decisive: Vec<Row> = vec![
+        ("name asked for", host.to_string()),
+        ("also answered by", other.name.to_string()),
+        ("its project", project(other).map_or_else(|| "none".to_owned(), String::from)),
+        ("its image", redact(&other.image)),
+        ("on network", place.network.to_string()),
+    ];
+    Some(Finding {
+        code: Code::AliasDuplicated,
+        severity: Severity::Warning,
+        title: format!(
+            "Two containers answer to the name {host}: {} and {}, so requests may reach the wrong one",
+            container.name, other.name
+        ),
+        evidence: facts::rows_after(decisive, container),
+        remedies: remedy.into_iter().collect(),
+    })
+}
+
+/// The name leads to a stranger.
+pub(super) fn resolved_outside(evidence: &Evidence) -> Option<Finding> {
+    let address = facts::failures(evidence).find_map(|failure| match failure {
+        Failure::NameResolvedOutside { address } => Some(address),
+        _ => None,
+    })?;
+    let host = &evidence.upstream.host;
+    let decisive: Vec<Row> = vec![("name asked for", host.to_string()), ("address", address.to_string())];
+    let rows = match facts::target(evidence).found() {
+        Some(container) => facts::rows_after(decisive, container),
+        None => decisive,
+    };
+    Some(Finding {
+        code: Code::NameResolvedOutside,
+        severity: if facts::away(evidence) { Severity::Warning } else { Severity::Error },
+        title: format!(
+            "The name {host} leads to {address}, which is on none of our networks: not connected to, since a stranger \
+             would get the users' cookies"
+        ),
+        evidence: rows,
+        remedies: unresolved_remedy(evidence),
+    })
+}
+
+/// The name leads nowhere. Behind a container that does not run this is its mere consequence.
+pub(super) fn not_resolved(evidence: &Evidence) -> Option<Finding> {
+    let reason = facts::failures(evidence).find_map(|failure| match failure {
+        Failure::NameNotResolved { reason } => Some(redact(reason)),
+        _ => None,
+    })?;
+    let host = &evidence.upstream.host;
+    let away = facts::away(evidence);
+    let why = if away {
+        ": the engine's DNS knows containers only while they run"
+    } else if single_label(host) {
+        ": no running container on our networks answers to it"
+    } else {
+        ""
+    };
+    let mut rows: Vec<Row> = vec![("name asked for", host.to_string()), ("resolver", reason)];
+    if let Some(ourselves) = &evidence.ourselves {
+        rows.push(("our networks", facts::networks(ourselves)));
+    }
+    Some(Finding {
+        code: Code::NameNotResolved,
+        severity: if away { Severity::Info } else { Severity::Error },
+        title: format!("The name {host} cannot be resolved{why}"),
+        evidence: rows,
+        remedies: unresolved_remedy(evidence),
+    })
+}
+
+/// Only a running container whose name should resolve is mended by making it anew; otherwise its cause has the remedy.
+fn unresolved_remedy(evidence: &Evidence) -> Vec<super::Remedy> {
+    facts::running(evidence).and_then(|container| remedy::recreate(evidence, container)).into_iter().collect()
+}
+
+/// Where a container answers to a name for someone else: by alias, by its name, or by its short id (the engine's
+/// resolver knows no others).
+fn answers_to<'a>(container: &'a Container, host: &str, asker: &Container) -> Option<&'a Attachment> {
+    container.networks.iter().find(|place| {
+        let asked_there = asker.networks.iter().any(|mine| mine.network_id == place.network_id);
+        let by_alias = place.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(host));
+        asked_there
+            && (by_alias
+                || container.name.eq_ignore_ascii_case(host)
+                || short(&container.id).eq_ignore_ascii_case(host))
+    })
+}
+
+/// Which of our networks the target should join: one of its own project's, where there is one.
+fn meeting_place<'a>(container: &Container, ourselves: &'a Container) -> Option<&'a Attachment> {
+    let prefix = container.compose.as_ref().map(|compose| format!("{}_", compose.project));
+    let of_project =
+        |attachment: &&Attachment| prefix.as_deref().is_some_and(|prefix| attachment.network.starts_with(prefix));
+    ourselves.networks.iter().find(of_project).or_else(|| ourselves.networks.first())
+}
+
+/// An id as the engine's own tools show it.
+fn short(id: &str) -> &str {
+    id.char_indices().nth(12).map_or(id, |(end, _)| &id[..end])
+}

@@ -1,0 +1,203 @@
+//! What mends a finding: commands from the deployment's own labels, and snippets for its override.
+//!
+//! Wrong advice is worse than none. So the smallest command that mends comes first, nothing here removes a volume or
+//! a container for good, and where the labels do not tell how the deployment was made there is no remedy rather
+//! than a guess. Containers without compose get the engine's plain commands.
+
+use super::Remedy;
+use super::command::{Invocation, name};
+use crate::evidence::{Compose, Container, Evidence};
+
+/// Starts a stopped container again, by the smallest command that can.
+pub(super) fn start(evidence: &Evidence, container: &Container) -> Option<Remedy> {
+    // `up -d` starts the old container, which asks for a network that is gone.
+    if super::network::stale_attachment(evidence, container).is_some() {
+        return rebuild(evidence, container);
+    }
+    let effect = "Starts {} again, together with what it depends on; the rest is left alone.";
+    service_command(evidence, container, "up -d", effect)
+        .or_else(|| plain_command(container, "docker start", "Starts {} again; nothing else is touched."))
+}
+
+/// Makes a container anew that was removed.
+pub(super) fn create(evidence: &Evidence, removed: &Container) -> Option<Remedy> {
+    let effect = "Makes and starts {} again, together with what it depends on; the rest is left alone.";
+    service_command(evidence, removed, "up -d", effect)
+}
+
+/// Thaws a paused container.
+pub(super) fn unpause(evidence: &Evidence, container: &Container) -> Option<Remedy> {
+    let effect = "Lets {} go on where it was paused; nothing is lost.";
+    service_command(evidence, container, "unpause", effect)
+        .or_else(|| plain_command(container, "docker unpause", effect))
+}
+
+/// Ends and starts a container that runs but does not work.
+pub(super) fn restart(evidence: &Evidence, container: &Container) -> Option<Remedy> {
+    let effect = "Restarts {}: what it is doing is cut off, its volumes stay.";
+    service_command(evidence, container, "restart", effect)
+        .or_else(|| plain_command(container, "docker restart", effect))
+}
+
+/// Replaces a container by a new one of the same definition: a fresh endpoint with the aliases of the compose file.
+pub(super) fn recreate(evidence: &Evidence, container: &Container) -> Option<Remedy> {
+    let effect = "Replaces {} by a new container as the compose files define it; its volumes stay.";
+    service_command(evidence, container, "up -d --force-recreate", effect)
+}
+
+/// The classic: takes the whole project down and brings it up again, without orphans. The only cure for a network
+/// that was made anew under its containers (`up -d` fails there) and for orphans that still answer to a name.
+pub(super) fn rebuild(evidence: &Evidence, container: &Container) -> Option<Remedy> {
+    let compose = deployment(evidence, compose_of(container)?);
+    Some(Remedy {
+        command: Invocation::of(compose)?.lines(&["down", "up -d --remove-orphans"]),
+        effect: format!(
+            "Removes the containers and networks of project {} and makes them anew, without leftovers of older \
+             definitions. Named volumes stay; everything of the project is away until it is up again.",
+            compose.project
+        ),
+        permanent: false,
+    })
+}
+
+/// Brings up what is missing of our own project: all that is left to say when nothing is known of the target.
+pub(super) fn bring_up_ours(evidence: &Evidence) -> Option<Remedy> {
+    let compose = compose_of(evidence.ourselves.as_deref()?)?;
+    Some(Remedy {
+        command: Invocation::of(compose)?.lines(&["up -d --remove-orphans"]),
+        effect: format!(
+            "Makes and starts whatever is missing of project {}, and removes containers that its files no longer \
+             define.",
+            compose.project
+        ),
+        permanent: false,
+    })
+}
+
+/// Shows what the container printed last: no cure, but where the cure is found.
+pub(super) fn logs(container: &Container) -> Option<Remedy> {
+    plain_command(container, "docker logs --tail 50", "Shows the last 50 lines of {}: they say why.")
+}
+
+/// Shows what the health check printed.
+pub(super) fn health_log(container: &Container) -> Option<Remedy> {
+    plain_command(
+        container,
+        "docker inspect --format '{{json .State.Health}}'",
+        "Shows what the last health checks of {} printed.",
+    )
+}
+
+/// Shows which container holds a port of the host.
+pub(super) fn who_publishes(port: u16) -> Remedy {
+    Remedy {
+        command: format!("docker ps --filter publish={port}"),
+        effect: format!(
+            "Shows which container holds port {port}; if none does, another program of the host has it. Stop that \
+             one, or publish another port."
+        ),
+        permanent: false,
+    }
+}
+
+/// Takes a container off a network, where two answer to one name.
+pub(super) fn disconnect(network: &str, container: &Container) -> Option<Remedy> {
+    Some(Remedy {
+        command: format!("docker network disconnect {} {}", name(network)?, name(&container.name)?),
+        effect: format!("Takes {} off network {network}; it keeps running and keeps its data.", container.name),
+        permanent: false,
+    })
+}
+
+/// Puts a container onto a network under the name that is asked for.
+pub(super) fn connect(alias: &str, network: &str, container: &Container) -> Option<Remedy> {
+    let (alias_word, network_word) = (name(alias)?, name(network)?);
+    Some(Remedy {
+        command: format!("docker network connect --alias {alias_word} {network_word} {}", name(&container.name)?),
+        effect: format!("Joins {} to network {network} as {alias}, until it is created anew.", container.name),
+        permanent: false,
+    })
+}
+
+/// The engine restarts it from now on, after a crash and after a reboot.
+pub(super) fn always_restart(container: &Container) -> Option<Remedy> {
+    snippet(
+        container,
+        "    restart: always",
+        "For an override file: the engine starts {} again after a crash and after a reboot. Takes effect with the \
+         next `up -d`.",
+    )
+    .or_else(|| {
+        let mut remedy = plain_command(
+            container,
+            "docker update --restart unless-stopped",
+            "The engine starts {} again after a crash and after a reboot.",
+        )?;
+        remedy.permanent = true;
+        Some(remedy)
+    })
+}
+
+/// Twice the memory that was not enough.
+pub(super) fn more_memory(container: &Container) -> Option<Remedy> {
+    const MEBIBYTE: u64 = 1024 * 1024;
+    let doubled = container.memory_limit?.checked_mul(2)?.div_ceil(MEBIBYTE);
+    snippet(
+        container,
+        &format!("    mem_limit: {doubled}m"),
+        "For an override file: doubles the memory limit of {}. If the limit is written as \
+         deploy.resources.limits.memory, raise it there. Takes effect with the next `up -d`.",
+    )
+}
+
+/// A compose snippet for a service of an override file; `body` is indented by four.
+pub(super) fn service_snippet(service: &str, body: &str, effect: String) -> Option<Remedy> {
+    // Compose allows no other characters in a service's name. Quotes keep `no`, `false` and `1` strings in YAML, whose
+    // words with a meaning of their own have at most five letters.
+    let known = service.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let plain = service.starts_with(|c: char| c.is_ascii_alphabetic()) && service.len() > 5;
+    let key = if plain { service.to_owned() } else { format!("\"{service}\"") };
+    (known && !service.is_empty()).then(|| Remedy {
+        command: format!("services:\n  {key}:\n{body}"),
+        effect,
+        permanent: true,
+    })
+}
+
+fn snippet(container: &Container, body: &str, effect: &str) -> Option<Remedy> {
+    let service = &compose_of(container)?.service;
+    service_snippet(service, body, effect.replace("{}", service))
+}
+
+/// The labels that say how the deployment was started last: a label is written when its container is created, so the
+/// newest of the target's and our own knows best. Ours also win when the target's are merely a part of them: the
+/// target was then recreated with fewer files, and `down` and `up` with those would remove ourselves as an orphan.
+fn deployment<'a>(evidence: &'a Evidence, target: &'a Compose) -> &'a Compose {
+    let created = |container: &Container| container.created.as_ref().map(|moment| moment.at);
+    let Some(ourselves) = evidence.ourselves.as_deref() else { return target };
+    let Some(ours) = compose_of(ourselves).filter(|ours| ours.project == target.project) else { return target };
+    let newer = created(ourselves) > evidence.target.last_known().and_then(created);
+    let wider = ours.working_dir == target.working_dir
+        && target.config_files.iter().all(|file| ours.config_files.contains(file));
+    if newer || wider { ours } else { target }
+}
+
+fn service_command(evidence: &Evidence, container: &Container, subcommand: &str, effect: &str) -> Option<Remedy> {
+    let compose = compose_of(container)?;
+    let service = name(&compose.service)?;
+    let command = Invocation::of(deployment(evidence, compose))?.lines(&[&format!("{subcommand} {service}")]);
+    Some(Remedy { command, effect: effect.replace("{}", &compose.service), permanent: false })
+}
+
+fn plain_command(container: &Container, command: &str, effect: &str) -> Option<Remedy> {
+    Some(Remedy {
+        command: format!("{command} {}", name(&container.name)?),
+        effect: effect.replace("{}", &container.name),
+        permanent: false,
+    })
+}
+
+/// A one-off container (`docker compose run`) belongs to no `up`: for it the plain commands are right.
+fn compose_of(container: &Container) -> Option<&Compose> {
+    container.compose.as_ref().filter(|compose| !compose.one_off)
+}

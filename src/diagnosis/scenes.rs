@@ -1,0 +1,444 @@
+//! Every way in which the deployment was seen to fail, and its near misses, each with all the codes that it must give,
+//! in order. The tables of the tests run over these.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use super::Code;
+use super::fixtures::*;
+use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target};
+
+/// What happened, what was seen of it, and what must be made of it.
+pub(super) type Scene = (&'static str, Evidence, Vec<Code>);
+
+pub(super) fn all() -> Vec<Scene> {
+    [
+        starting(),
+        absent(),
+        not_started(),
+        ended_itself(),
+        ended_from_outside(),
+        loops(),
+        network(),
+        exchange(),
+        blind_ones(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn probed(container: Container, probe: Option<Failure>) -> Evidence {
+    Evidence { probe, ..with(container) }
+}
+
+fn failed(container: Container, exchange: Failure) -> Evidence {
+    Evidence { exchange: Some(exchange), ..with(container) }
+}
+
+fn not_ready(status: u16) -> Evidence {
+    let mut evidence = probed(grafana(), Some(Failure::NotReady { status }));
+    evidence.upstream.ready_path = Some("/api/health".into());
+    evidence
+}
+
+fn started(seconds: u64) -> Container {
+    Container { started: ago(seconds), ..grafana() }
+}
+
+fn starting() -> Vec<Scene> {
+    use Code::*;
+    let checked = |status, streak| Container { health: health(status, streak), ..grafana() };
+    vec![
+        ("started 12 s ago and refuses", probed(started(12), refused()), vec![TargetWarming]),
+        ("refuses just before it counts as long", probed(started(5 * MINUTE - 1), refused()), vec![TargetWarming]),
+        ("refuses after a long start", probed(started(5 * MINUTE), refused()), vec![PortRefused]),
+        (
+            "refuses while its check says starting",
+            probed(checked(HealthStatus::Starting, 0), refused()),
+            vec![TargetWarming],
+        ),
+        ("ready path answers 503 for days", not_ready(503), vec![UpstreamError]),
+        (
+            "ready path answers 503 at first",
+            Evidence { target: Target::Found(Arc::new(started(20))), ..not_ready(503) },
+            vec![TargetWarming],
+        ),
+        ("unhealthy", with(checked(HealthStatus::Unhealthy, 4)), vec![TargetUnhealthy]),
+        (
+            "unhealthy and refuses",
+            probed(checked(HealthStatus::Unhealthy, 4), refused()),
+            vec![TargetUnhealthy, PortRefused],
+        ),
+        ("healthy again", with(checked(HealthStatus::Healthy, 0)), vec![TargetWarming]),
+        (
+            "unhealthy when it was stopped",
+            with(Container { health: health(HealthStatus::Unhealthy, 4), ..ended(0, MINUTE) }),
+            vec![TargetExited],
+        ),
+        (
+            "runs again after an exit",
+            probed(Container { finished: ago(20), exit_code: 137, ..started(5) }, refused()),
+            vec![TargetWarming],
+        ),
+        (
+            "no route to it",
+            probed(grafana(), Some(Failure::Unreachable { reason: "no route to host".into() })),
+            vec![TargetWarming],
+        ),
+        ("a status from the future", with(Container { status: Status::Other, ..grafana() }), vec![TargetWarming]),
+    ]
+}
+
+fn absent() -> Vec<Scene> {
+    use Code::*;
+    let absent = |last: Option<Container>| Evidence {
+        target: Target::Absent { last: last.map(Arc::new) },
+        probe: not_resolved(),
+        ..evidence()
+    };
+    let mut elsewhere = Evidence { probe: refused(), ..absent(None) };
+    elsewhere.upstream.host = "grafana.example.com".into();
+    vec![
+        ("removed", absent(Some(grafana())), vec![TargetAbsent, NameNotResolved]),
+        ("never there", absent(None), vec![TargetAbsent, NameNotResolved]),
+        ("being removed", with(Container { status: Status::Removing, ..ended(0, 1) }), vec![TargetAbsent]),
+        ("never a container", elsewhere, vec![TargetWarming]),
+        ("we are in no container", Evidence { ourselves: None, probe: refused(), ..absent(None) }, vec![TargetWarming]),
+        ("dead", with(Container { status: Status::Dead, ..ended(0, HOUR) }), vec![TargetDead]),
+        ("paused", with(Container { status: Status::Paused, ..grafana() }), vec![TargetPaused]),
+        (
+            "paused, and the probe hangs",
+            probed(Container { status: Status::Paused, ..grafana() }, Some(Failure::NoAnswer)),
+            vec![TargetPaused],
+        ),
+    ]
+}
+
+pub(super) fn created(error: &str, exit_code: i64) -> Container {
+    Container {
+        status: Status::Created,
+        created: ago(MINUTE),
+        started: None,
+        error: error.into(),
+        exit_code,
+        ..grafana()
+    }
+}
+
+pub(super) const PORT_TAKEN: &str = "driver failed programming external connectivity on endpoint cvat_grafana: Bind \
+     for 0.0.0.0:8080 failed: port is already allocated";
+const BAD_ENTRYPOINT: &str = "failed to create task for container: OCI runtime create failed: exec: \"run.sh\": \
+     executable file not found in $PATH: unknown";
+
+pub(super) fn stale(container: Container) -> Evidence {
+    with(Container { networks: vec![attachment("cvat_cvat", "0ld0ld0ld0ld0ld0", &["grafana"])], ..container })
+}
+
+fn not_started() -> Vec<Scene> {
+    use Code::*;
+    let unlisted = Evidence { networks: Arc::new([]), ..stale(ended(0, MINUTE)) };
+    let mut by_name = ended(0, MINUTE);
+    by_name.networks[0].network_id = "cvat_cvat".into();
+    let mut never_attached = created("", 0);
+    never_attached.networks[0].network_id = "".into();
+    vec![
+        ("created and left", with(created("", 0)), vec![TargetNeverStarted]),
+        ("created just now", with(Container { created: ago(3), ..created("", 0) }), vec![TargetWarming]),
+        ("created and never attached", with(never_attached), vec![TargetNeverStarted]),
+        ("bad entry point", with(created(BAD_ENTRYPOINT, 127)), vec![TargetStartFailed]),
+        (
+            "bad entry point just now",
+            with(Container { created: ago(1), ..created(BAD_ENTRYPOINT, 127) }),
+            vec![TargetStartFailed],
+        ),
+        (
+            "an old error of one that runs",
+            probed(Container { error: BAD_ENTRYPOINT.into(), ..started(3) }, refused()),
+            vec![TargetWarming],
+        ),
+        ("port taken", with(created(PORT_TAKEN, 128)), vec![PortConflict]),
+        (
+            "port taken at a later start",
+            with(Container { error: PORT_TAKEN.into(), ..ended(128, MINUTE) }),
+            vec![PortConflict],
+        ),
+        ("network made anew", stale(ended(0, MINUTE)), vec![NetworkStale, TargetExited]),
+        (
+            "network made anew, and a start tried",
+            stale(Container { error: "network 0ld0ld0ld0ld0ld0 not found".into(), ..ended(128, MINUTE) }),
+            vec![NetworkStale],
+        ),
+        (
+            "network missing, and networks are not told",
+            Evidence {
+                networks: Arc::new([]),
+                ..stale(Container { error: "network 0ld0ld0ld0ld0ld0 not found".into(), ..ended(128, MINUTE) })
+            },
+            vec![NetworkStale],
+        ),
+        ("networks are not told", unlisted, vec![TargetExited]),
+        ("network known by name, as Podman has it", with(by_name), vec![TargetExited]),
+    ]
+}
+
+fn ended_itself() -> Vec<Scene> {
+    use Code::*;
+    let policy =
+        |restart_policy, restart_count, code| Container { restart_policy, restart_count, ..ended(code, MINUTE) };
+    vec![
+        ("exited 0", with(ended(0, MINUTE)), vec![TargetExited]),
+        ("exited 1, name gone", probed(ended(1, 3 * MINUTE), not_resolved()), vec![TargetExited, NameNotResolved]),
+        ("exited, address still there", probed(ended(1, 0), refused()), vec![TargetExited]),
+        ("exited, packets vanish", probed(ended(137, 0), Some(Failure::ConnectTimeout)), vec![TargetExited]),
+        ("killed", with(ended(137, MINUTE)), vec![TargetExited]),
+        ("killed under a request", failed(ended(137, 0), Failure::ClosedEarly), vec![TargetExited, ClosedEarly]),
+        (
+            "exited, and a stranger has its name",
+            probed(ended(0, MINUTE), resolved_outside()),
+            vec![TargetExited, NameResolvedOutside],
+        ),
+        ("out of memory", with(Container { oom_killed: true, ..ended(137, MINUTE) }), vec![TargetOomKilled]),
+        (
+            "out of memory, and always restarts",
+            with(Container { oom_killed: true, restart_count: 1, ..looping() }),
+            vec![TargetOomKilled],
+        ),
+        (
+            "ran out of memory earlier",
+            probed(Container { oom_killed: true, ..started(20) }, refused()),
+            vec![TargetWarming],
+        ),
+        ("stopped by hand", with(policy(RestartPolicy::Always, 0, 0)), vec![TargetStoppedByHand]),
+        (
+            "stopped by hand, unless-stopped",
+            with(policy(RestartPolicy::UnlessStopped, 2, 143)),
+            vec![TargetStoppedByHand],
+        ),
+        ("on-failure ended well", with(policy(RestartPolicy::OnFailure { most: 3 }, 0, 0)), vec![TargetExited]),
+        ("on-failure gave up", with(policy(RestartPolicy::OnFailure { most: 3 }, 3, 1)), vec![TargetExited]),
+        (
+            "on-failure with retries left",
+            with(policy(RestartPolicy::OnFailure { most: 3 }, 1, 143)),
+            vec![TargetStoppedByHand],
+        ),
+    ]
+}
+
+fn ended_from_outside() -> Vec<Scene> {
+    use Code::*;
+    let rebooted = |seconds: u64, evidence: Evidence| Evidence { booted_at: Some(before(seconds)), ..evidence };
+    let lone = |container| Evidence { ourselves: None, others: Arc::new([]), ..with(container) };
+    // Most of the neighbours have been up all the time; one crashed and came back.
+    let mut one_crashed = with(ended(1, 30 * MINUTE));
+    let crashed = shut_down(1, 30 * MINUTE).others[0].clone();
+    one_crashed.others = [crashed, container("cvat_server"), container("cvat_clickhouse")].into();
+    // Brought up together, and Grafana gave up while the slower ones were still coming.
+    let up = |container: Container| Container { created: ago(65), started: ago(58), ..container };
+    let mut first_up = with(Container { created: ago(65), started: ago(61), ..ended(1, MINUTE) });
+    first_up.ourselves = Some(Arc::new(up(container("cvat_anteroom"))));
+    first_up.others = [up(container("traefik"))].into();
+    // It was made after the others had come back.
+    let mut later = shut_down(0, HOUR);
+    later.target = Target::Found(Arc::new(ended(0, MINUTE)));
+    let witnessed = Evidence { events: [happening(MINUTE, "die", Some(255))].into(), ..with(ended(255, MINUTE)) };
+    vec![
+        ("power failure", rebooted(HOUR, with(ended(255, HOUR - 30))), vec![TargetNotRestarted]),
+        (
+            "power failure, boot unknown",
+            Evidence { booted_at: None, ..lone(ended(255, HOUR)) },
+            vec![TargetNotRestarted],
+        ),
+        ("engine lost all", shut_down(255, HOUR), vec![TargetNotRestarted]),
+        ("exited 255 before our eyes", Evidence { booted_at: None, ..witnessed }, vec![TargetExited]),
+        ("exited 255 by itself", with(ended(255, HOUR)), vec![TargetExited]),
+        ("reboot", rebooted(HOUR, lone(ended(0, HOUR + 40))), vec![TargetNotRestarted]),
+        ("reboot after a weekend", rebooted(HOUR, lone(ended(143, 3 * DAY))), vec![TargetNotRestarted]),
+        (
+            "reboot, ended with an error as others",
+            rebooted(29 * MINUTE, shut_down(1, 30 * MINUTE)),
+            vec![TargetNotRestarted],
+        ),
+        ("crashed long before a reboot", rebooted(HOUR, lone(ended(1, DAY))), vec![TargetExited]),
+        ("exited long after a reboot", rebooted(2 * DAY, with(ended(0, HOUR))), vec![TargetExited]),
+        (
+            "started after the boot and ended soon",
+            rebooted(100, with(Container { started: ago(80), ..ended(0, 60) })),
+            vec![TargetExited],
+        ),
+        ("engine restarted", shut_down(0, 30 * MINUTE), vec![TargetNotRestarted]),
+        (
+            "engine restarted, on-failure ended well",
+            {
+                let policy = RestartPolicy::OnFailure { most: 0 };
+                let target = Container { restart_policy: policy, ..ended(0, 30 * MINUTE) };
+                Evidence { target: Target::Found(Arc::new(target)), ..shut_down(0, 30 * MINUTE) }
+            },
+            vec![TargetNotRestarted],
+        ),
+        ("a neighbour crashed then too", one_crashed, vec![TargetExited]),
+        ("ended while the others came up", first_up, vec![TargetExited]),
+        ("ended long after the engine restarted", later, vec![TargetExited]),
+        (
+            "engine restarted, and it was stopped by hand",
+            Evidence {
+                target: Target::Found(Arc::new(Container {
+                    restart_policy: RestartPolicy::UnlessStopped,
+                    ..ended(0, 30 * MINUTE)
+                })),
+                ..shut_down(0, 30 * MINUTE)
+            },
+            vec![TargetStoppedByHand],
+        ),
+    ]
+}
+
+fn loops() -> Vec<Scene> {
+    use Code::*;
+    let deaths = |count: u64, code| (1..=count).map(|n| happening(30 * n, "die", Some(code))).rev().collect::<Vec<_>>();
+    let up = Container { status: Status::Running, exit_code: 0, started: ago(1), ..looping() };
+    let mut killed = deaths(6, 137);
+    killed.push(happening(31, "oom", None));
+    vec![
+        ("loop, between two runs", with(looping()), vec![TargetCrashLoop]),
+        ("loop, up for a moment", Evidence { events: deaths(6, 1).into(), ..with(up.clone()) }, vec![TargetCrashLoop]),
+        (
+            "up for a moment after four deaths",
+            Evidence { events: deaths(4, 1).into(), ..with(up.clone()) },
+            vec![TargetWarming],
+        ),
+        ("first restarts", with(Container { restart_count: 2, ..looping() }), vec![TargetWarming]),
+        (
+            "memory feeds the loop",
+            with(Container { oom_killed: true, exit_code: 137, ..looping() }),
+            vec![TargetOomKilled, TargetCrashLoop],
+        ),
+        (
+            "memory feeds the loop, up for a moment",
+            Evidence { events: killed.into(), ..with(up) },
+            vec![TargetOomKilled, TargetCrashLoop],
+        ),
+        ("loop, name gone", probed(looping(), not_resolved()), vec![TargetCrashLoop, NameNotResolved]),
+    ]
+}
+
+pub(super) fn apart() -> Evidence {
+    with(Container { networks: vec![attachment("monitoring_default", OTHER_NETWORK, &["grafana"])], ..grafana() })
+}
+
+/// Disconnected and connected again by hand: the aliases are lost.
+pub(super) fn nameless() -> Evidence {
+    let networks = vec![attachment("cvat_cvat", NETWORK, &["cvat_grafanaa"])];
+    probed(Container { networks, ..grafana() }, not_resolved())
+}
+
+/// A leftover of an older definition that answers to the name as well.
+pub(super) fn doubled(other: Container) -> Evidence {
+    let networks = vec![attachment("cvat_cvat", NETWORK, &["grafana"])];
+    let mut evidence = evidence();
+    evidence.others = [container("traefik"), Container { networks, ..other }].into();
+    evidence
+}
+
+fn network() -> Vec<Scene> {
+    use Code::*;
+    let mut by_address = apart();
+    by_address.upstream.host = "172.18.0.5".into();
+    let mut own_name = nameless();
+    own_name.upstream.host = "cvat_grafana".into();
+    let mut elsewhere = doubled(container("old_grafana"));
+    let mut orphan = elsewhere.others[1].clone();
+    orphan.networks[0].network_id = OTHER_NETWORK.into();
+    elsewhere.others = [orphan].into();
+    vec![
+        ("on another network", apart(), vec![NetworkNotShared]),
+        (
+            "on another network, name gone",
+            Evidence { probe: not_resolved(), ..apart() },
+            vec![NetworkNotShared, NameNotResolved],
+        ),
+        ("on no network", with(Container { networks: vec![], ..grafana() }), vec![NetworkNotShared]),
+        ("on another network, by address", by_address, vec![TargetWarming]),
+        (
+            "on another network, and stopped",
+            {
+                let networks = vec![attachment("monitoring_default", OTHER_NETWORK, &[])];
+                with(Container { networks, ..ended(0, MINUTE) })
+            },
+            vec![TargetExited],
+        ),
+        ("alias lost", nameless(), vec![AliasMissing, NameNotResolved]),
+        (
+            "alias lost, and a stranger has the name",
+            Evidence { probe: resolved_outside(), ..nameless() },
+            vec![AliasMissing, NameResolvedOutside],
+        ),
+        ("its own name is enough", own_name, vec![NameNotResolved]),
+        ("alias lost, yet it resolves", Evidence { probe: refused(), ..nameless() }, vec![PortRefused]),
+        ("two answer to the name", doubled(container("old_grafana")), vec![AliasDuplicated]),
+        (
+            "the other one is stopped",
+            doubled(Container { status: Status::Exited, ..container("old_grafana") }),
+            vec![TargetWarming],
+        ),
+        ("the other one is elsewhere", elsewhere, vec![TargetWarming]),
+        ("name gone though all is well", probed(grafana(), not_resolved()), vec![NameNotResolved]),
+        ("name leads outside", probed(grafana(), resolved_outside()), vec![NameResolvedOutside]),
+    ]
+}
+
+fn exchange() -> Vec<Scene> {
+    use Code::*;
+    let not_http = || Failure::NotHttp { reason: "SSH-2.0-OpenSSH".into() };
+    vec![
+        ("connection attempts vanish", probed(grafana(), Some(Failure::ConnectTimeout)), vec![ConnectTimeout]),
+        ("no answer to a request", failed(grafana(), Failure::NoAnswer), vec![NoAnswer]),
+        ("no answer to a probe", probed(grafana(), Some(Failure::NoAnswer)), vec![NoAnswer]),
+        ("no answer to a probe at first", probed(started(9), Some(Failure::NoAnswer)), vec![TargetWarming]),
+        ("closed under a request", failed(started(9), Failure::ClosedEarly), vec![ClosedEarly]),
+        ("closed under a probe", probed(grafana(), Some(Failure::ClosedEarly)), vec![ClosedEarly]),
+        ("closed under a probe at first", probed(started(9), Some(Failure::ClosedEarly)), vec![TargetWarming]),
+        ("garbage", failed(grafana(), not_http()), vec![NotHttp]),
+        ("garbage at first", probed(started(9), Some(not_http())), vec![NotHttp]),
+        (
+            "too many wait",
+            failed(started(9), Failure::WaitingRoomFull { held: 1024 }),
+            vec![TargetWarming, WaitingRoomFull],
+        ),
+        (
+            "too many wait for one that exited",
+            failed(ended(0, 2), Failure::WaitingRoomFull { held: 1024 }),
+            vec![TargetExited, WaitingRoomFull],
+        ),
+        ("too much tried again", failed(grafana(), Failure::RetryBudgetSpent), vec![TargetWarming, RetryBudgetSpent]),
+    ]
+}
+
+pub(super) fn unavailable() -> Engine {
+    Engine::Unavailable { reason: "/var/run/docker.sock: No such file or directory".into() }
+}
+
+fn blind_ones() -> Vec<Scene> {
+    use Code::*;
+    let blind_with = |engine, probe| Evidence { probe, ..blind(engine) };
+    let forbidden = Engine::Forbidden { reason: "/var/run/docker.sock: Permission denied".into() };
+    let mut by_address = blind_with(Engine::Unknown, None);
+    by_address.upstream.host = IpAddr::V4(Ipv4Addr::LOCALHOST).to_string().into();
+    vec![
+        ("no engine, refuses", blind_with(unavailable(), refused()), vec![TargetWarming, EngineUnavailable]),
+        ("no engine, name gone", blind_with(unavailable(), not_resolved()), vec![NameNotResolved, EngineUnavailable]),
+        (
+            "no engine, garbage",
+            blind_with(unavailable(), Some(Failure::NotHttp { reason: "SSH".into() })),
+            vec![NotHttp, EngineUnavailable],
+        ),
+        ("engine forbids", blind_with(forbidden, refused()), vec![TargetWarming, EngineForbidden]),
+        ("engine not asked yet", by_address, vec![TargetWarming]),
+        (
+            "engine went away, and it had exited",
+            Evidence { engine: unavailable(), ..with(ended(1, MINUTE)) },
+            vec![TargetWarming, EngineUnavailable],
+        ),
+        ("simulated", Evidence { engine: Engine::Simulated, ..with(ended(1, MINUTE)) }, vec![TargetExited]),
+    ]
+}

@@ -1,0 +1,240 @@
+//! The verdicts: which findings, in which order, in which words. Remedies and hostile text have files of their own.
+
+mod hostile;
+mod remedies;
+
+use std::time::{Duration, Instant};
+
+use super::fixtures::*;
+use super::scenes;
+use super::*;
+use crate::evidence::{Container, Engine, Failure, HealthStatus, RestartPolicy, Status};
+use crate::readiness::{Cause, Outlook, outlook};
+
+/// The state that the machine would reach with this outlook, if no probe ever passed.
+fn state_of(evidence: &Evidence) -> State {
+    let since = Instant::now();
+    match outlook(evidence) {
+        Outlook::Pointless(cause) => State::Down { since, cause },
+        Outlook::Blind | Outlook::Running | Outlook::Coming | Outlook::Unhealthy => {
+            State::Warming { since, attempts: 1, fell: None }
+        }
+    }
+}
+
+fn verdict(evidence: &Evidence) -> Diagnosis {
+    diagnose(state_of(evidence), Duration::from_secs(3), evidence.clone())
+}
+
+fn codes(diagnosis: &Diagnosis) -> Vec<Code> {
+    diagnosis.findings.iter().map(|finding| finding.code).collect()
+}
+
+fn lead(evidence: &Evidence) -> Finding {
+    verdict(evidence).findings.swap_remove(0)
+}
+
+/// The commands of the first finding, snippets left out.
+fn commands(evidence: &Evidence) -> Vec<String> {
+    lead(evidence).remedies.into_iter().filter(|remedy| !remedy.permanent).map(|remedy| remedy.command).collect()
+}
+
+fn snippets(evidence: &Evidence) -> Vec<String> {
+    lead(evidence).remedies.into_iter().filter(|remedy| remedy.permanent).map(|remedy| remedy.command).collect()
+}
+
+fn row<'a>(finding: &'a Finding, name: &str) -> Option<&'a str> {
+    finding.evidence.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str())
+}
+
+#[test]
+fn every_scene_gives_its_root_cause_first_and_nothing_beyond() {
+    for (scene, evidence, expected) in scenes::all() {
+        assert_eq!(codes(&verdict(&evidence)), expected, "{scene}");
+    }
+}
+
+#[test]
+fn every_rule_speaks_in_some_scene_and_is_silent_in_others() {
+    let scenes = scenes::all();
+    for (index, rule) in RULES.iter().enumerate() {
+        let spoke = scenes.iter().filter(|(_, evidence, _)| rule(evidence).is_some()).count();
+        assert!(spoke > 0 && spoke < scenes.len() / 2, "rule {index} spoke in {spoke} of {} scenes", scenes.len());
+    }
+}
+
+#[test]
+fn a_healthy_deployment_has_no_finding() {
+    assert_eq!(codes(&diagnose(ready(), Duration::ZERO, evidence())), []);
+}
+
+#[test]
+fn whatever_makes_waiting_pointless_is_named() {
+    for (scene, evidence, _) in scenes::all() {
+        if let Outlook::Pointless(cause) = outlook(&evidence) {
+            let code = lead(&evidence).code;
+            assert_ne!(code, Code::TargetWarming, "{scene}: {cause:?}");
+            assert_eq!(lead(&evidence).severity, Severity::Error, "{scene}");
+        }
+    }
+}
+
+#[test]
+fn no_state_but_ready_is_without_a_finding() {
+    let since = Instant::now();
+    for state in [
+        State::Unknown,
+        State::Suspect { since },
+        State::Warming { since, attempts: 0, fell: Some(since) },
+        State::Down { since, cause: Cause::Exited },
+    ] {
+        for evidence in [evidence(), blind(Engine::Unknown), blind(scenes::unavailable())] {
+            let found = codes(&diagnose(state, Duration::ZERO, evidence));
+            assert_eq!(found.first(), Some(&Code::TargetWarming), "{state:?}");
+        }
+    }
+}
+
+fn ready() -> State {
+    State::Ready { since: Instant::now() }
+}
+
+#[test]
+fn a_ready_target_refutes_errors_and_keeps_risks() {
+    let found = |evidence| codes(&diagnose(ready(), Duration::ZERO, evidence));
+    assert_eq!(found(with(ended(1, MINUTE))), []);
+    assert_eq!(found(scenes::doubled(container("old_grafana"))), [Code::AliasDuplicated]);
+    assert_eq!(found(blind(scenes::unavailable())), [Code::EngineUnavailable]);
+    let mut checked = with(Container { health: health(HealthStatus::Unhealthy, 3), ..grafana() });
+    checked.upstream.ready_path = Some("/api/health".into());
+    assert_eq!(found(checked), [Code::TargetUnhealthy]);
+}
+
+#[test]
+fn a_request_that_fails_on_a_ready_target_is_explained() {
+    for (exchange, expected) in [
+        (Failure::RetryBudgetSpent, Code::RetryBudgetSpent),
+        (Failure::ClosedEarly, Code::ClosedEarly),
+        (Failure::Unreachable { reason: "no route to host".into() }, Code::TargetWarming),
+    ] {
+        let evidence = Evidence { exchange: Some(exchange), ..evidence() };
+        assert_eq!(codes(&diagnose(ready(), Duration::ZERO, evidence)), [expected]);
+    }
+}
+
+#[test]
+fn the_status_follows_the_exchange_and_is_503_without_one() {
+    for (exchange, expected) in [
+        (None, 503),
+        (Some(Failure::ClosedEarly), 502),
+        (Some(Failure::NotHttp { reason: "SSH-2.0".into() }), 502),
+        (Some(Failure::NoAnswer), 504),
+        (Some(Failure::ConnectTimeout), 503),
+        (refused(), 503),
+        (Some(Failure::WaitingRoomFull { held: 1024 }), 503),
+    ] {
+        let evidence = Evidence { exchange: exchange.clone(), probe: Some(Failure::NoAnswer), ..evidence() };
+        assert_eq!(status(&verdict(&evidence)).as_u16(), expected, "{exchange:?}");
+    }
+}
+
+#[test]
+fn titles_say_what_happened_in_one_sentence() {
+    for (evidence, title) in [
+        (with(ended(1, 3 * MINUTE)), "cvat_grafana exited 3 minutes ago with code 1 and has no restart policy"),
+        (
+            with(Container { restart_policy: RestartPolicy::OnFailure { most: 3 }, restart_count: 3, ..ended(1, 90) }),
+            "cvat_grafana exited 1 minute ago with code 1, and its restart policy `on-failure:3` has given up",
+        ),
+        (
+            Evidence { booted_at: Some(before(HOUR)), ..with(ended(0, 2 * HOUR)) },
+            "cvat_grafana has been down since the host rebooted (it ended 2 hours ago) and has no restart policy",
+        ),
+        (
+            with(Container { memory_limit: Some(256 << 20), oom_killed: true, ..ended(137, 5) }),
+            "cvat_grafana was killed for want of memory 5 seconds ago: it used more than its limit of 256 MiB",
+        ),
+        (with(looping()), "cvat_grafana keeps crashing: the engine has restarted it 7 times, last with exit code 1"),
+        (
+            with(scenes::created(scenes::PORT_TAKEN, 128)),
+            "cvat_grafana cannot start: port 8080 of the host is already taken",
+        ),
+        (
+            Evidence { probe: refused(), ..with(Container { started: ago(12), ..grafana() }) },
+            "cvat_grafana started 12 seconds ago and does not accept connections on port 3000 yet",
+        ),
+        (
+            Evidence { probe: refused(), ..with(Container { exposed_ports: vec![8080], ..grafana() }) },
+            "cvat_grafana started 2 days ago, but nothing listens on its port 3000; its image declares 8080",
+        ),
+        (
+            scenes::apart(),
+            "cvat_grafana runs, but shares no network with anteroom: it is on monitoring_default, anteroom on cvat_cvat",
+        ),
+        (
+            Evidence { probe: refused(), ..blind(Engine::Unknown) },
+            "grafana:3000 is not ready yet: connection refused by 172.18.0.5",
+        ),
+    ] {
+        assert_eq!(lead(&evidence).title, title);
+    }
+}
+
+#[test]
+fn evidence_convinces_in_order_and_explains_the_exit_code() {
+    let finding = lead(&with(Container { health: health(HealthStatus::Unhealthy, 2), ..ended(1, 3 * MINUTE) }));
+    let names: Vec<&str> = finding.evidence.iter().map(|(name, _)| *name).collect();
+    assert_eq!(
+        names,
+        [
+            "state",
+            "exit code",
+            "OOM killed",
+            "health",
+            "restarts",
+            "restart policy",
+            "started",
+            "finished",
+            "container",
+            "image",
+            "networks",
+            "project",
+            "service"
+        ]
+    );
+    for (name, value) in [
+        ("state", "exited"),
+        ("exit code", "1 (an error of the program; its log says which)"),
+        ("OOM killed", "no"),
+        ("health", "unhealthy, 2 failed in a row"),
+        ("restart policy", "no"),
+        ("started", "2024-07-19T11:57:00Z"),
+        ("finished", "2024-07-20T11:57:00Z"),
+        ("networks", "cvat_cvat"),
+        ("service", "cvat_grafana"),
+    ] {
+        assert_eq!(row(&finding, name), Some(value), "{name}");
+    }
+}
+
+#[test]
+fn leftovers_of_an_earlier_run_are_not_shown_for_one_that_runs() {
+    let again = Container { exit_code: 137, oom_killed: true, finished: ago(9), started: ago(5), ..grafana() };
+    let finding = lead(&Evidence { probe: refused(), ..with(again) });
+    assert_eq!(
+        (row(&finding, "exit code"), row(&finding, "OOM killed"), row(&finding, "finished")),
+        (None, None, None)
+    );
+    // What the last crash of a loop left is told by its event, not by the exit code, which reads 0.
+    let up = Container { status: Status::Running, exit_code: 0, started: ago(1), ..looping() };
+    let events: Vec<_> = (1..7).rev().map(|n| happening(n, "die", Some(2))).collect();
+    let finding = lead(&Evidence { events: events.into(), ..with(up) });
+    assert_eq!(row(&finding, "last exit code"), Some("2"));
+}
+
+#[test]
+fn the_health_output_is_in_no_finding() {
+    for (scene, evidence, _) in scenes::all() {
+        assert!(!format!("{:?}", verdict(&evidence).findings).contains("wget"), "{scene}");
+    }
+}

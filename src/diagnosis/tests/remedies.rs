@@ -1,0 +1,130 @@
+//! What is offered to mend each case, word for word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::fixtures::*;
+use super::super::{diagnose, scenes};
+use super::{commands, ready, snippets, verdict};
+use crate::evidence::{Compose, Container, Engine, Evidence, RestartPolicy, Status, Target};
+
+#[test]
+fn one_stopped_service_is_mended_by_the_smallest_command() {
+    let up = format!("{COMPOSE} up -d cvat_grafana");
+    assert_eq!(commands(&with(ended(0, MINUTE))), [&*up]);
+    assert_eq!(commands(&shut_down(0, HOUR)), [&*up]);
+    assert_eq!(commands(&with(scenes::created("", 0))), [&*up]);
+    assert_eq!(commands(&with(ended(1, MINUTE))), [&*up, "docker logs --tail 50 cvat_grafana"]);
+    let absent = Target::Absent { last: Some(Arc::new(grafana())) };
+    assert_eq!(commands(&Evidence { target: absent, ..evidence() }), [up]);
+    let paused = with(Container { status: Status::Paused, ..grafana() });
+    assert_eq!(commands(&paused), [format!("{COMPOSE} unpause cvat_grafana")]);
+}
+
+#[test]
+fn the_classic_case_gets_down_and_up_for_the_files_of_the_deployment() {
+    let classic = "cd /home/ops/cvat\n\
+                   docker compose -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml -f \
+                   docker-compose.override.yml down\n\
+                   docker compose -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml -f \
+                   docker-compose.override.yml up -d --remove-orphans";
+    // The command that would fail on the old network is not offered beside it.
+    let stale = verdict(&scenes::stale(ended(0, MINUTE)));
+    let offered: Vec<&str> = stale
+        .findings
+        .iter()
+        .flat_map(|finding| &finding.remedies)
+        .filter(|remedy| !remedy.permanent)
+        .map(|remedy| &*remedy.command)
+        .collect();
+    assert_eq!(offered, [classic]);
+    assert_eq!(commands(&scenes::doubled(container("old_grafana"))), [classic]);
+    assert_eq!(commands(&scenes::apart()), [classic, "docker network connect --alias grafana cvat_cvat cvat_grafana"]);
+}
+
+#[test]
+fn an_unknown_target_is_looked_for_in_our_own_project() {
+    let evidence = Evidence { target: Target::Absent { last: None }, ..evidence() };
+    assert_eq!(commands(&evidence), [format!("{COMPOSE} up -d --remove-orphans")]);
+}
+
+#[test]
+fn a_leftover_of_another_project_is_taken_off_the_network() {
+    let old = Compose { project: "cvat-old".into(), ..compose("cvat_grafana") };
+    let evidence = scenes::doubled(Container { compose: Some(old), ..container("old_grafana") });
+    assert_eq!(commands(&evidence), ["docker network disconnect cvat_cvat old_grafana"]);
+}
+
+#[test]
+fn a_container_without_compose_gets_the_plain_commands() {
+    let plain = |container: Container| Container { compose: None, name: "my_grafana".into(), ..container };
+    let mut one_off = ended(0, MINUTE);
+    one_off.compose.as_mut().expect("it has labels").one_off = true;
+    for (container, command) in [
+        (plain(ended(0, MINUTE)), Some("docker start my_grafana")),
+        (plain(Container { status: Status::Paused, ..grafana() }), Some("docker unpause my_grafana")),
+        (one_off, Some("docker start cvat_grafana")),
+        // Nothing simple mends these.
+        (plain(Container { status: Status::Dead, ..ended(0, MINUTE) }), None),
+        (
+            Container { compose: None, ..scenes::stale(ended(0, MINUTE)).target.found().expect("it is there").clone() },
+            None,
+        ),
+    ] {
+        assert_eq!(commands(&with(container)), command.into_iter().collect::<Vec<_>>());
+    }
+    assert_eq!(snippets(&with(plain(ended(0, MINUTE)))), ["docker update --restart unless-stopped my_grafana"]);
+}
+
+#[test]
+fn permanent_fixes_are_snippets_for_the_service() {
+    assert_eq!(snippets(&with(ended(0, MINUTE))), ["services:\n  cvat_grafana:\n    restart: always"]);
+    let killed = Container { memory_limit: Some(256 << 20), oom_killed: true, ..ended(137, 5) };
+    assert_eq!(snippets(&with(killed)), ["services:\n  cvat_grafana:\n    mem_limit: 512m"]);
+    let unlimited = Container { oom_killed: true, ..ended(137, 5) };
+    assert_eq!(snippets(&with(unlimited)), [""; 0]);
+    let on_failure = Container { restart_policy: RestartPolicy::OnFailure { most: 0 }, ..ended(0, 5) };
+    assert_eq!(snippets(&with(on_failure)), [""; 0]);
+    for (service, line) in [("no", "  \"no\":\n"), ("1", "  \"1\":\n")] {
+        let container = Container { compose: Some(compose(service)), ..ended(0, 5) };
+        assert!(snippets(&with(container))[0].contains(line));
+    }
+}
+
+#[test]
+fn the_files_are_those_that_the_deployment_was_started_with_last() {
+    let files = |names: &[&str]| names.iter().map(|name| format!("/home/ops/cvat/{name}.yml").into()).collect();
+    let made = |container: Container, names: &[&str], seconds: u64| {
+        let compose = Compose { config_files: files(names), ..container.compose.clone().expect("it has labels") };
+        Container { compose: Some(compose), created: ago(seconds), ..container }
+    };
+    for (target, target_age, ours, our_age, expected) in [
+        // We were added later, with one file more.
+        (&["a", "b"][..], DAY, &["a", "b", "anteroom"][..], HOUR, "-f a.yml -f b.yml -f anteroom.yml up"),
+        // The target was recreated later with other files.
+        (&["a", "c", "anteroom"], HOUR, &["a", "b", "anteroom"], DAY, "-f a.yml -f c.yml -f anteroom.yml up"),
+        // The target was recreated later, without the file that defines us: we would be removed as an orphan.
+        (&["a"], HOUR, &["a", "anteroom"], DAY, "-f a.yml -f anteroom.yml up"),
+    ] {
+        let mut evidence = with(made(ended(0, MINUTE), target, target_age));
+        evidence.ourselves = Some(Arc::new(made(container("cvat_anteroom"), ours, our_age)));
+        assert!(commands(&evidence)[0].contains(expected), "{}", commands(&evidence)[0]);
+    }
+    // Another project's files are none of the target's.
+    let mut evidence = with(ended(0, MINUTE));
+    let ours = Compose { project: "edge".into(), config_files: files(&["edge"]), ..compose("anteroom") };
+    evidence.ourselves = Some(Arc::new(Container { compose: Some(ours), created: ago(1), ..container("anteroom") }));
+    assert_eq!(commands(&evidence), [format!("{COMPOSE} up -d cvat_grafana")]);
+}
+
+#[test]
+fn without_the_engine_it_is_said_how_to_provide_it() {
+    let remedies = |engine| diagnose(ready(), Duration::ZERO, blind(engine)).findings.remove(0).remedies;
+    let mount = remedies(scenes::unavailable());
+    assert!(mount[0].command.contains("- /var/run/docker.sock:/var/run/docker.sock:ro") && mount[0].permanent);
+    let group = remedies(Engine::Forbidden { reason: "Permission denied (os error 13)".into() });
+    assert_eq!(group[0].command, "stat -c %g /var/run/docker.sock");
+    assert!(group[1].command.starts_with("services:\n  anteroom:\n    group_add:") && group[1].permanent);
+    let proxy = remedies(Engine::Forbidden { reason: "403 Forbidden".into() });
+    assert!(proxy[0].command.contains("CONTAINERS: 1") && !proxy[0].command.contains("POST"));
+}
