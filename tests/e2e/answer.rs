@@ -116,12 +116,14 @@ impl Answer {
         self
     }
 
-    /// A piece of the first finding's evidence.
+    /// A piece of the first finding's evidence; what it means may follow the value.
     #[track_caller]
     pub fn evidence(&self, name: &str, value: &str) -> &Self {
-        let evidence = self.json()["findings"][0]["evidence"].clone();
-        let pieces = evidence.as_array().map(Vec::as_slice).unwrap_or_default();
-        assert!(pieces.iter().any(|piece| piece["name"] == name && piece["value"] == value), "{name}: {value}\n{self}");
+        let rows = self.json()["findings"][0]["evidence"].clone();
+        let mut rows = rows.as_array().map(Vec::as_slice).unwrap_or_default().iter();
+        let row = rows.find(|row| row["name"] == name).and_then(|row| row["value"].as_str().map(str::to_owned));
+        let first = row.as_deref().and_then(|row| row.split(' ').next());
+        assert_eq!(first, Some(value), "{name}\n{self}");
         self
     }
 

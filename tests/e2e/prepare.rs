@@ -165,21 +165,10 @@ fn compile_anteroom(home: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new(env!("CARGO"));
     // A folder of its own: other flags in the usual one would throw away what `cargo test` has compiled.
     let target = home.join("build");
-    cargo.current_dir(ROOT).args([
-        "build",
-        "--quiet",
-        "--release",
-        "--locked",
-        "--bin",
-        "anteroom",
-        "--target",
-        &host(),
-    ]);
-    cargo
-        .arg("--target-dir")
-        .arg(&target)
-        .env("RUSTFLAGS", format!("-C {STATIC}"))
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.current_dir(ROOT).args("build --quiet --release --locked --bin anteroom --target".split(' ')).arg(host());
+    cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", format!("-C {STATIC}"));
+    // Cargo would prefer this one.
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     output(cargo)?;
     Ok(target.join(host()).join("release/anteroom"))
 }
@@ -187,7 +176,11 @@ fn compile_anteroom(home: &Path) -> Result<PathBuf> {
 fn compile_stub(home: &Path) -> Result<PathBuf> {
     let stub = home.join("stub");
     let mut rustc = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
-    rustc.args(["--edition", "2024", "-O", "-C", "strip=symbols", "-C", STATIC, "--target", &host(), "-o"]).arg(&stub);
+    rustc
+        .args("--edition 2024 -O -C strip=symbols --target".split(' '))
+        .arg(host())
+        .args(["-C", STATIC, "-o"])
+        .arg(&stub);
     rustc.arg(Path::new(ROOT).join("tests/e2e/stub.rs"));
     output(rustc)?;
     Ok(stub)

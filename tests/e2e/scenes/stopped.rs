@@ -52,7 +52,7 @@ fn running_out_of_memory_is_named(stack: &Stack) {
 
 fn a_restart_loop_is_named(stack: &Stack) {
     stack.set(&[("GRAFANA_DELAY", "60000"), ("GRAFANA_EXIT_AFTER", "100"), ("GRAFANA_EXIT_CODE", "3")]);
-    explains(stack, "target-crash-loop", &stack.remedy(&["logs --tail 100 cvat_grafana"]));
+    explains(stack, "target-crash-loop", &format!("docker logs --tail 50 {}", stack.grafana().name()));
 }
 
 fn an_absent_container_is_named(stack: &Stack) {
