@@ -52,6 +52,11 @@ impl<'a> Container<'a> {
     }
 
     #[track_caller]
+    pub fn restart(&self) {
+        self.act(&["restart", &self.name]);
+    }
+
+    #[track_caller]
     pub fn pause(&self) {
         self.act(&["pause", &self.name]);
     }

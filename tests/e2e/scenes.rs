@@ -11,6 +11,7 @@ mod restart;
 mod stopped;
 mod warming;
 
+use crate::answer::Answer;
 use crate::stack::{Layout, Stack};
 
 /// One thing that has to hold.
@@ -54,10 +55,20 @@ pub fn all() -> impl Iterator<Item = Scene> {
 /// The same diagnosis in its three shapes: to a program, to a person at a browser, to an operator at a terminal.
 #[track_caller]
 fn explains(stack: &Stack, code: &str, remedy: &str) {
+    settles(stack, code);
     stack.ask("/analytics/d/all").send().expect(503).state("down").finding(code).remedy(remedy);
     let last_line = remedy.lines().last().expect("a remedy has a line");
     let page = stack.ask("/analytics/d/all").navigating().send();
     page.expect(503).by_anteroom().header("content-type", "text/html; charset=utf-8").has(code).has(last_line);
     let text = stack.ask("/analytics/d/all").by_curl().send();
     text.expect(503).by_anteroom().header("content-type", "text/plain; charset=utf-8").has(code).has(last_line);
+}
+
+/// Waits until anteroom has seen what the scene did. An event takes some milliseconds to arrive, and a request that
+/// was sent in them to a Grafana that was paused, say, waits for Grafana.
+#[track_caller]
+fn settles(stack: &Stack, code: &str) {
+    let told =
+        |status: &Answer| status.value("x-anteroom-state") == Some("down") && status.code().as_deref() == Some(code);
+    stack.ask("/analytics/").for_status().until(&format!("anteroom tells {code}"), told);
 }
