@@ -1,0 +1,28 @@
+//! The main job on a real Traefik and a real Docker engine: a small CVAT (see `stage/`) with the overrides of
+//! `deploy/cvat` as an operator would add them, broken in every way that the field notes know, and asked as a
+//! client of Traefik asks.
+//!
+//! - [`scenes`] says what has to hold. A new one is a function of a [`stack::Stack`] in one of its files.
+//! - [`stack`] is one running CVAT, [`container`] what can be broken in it, [`ask`] and [`answer`] the two halves of
+//!   a request to it.
+//! - [`prepare`] makes, once per run and from local files only, the three images; [`engine`] drives `docker`, and
+//!   removes what the run has made however the run ends.
+//! - [`runner`] stands in for libtest, which can neither share a stack between tests nor clean up after them.
+//!
+//! `cargo test --test e2e -- paused` plays the scenes whose name contains "paused". Without an engine or Python
+//! nothing can be played: the suite says so and passes, unless `ANTEROOM_E2E=required`.
+
+mod answer;
+mod ask;
+mod container;
+mod engine;
+mod prepare;
+mod runner;
+mod scenes;
+mod stack;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    runner::run()
+}

@@ -1,0 +1,74 @@
+//! What has to hold. Every scene begins with a whole stack whose Grafana is ready, and may leave it in ruins.
+//!
+//! To add one: write a function whose name says what holds, in the file where it belongs, and add it to that file's
+//! list. It plays in both layouts, unless the list says otherwise.
+
+mod deployment;
+mod login;
+mod network;
+mod ready;
+mod restart;
+mod stopped;
+mod warming;
+
+use crate::answer::Answer;
+use crate::stack::{Layout, Stack};
+
+/// One thing that has to hold.
+#[derive(Clone, Copy)]
+pub struct Scene {
+    /// With its file: `stopped::a_paused_container_is_named`.
+    pub name: &'static str,
+    pub play: fn(&Stack),
+    /// The layout in which it plays, if not in both.
+    pub only: Option<Layout>,
+}
+
+/// A file's list of scenes, named as their functions are.
+macro_rules! scenes {
+    ($($name:ident $(only $layout:ident)?),* $(,)?) => {
+        pub const SCENES: &[super::Scene] = &[$(super::Scene {
+            name: concat!(module_path!(), "::", stringify!($name)),
+            play: $name,
+            only: scenes!(@only $($layout)?),
+        }),*];
+    };
+    (@only) => { None };
+    (@only $layout:ident) => { Some($crate::stack::Layout::$layout) };
+}
+use scenes;
+
+/// In the order in which they play: what breaks nothing comes first, since a whole stack need not be mended.
+pub fn all() -> impl Iterator<Item = Scene> {
+    let files = [
+        ready::SCENES,
+        deployment::SCENES,
+        login::SCENES,
+        warming::SCENES,
+        restart::SCENES,
+        stopped::SCENES,
+        network::SCENES,
+    ];
+    files.into_iter().flatten().copied()
+}
+
+/// The same diagnosis in its three shapes: to a program, to a person at a browser, to an operator at a terminal.
+#[track_caller]
+fn explains(stack: &Stack, code: &str, remedy: &str) {
+    settles(stack, code);
+    stack.ask("/analytics/d/all").send().expect(503).state("down").finding(code).remedy(remedy);
+    let last_line = remedy.lines().last().expect("a remedy has a line");
+    let page = stack.ask("/analytics/d/all").navigating().send();
+    page.expect(503).by_anteroom().header("content-type", "text/html; charset=utf-8").has(code).has(last_line);
+    let text = stack.ask("/analytics/d/all").by_curl().send();
+    text.expect(503).by_anteroom().header("content-type", "text/plain; charset=utf-8").has(code).has(last_line);
+}
+
+/// Waits until anteroom has seen what the scene did. An event takes some milliseconds to arrive, and a request that
+/// was sent in them to a Grafana that was paused, say, waits for Grafana.
+#[track_caller]
+fn settles(stack: &Stack, code: &str) {
+    let told =
+        |status: &Answer| status.value("x-anteroom-state") == Some("down") && status.code().as_deref() == Some(code);
+    stack.ask("/analytics/").for_status().until(&format!("anteroom tells {code}"), told);
+}

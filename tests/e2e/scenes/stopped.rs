@@ -1,0 +1,122 @@
+//! Grafana does not run, or might as well not: waiting is pointless, and the answer says why and what mends it.
+
+use std::time::Duration;
+
+use super::{explains, scenes};
+use crate::stack::Stack;
+
+scenes![
+    an_exit_with_0_is_named_with_its_code,
+    an_exit_with_1_is_named_with_its_code,
+    a_request_waits_while_grafana_may_come_back_and_no_longer,
+    a_kill_is_named_with_its_code,
+    a_stop_by_hand_is_named,
+    running_out_of_memory_is_named,
+    a_restart_loop_is_named,
+    a_grafana_that_was_restarted_often_by_hand_is_no_restart_loop only FileProvider,
+    a_grafana_that_was_recreated_often_is_no_restart_loop only FileProvider,
+    an_absent_container_is_named,
+    a_container_that_was_never_started_is_named,
+    a_paused_container_is_named,
+    the_remedy_mends_an_exited_container_when_it_is_run_as_printed,
+];
+
+fn an_exit_with_0_is_named_with_its_code(stack: &Stack) {
+    stack.grafana().exit(0);
+    explains(stack, "target-exited", &start(stack));
+    stack.ask("/analytics/").send().evidence("exit code", "0");
+}
+
+fn an_exit_with_1_is_named_with_its_code(stack: &Stack) {
+    stack.grafana().exit(1);
+    explains(stack, "target-exited", &start(stack));
+    stack.ask("/analytics/").send().evidence("exit code", "1");
+}
+
+fn a_request_waits_while_grafana_may_come_back_and_no_longer(stack: &Stack) {
+    stack.grafana().exit(1);
+    // `docker restart` passes through this state, so for the grace of one second nobody is told the worst.
+    let answer = stack.ask("/analytics/").send();
+    answer.expect(503).state("down").finding("target-exited").within(Duration::from_secs(3));
+    // Then waiting is pointless, so nobody waits. 20 ms are promised, and measured where nothing else runs.
+    stack.ask("/analytics/").send().expect(503).within(Duration::from_millis(500));
+    stack.ask("/analytics/").navigating().send().expect(503).within(Duration::from_millis(500));
+}
+
+fn a_kill_is_named_with_its_code(stack: &Stack) {
+    stack.grafana().kill();
+    explains(stack, "target-exited", &start(stack));
+    stack.ask("/analytics/").send().evidence("exit code", "137");
+}
+
+fn a_stop_by_hand_is_named(stack: &Stack) {
+    stack.grafana().stop();
+    explains(stack, "target-stopped-by-hand", &start(stack));
+}
+
+fn running_out_of_memory_is_named(stack: &Stack) {
+    stack.grafana().run_out_of_memory();
+    explains(stack, "target-oom-killed", &start(stack));
+}
+
+fn a_restart_loop_is_named(stack: &Stack) {
+    stack.set(&[("GRAFANA_DELAY", "60000"), ("GRAFANA_EXIT_AFTER", "100"), ("GRAFANA_EXIT_CODE", "3")]);
+    explains(stack, "target-crash-loop", &format!("docker logs --tail 50 {}", stack.grafana().name()));
+}
+
+/// More often than an engine has to restart a container before that counts as a loop.
+const OFTEN: usize = 6;
+
+fn a_grafana_that_was_restarted_often_by_hand_is_no_restart_loop(stack: &Stack) {
+    stack.set(&[("GRAFANA_DELAY", "2000")]);
+    for _ in 0..OFTEN {
+        stack.grafana().restart();
+    }
+    is_warming(stack);
+}
+
+fn a_grafana_that_was_recreated_often_is_no_restart_loop(stack: &Stack) {
+    stack.set(&[("GRAFANA_DELAY", "2000")]);
+    for _ in 0..OFTEN {
+        stack.compose("up -d --force-recreate --no-deps cvat_grafana");
+    }
+    is_warming(stack);
+}
+
+/// Grafana was started just now, and anteroom holds requests until it listens.
+fn is_warming(stack: &Stack) {
+    let held = stack.ask("/analytics/").in_background();
+    let status = stack.ask("/analytics/").for_status().send();
+    assert_eq!(status.expect(200).state("warming").code().as_deref(), Some("target-warming"), "{status}");
+    held.join().expect("no panic").expect("an answer").expect(200).from("grafana");
+}
+
+fn an_absent_container_is_named(stack: &Stack) {
+    stack.grafana().remove();
+    explains(stack, "target-absent", &start(stack));
+}
+
+fn a_container_that_was_never_started_is_named(stack: &Stack) {
+    stack.grafana().remove();
+    stack.compose("create cvat_grafana");
+    assert_eq!(stack.grafana().inspect("{{.State.Status}}"), "created");
+    explains(stack, "target-never-started", &start(stack));
+}
+
+fn a_paused_container_is_named(stack: &Stack) {
+    stack.grafana().pause();
+    explains(stack, "target-paused", &stack.remedy(&["unpause cvat_grafana"]));
+}
+
+fn the_remedy_mends_an_exited_container_when_it_is_run_as_printed(stack: &Stack) {
+    stack.grafana().exit(1);
+    let answer = stack.ask("/analytics/").send();
+    let command = answer.expect(503).member("/findings/0/remedies/0/command").expect("a remedy");
+    stack.run(&command);
+    stack.ask("/analytics/").send().expect(200).from("grafana");
+}
+
+/// The smallest command that mends a single stopped service.
+fn start(stack: &Stack) -> String {
+    stack.remedy(&["up -d cvat_grafana"])
+}
