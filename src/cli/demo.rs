@@ -13,7 +13,7 @@ use tokio::select;
 
 use self::scenario::Scenario;
 use self::stand_in::Port;
-use super::serve::{runtime, stop_signal, until_signal};
+use super::serve::{Signals, runtime, until_signal};
 use super::{Failure, input};
 use crate::config::{self, Config};
 use crate::instance::Instance;
@@ -60,15 +60,16 @@ pub(super) fn run(given: &ArgMatches) -> Result<(), Failure> {
         let port = Port::reserve().map_err(Failure::Run)?;
         let config = configure(given, port.address)?;
         telemetry::init(&config.log, config.log_format);
+        let (signals, mut last_call) = (Signals::listen()?, Signals::listen()?);
         let instance = Instance::bind(config).map_err(Failure::DemoListen)?;
         announce(instance.address().map_err(Failure::Run)?, scenario, warmup);
-        until_signal(instance, |link| async move {
+        until_signal(instance, signals, |link| async move {
             select! {
                 played = scenario.play(warmup, port, link.sightings) => if let Err(error) = played {
                     tracing::error!(%error, "the stand-in cannot go on");
                 },
                 // The service ends first, and with it the dashboard's WebSocket, for which draining would wait.
-                () = stop_signal() => {}
+                () = last_call.next() => {}
             }
         })
         .await

@@ -1,11 +1,10 @@
 //! `anteroom serve`: settings in, an [`Instance`] that runs until a signal out.
 
 use std::future::{Future, pending};
-use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio::select;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::Failure;
@@ -25,6 +24,7 @@ pub fn run(input: Input<'_>) -> Result<(), Failure> {
         tracing::warn!("{unknown}");
     }
     runtime()?.block_on(async {
+        let signals = Signals::listen()?;
         let upstream = config.upstream.clone();
         let docker_host = config.docker_host.clone();
         let instance = Instance::bind(config).map_err(Failure::Listen)?;
@@ -35,7 +35,7 @@ pub fn run(input: Input<'_>) -> Result<(), Failure> {
             upstream = format_args!("{}:{}", upstream.host, upstream.port),
             "anteroom listens"
         );
-        until_signal(instance, |EngineLink { wanted, look, sightings }| {
+        until_signal(instance, signals, |EngineLink { wanted, look, sightings }| {
             docker::watch(docker_host, wanted, look, sightings)
         })
         .await
@@ -50,17 +50,18 @@ pub(super) fn runtime() -> Result<Runtime, Failure> {
 /// Runs an instance until a signal asks it to stop; a second one does not wait for what still runs.
 pub(super) async fn until_signal<E: Future<Output = ()>>(
     instance: Instance,
+    mut signals: Signals,
     engine: impl FnOnce(EngineLink) -> E,
 ) -> Result<(), Failure> {
     let (asked, again) = oneshot::channel();
     let shutdown = async {
-        stop_signal().await;
+        signals.next().await;
         // The receiver lives as long as this future does.
-        let _ = asked.send(());
+        drop(asked.send(signals));
     };
     let impatient = async {
         match again.await {
-            Ok(()) => stop_signal().await,
+            Ok(mut signals) => signals.next().await,
             Err(_) => pending().await,
         }
     };
@@ -73,19 +74,25 @@ pub(super) async fn until_signal<E: Future<Output = ()>>(
     }
 }
 
-/// Ends with the next signal that asks a process to stop: from an engine or a terminal.
-pub(super) async fn stop_signal() {
-    let next = async || -> io::Result<()> {
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+/// What asks a process to stop: an engine with SIGTERM, a terminal with SIGINT.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Must be called before anybody is told that we run: the first process of a container that listens to no signal
+    /// does not even die of one.
+    pub(super) fn listen() -> Result<Self, Failure> {
+        let listen = |kind| signal(kind).map_err(Failure::Run);
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    /// Ends with the next one.
+    pub(super) async fn next(&mut self) {
         select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        Ok(())
-    };
-    if let Err(error) = next().await {
-        // Without a handler a signal ends the process by itself, only less politely.
-        tracing::error!(%error, "cannot listen to signals");
-        pending().await
     }
 }
