@@ -242,7 +242,7 @@ fn probe_in(state: State, with: Circumstances, now: Instant) -> Option<Duration>
 
 /// A container that was created this recently is about to be started by whoever created it.
 pub const ABOUT_TO_START: Duration = Duration::from_secs(10);
-/// More deaths than this within [`CRASH_LOOP_WINDOW`] are no accident. The engine's back-off (0.1 s, doubled each
+/// So many deaths within [`CRASH_LOOP_WINDOW`] are no accident. The engine's back-off (0.1 s, doubled each
 /// time) reaches it after about three seconds.
 pub const CRASH_LOOP_DEATHS: u64 = 5;
 /// Long enough for a loop whose back-off has grown to the engine's maximum of a minute.
@@ -285,17 +285,19 @@ pub fn single_label(host: &str) -> bool {
 
 /// Whether the engine keeps restarting a container that keeps dying.
 ///
-/// The restart count alone does not tell: it is never reset, so a container that died once a month for a year has
-/// a high one. Deaths in the recent past do; where their events were not seen, a count together with a last run
-/// that was short.
+/// Neither sign is enough alone. The engine's count of restarts goes back to 0 only when somebody starts the container
+/// by hand, so one that died once a month for a year has a high one; and deaths in a row may be somebody's own
+/// `docker restart`. Where the events of the deaths were not seen, a last run that was short stands in for them.
 pub fn crash_loop(container: &Container, evidence: &Evidence) -> bool {
+    if container.restart_count < CRASH_LOOP_DEATHS {
+        return false;
+    }
     let recent = |at: SystemTime| evidence.seen_at.duration_since(at).is_ok_and(|ago| ago < CRASH_LOOP_WINDOW);
     let deaths = evidence.events.iter().filter(|event| &*event.action == "die" && recent(event.at.at)).count() as u64;
     let lasted = |from: SystemTime, to: SystemTime| to.duration_since(from).unwrap_or_default();
     match (container.status, &container.started, &container.finished) {
         (Status::Restarting, Some(started), Some(finished)) => {
-            deaths >= CRASH_LOOP_DEATHS
-                || container.restart_count >= CRASH_LOOP_DEATHS && lasted(started.at, finished.at) < SETTLED
+            deaths >= CRASH_LOOP_DEATHS || lasted(started.at, finished.at) < SETTLED
         }
         (Status::Running, Some(started), _) => {
             deaths >= CRASH_LOOP_DEATHS && lasted(started.at, evidence.seen_at) < SETTLED

@@ -10,9 +10,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Whether we run in a container: Docker leaves `/.dockerenv` in each, Podman `/run/.containerenv`.
+/// Whether we run in a container of an engine: Docker leaves `/.dockerenv` in each, Podman `/run/.containerenv`.
+///
+/// A pod of Kubernetes is none, whatever runs it: its services have addresses outside every network of the pod.
 pub fn in_container() -> bool {
-    ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists())
+    let in_pod = std::env::var_os("KUBERNETES_SERVICE_HOST").is_some();
+    !in_pod && ["/.dockerenv", "/run/.containerenv"].iter().any(|mark| Path::new(mark).exists())
 }
 
 /// The id of our own container: 64 hex digits, or 12 where only the host name tells. `None` outside a container.

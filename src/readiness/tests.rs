@@ -290,7 +290,8 @@ fn the_restart_policy_says_whether_an_exited_container_comes_back() {
 #[test]
 fn a_loop_is_known_by_its_deaths() {
     let mut looping = container(Status::Restarting);
-    looping.finished = moment(at(2));
+    looping.finished = moment(at(1) + SETTLED);
+    looping.restart_count = 5;
     let deaths = Evidence { events: died(&[90, 91, 92, 94, 98]), ..evidence(looping.clone()) };
     assert_eq!(outlook(&deaths), Outlook::Pointless(Cause::CrashLoop));
     let few = Evidence { events: died(&[90, 91, 92, 94]), ..evidence(looping.clone()) };
@@ -313,6 +314,7 @@ fn a_loop_whose_events_were_not_seen_is_known_by_its_count_and_a_short_last_run(
 #[test]
 fn a_container_that_is_up_for_long_enough_loops_no_more() {
     let mut running = container(Status::Running);
+    running.restart_count = 5;
     running.started = moment(at(95));
     let deaths = || died(&[90, 91, 92, 93, 94]);
     let young = Evidence { events: deaths(), ..evidence(running.clone()) };
