@@ -259,7 +259,7 @@ struct Inspected {
 impl Inspected {
     /// Asks for each of these; one that is gone since the list was made is left out: its `destroy` event is on the way.
     async fn add(&mut self, client: &Client, ids: Vec<&str>) {
-        let calls = ids.into_iter().map(|id| async move { (id, client.inspect(id).await) });
+        let calls: Vec<_> = ids.into_iter().map(|id| async move { (id, client.inspect(id).await) }).collect();
         let mut answers = stream::iter(calls).buffered(CALLS_AT_ONCE);
         while let Some((id, answer)) = answers.next().await {
             match answer {

@@ -72,13 +72,13 @@ impl Search<'_> {
             return fitting(&|container| *container.name == **wanted)
                 .or_else(|| fitting(&|container| is_id(wanted) && container.id.starts_with(&**wanted)));
         }
-        let is_one_off = |container: &Container| container.compose.as_ref().is_some_and(|compose| compose.one_off);
-        fitting(&|container| !is_one_off(container) && self.answers(container)).or_else(|| {
-            // A container that stopped has no address any more by which it could be found.
-            self.address()?;
-            let last = self.last?;
-            fitting(&|container| !is_one_off(container) && succeeds(last, container))
-        })
+        let is_service = |container: &Container| !container.compose.as_ref().is_some_and(|compose| compose.one_off);
+        fitting(&|container| is_service(container) && self.answers(container))
+            // Aliases and addresses go when a container is disconnected from its network: measured, it then has none.
+            .or_else(|| {
+                fitting(&|container| is_service(container) && self.last.is_some_and(|last| succeeds(last, container)))
+            })
+            .or_else(|| fitting(&|container| is_service(container) && self.resembles(container)))
     }
 
     /// The other containers of our project and the target's, and others that answer to the same name, these first.
@@ -152,6 +152,15 @@ impl Search<'_> {
             || service.is_some_and(|service| self.is_wanted_name(service))
             || aliases.any(|alias| self.is_wanted_name(alias))
             || self.address().is_some_and(|wanted| container.networks.iter().any(|net| net.address == Some(wanted)))
+    }
+
+    /// Whether a container of our own project is named after the upstream's host, as CVAT's `cvat_grafana` is after
+    /// `grafana`: where nobody answers, this one should.
+    fn resembles(&self, container: &Container) -> bool {
+        let Some(compose) = &container.compose else { return false };
+        let prefix = compose.service.strip_suffix(&*self.wanted.host);
+        prefix.is_some_and(|prefix| prefix.ends_with(['_', '-']))
+            && self.ours.is_some_and(|ours| same_project(ours, container))
     }
 
     /// Names of hosts have no case.
@@ -323,13 +332,30 @@ mod tests {
     }
 
     #[test]
-    fn a_target_that_was_known_by_its_address_is_still_it_after_it_stopped() {
-        let (wanted, last) = (wanted("172.22.0.2", None), grafana());
-        let again = Arc::new(Container { id: "bb".into(), status: Status::Exited, ..grafana() });
-        let search = Search { wanted: &wanted, ours: None, last: Some(&last) };
-        assert_eq!(search.target(std::slice::from_ref(&again)), Some(again));
+    fn a_target_that_lost_its_aliases_and_addresses_is_still_it() {
+        let last = container("web", "cvat", "cvat_cvat", &["grafana"]);
+        let cut_off = |id: &str| Arc::new(Container { id: id.into(), networks: Vec::new(), ..last.clone() });
         let stranger = Arc::new(container("stranger", "other", "cvat_cvat", &[]));
-        assert_eq!(search.target(&[stranger]), None);
+        for host in ["grafana", "172.22.0.2"] {
+            let wanted = wanted(host, None);
+            let search = Search { wanted: &wanted, ours: None, last: Some(&last) };
+            for id in [&*last.id, "bb"] {
+                assert_eq!(search.target(&[stranger.clone(), cut_off(id)]), Some(cut_off(id)), "{host}");
+            }
+            assert_eq!(search.target(std::slice::from_ref(&stranger)), None, "{host}");
+            assert_eq!(Search { last: None, ..search }.target(&[cut_off("bb")]), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn where_nobody_answers_the_service_named_after_the_host_should() {
+        let named = |service: &str| container(service, "cvat", "cvat_cvat", &[]);
+        let wanted = wanted("grafana", None);
+        assert_eq!(found(&wanted, Some(&ours()), vec![named("cvat_grafana")]).as_deref(), Some("cvat_grafana"));
+        assert_eq!(found(&wanted, Some(&ours()), vec![named("notgrafana")]), None);
+        assert_eq!(found(&wanted, None, vec![named("cvat_grafana")]), None, "not of our project");
+        let twin = container("twin", "other", "cvat_cvat", &["grafana"]);
+        assert_eq!(found(&wanted, Some(&ours()), vec![named("cvat_grafana"), twin]).as_deref(), Some("twin"));
     }
 
     #[test]
