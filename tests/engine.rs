@@ -99,7 +99,10 @@ async fn the_target_is_found_without_configuration_by_reading_alone() {
     assert_eq!(sighting.ourselves.map(|ours| ours.name.clone()).as_deref(), Some("anteroom"));
     assert_eq!(sighting.others.iter().map(|other| &*other.name).collect::<Vec<_>>(), ["stranger"]);
     assert_eq!(sighting.networks.iter().map(|network| &*network.id).collect::<Vec<_>>(), ["live"]);
-    assert!(engine.requests().iter().all(|request| request.starts_with("GET /")));
+    let requests = engine.requests();
+    assert!(requests.iter().all(|request| request.starts_with("GET /")), "{requests:?}");
+    let unversioned = requests.iter().filter(|request| !request.starts_with("GET /v1.41/"));
+    assert_eq!(unversioned.collect::<Vec<_>>(), ["GET /version"], "the version is agreed on first");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use bollard::query_parameters::{
 };
 use bollard::{API_DEFAULT_VERSION, Docker, errors};
 use futures_util::{Stream, StreamExt};
+use http::uri::PathAndQuery;
 
 use crate::engine::convert::{self, Listed, Occurrence};
 use crate::evidence::{self, Container, Network};
@@ -81,7 +82,7 @@ impl Client {
         let host = host.unwrap_or(DEFAULT_SOCKET);
         let docker = open(host)?;
         let client = Self { docker, host: host.into(), limit, version: Box::default() };
-        let docker = client.call(client.docker.clone().negotiate_version()).await?;
+        let docker = in_its_version(client.call(client.docker.clone().negotiate_version()).await?);
         let version = client.call(docker.version()).await?.version.unwrap_or_default();
         Ok(Self { docker, version: convert::cut(&version, REASON_MOST), ..client })
     }
@@ -189,6 +190,26 @@ fn open(host: &str) -> Result<Docker, Trouble> {
             format!("DOCKER_HOST {host} is not understood: it takes unix://, tcp:// or http://").into(),
         )),
     }
+}
+
+/// Puts the negotiated version in front of each path.
+///
+/// bollard 0.21 negotiates one and then sends none (`Url::join` drops its prefix), so that an engine would answer in
+/// its newest, with words that the models may not know.
+fn in_its_version(docker: Docker) -> Docker {
+    let prefix = format!("/v{}", docker.client_version());
+    docker.with_request_modifier(move |mut request| {
+        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        if !path.starts_with(&prefix) {
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = format!("{prefix}{path}").parse().ok();
+            // It was a URI before, and still is with a longer path.
+            if let Ok(uri) = http::Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        request
+    })
 }
 
 /// Says what is wrong with a socket better than a failed connection does.

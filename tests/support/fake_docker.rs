@@ -171,7 +171,7 @@ impl FakeDocker {
         count(&self.shared.requests.borrow(), path)
     }
 
-    /// What was asked so far, as `GET /containers/json?all=true`.
+    /// What was asked so far, as `GET /v1.41/containers/json?all=true`.
     pub fn requests(&self) -> Vec<String> {
         self.shared.requests.borrow().clone()
     }
@@ -203,8 +203,13 @@ pub fn recorded(state: &str, name: &str, aliases: &[&str]) -> Value {
     container
 }
 
+/// A version in front of a path is optional.
+fn unversioned(path: &str) -> &str {
+    path.strip_prefix("/v1.").and_then(|rest| rest.find('/').map(|slash| &rest[slash..])).unwrap_or(path)
+}
+
 fn count(requests: &[String], path: &str) -> usize {
-    requests.iter().filter(|request| request.split(['?', ' ']).nth(1) == Some(path)).count()
+    requests.iter().filter(|request| request.split(['?', ' ']).nth(1).map(unversioned) == Some(path)).count()
 }
 
 async fn serve(listener: UnixListener, shared: Arc<Shared>) {
@@ -242,9 +247,7 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Body> {
 
 fn usual(path: &str, query: &str, shared: &Shared) -> Response<Body> {
     let state = shared.state.lock().expect("no test panics while it holds the lock");
-    // A version in front of the path is optional.
-    let path = path.strip_prefix("/v1.").and_then(|rest| rest.find('/').map(|slash| &rest[slash..])).unwrap_or(path);
-    match path {
+    match unversioned(path) {
         "/version" => with_status(200, &json!({ "Version": "20.10.24", "ApiVersion": "1.41" })),
         "/containers/json" => with_status(200, &state.containers.iter().map(listed).collect()),
         "/networks" => with_status(200, &json!(state.networks)),
