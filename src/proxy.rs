@@ -23,7 +23,7 @@ use hyper::upgrade::OnUpgrade;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use self::answer::{Asked, Outcome};
+use self::answer::{Outcome, Ticket};
 use self::body::Body;
 use self::budget::Budget;
 use self::hold::{Hold, Room};
@@ -32,6 +32,7 @@ use crate::backoff;
 use crate::config::{Config, HostHeader};
 use crate::evidence::Failure;
 use crate::headers;
+use crate::page::negotiate;
 use crate::probe::failure as exchange_failure;
 use crate::retry::{self, Verdict};
 use crate::upstream::body::{Allowance, Tape};
@@ -102,7 +103,27 @@ struct Exchange {
 /// What came of sending it once.
 enum Sent {
     Answered(Response<Incoming>, Lease),
-    Failed { failure: Failure, connection: retry::Connection, sent: bool },
+    Failed(Setback),
+}
+
+/// Why an attempt did not bring an answer, and what it leaves open.
+struct Setback {
+    failure: Failure,
+    connection: retry::Connection,
+    /// Whether any byte of the request may have reached the upstream.
+    sent: bool,
+}
+
+/// What to do after a setback.
+enum Next {
+    /// Send again on a new connection.
+    AtOnce,
+    /// Send again after a pause.
+    After(Duration),
+    /// Let the watcher look into it, and send again when it has found the upstream ready.
+    OnNews,
+    /// Answer.
+    GiveUp(Failure),
 }
 
 impl Proxy {
@@ -119,87 +140,97 @@ impl Proxy {
 
     /// Answers a request, whatever happens.
     pub async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        let asked = Asked::new(&request, self.shared.ids.fetch_add(1, Ordering::Relaxed), self.shared.config.detail);
-        if asked.is_status_query {
-            return Ok(asked.status(&self.room.newest()));
+        let ticket = Ticket::new(self.shared.ids.fetch_add(1, Ordering::Relaxed), self.shared.config.detail);
+        if answer::is_status_query(request.headers()) {
+            return Ok(ticket.status(&request.into_parts().0, &self.room.newest()));
         }
         if request.method() == Method::CONNECT {
             // A tunnel to anywhere is not what a reverse proxy is for.
-            return Ok(asked.refuse(StatusCode::METHOD_NOT_ALLOWED));
+            return Ok(ticket.refuse(StatusCode::METHOD_NOT_ALLOWED));
         }
-        self.shared.budget.count_request(asked.started);
-        let patience = &self.shared.config.patience;
-        let patience = if asked.is_navigation { patience.navigation } else { patience.request };
-        Ok(self.serve(asked, request, patience).await)
+        self.shared.budget.count_request(ticket.started);
+        Ok(self.serve(ticket, request).await)
     }
 
-    async fn serve(&self, mut asked: Asked, request: Request<Incoming>, patience: Duration) -> Response<Body> {
+    async fn serve(&self, mut ticket: Ticket, request: Request<Incoming>) -> Response<Body> {
         let exchange = self.prepare(request);
-        let deadline = asked.started + patience;
-        let mut news_since: Option<u64> = None;
         let mut last_failure: Option<Failure> = None;
+        let mut news_since: Option<u64> = None;
         let mut pooled = true;
         loop {
-            let snapshot = match self.room.pass(news_since, deadline, &mut asked.held).await {
-                Hold::Passed(snapshot) => snapshot,
-                Hold::Pointless(snapshot) | Hold::OutOfPatience(snapshot) => {
-                    return asked.diagnose(&snapshot, last_failure);
+            let deadline = || self.deadline(&ticket, &exchange);
+            let snapshot = match self.room.pass(news_since, deadline).await {
+                Hold::Passed(snapshot, held) => {
+                    ticket.held += held;
+                    snapshot
+                }
+                Hold::Pointless(snapshot, held) | Hold::OutOfPatience(snapshot, held) => {
+                    ticket.held += held;
+                    return ticket.diagnose(&exchange.head, &snapshot, last_failure);
                 }
                 Hold::Full(snapshot, held) => {
-                    return asked.diagnose(&snapshot, Some(Failure::WaitingRoomFull { held }));
+                    return ticket.diagnose(&exchange.head, &snapshot, Some(Failure::WaitingRoomFull { held }));
                 }
             };
-            let (failure, connection, sent) = match self.send(&exchange, snapshot.run, pooled).await {
-                Sent::Answered(answer, lease) => {
-                    let status = answer.status();
-                    let premature = self.premature(status, snapshot.run);
-                    if !premature {
-                        return self.pass_on(asked, exchange, answer, lease);
-                    }
-                    let failure = Failure::NotReady { status: status.as_u16() };
-                    let verdict = self.verdict(&failure, lease.connection, &exchange, true);
-                    let wait = backoff::delay(asked.retries + 1, fastrand::f64());
-                    if verdict == Verdict::GiveUp
-                        || Instant::now() + wait > deadline
-                        || !self.shared.budget.spend(Instant::now())
-                    {
-                        return self.pass_on(asked, exchange, answer, lease);
-                    }
-                    asked.retries += 1;
-                    sleep(wait).await;
-                    continue;
+            let (setback, premature) = match self.send(&exchange, snapshot.run, pooled).await {
+                Sent::Answered(answer, lease) if self.premature(answer.status(), snapshot.run) => {
+                    let failure = Failure::NotReady { status: answer.status().as_u16() };
+                    (Setback { failure, connection: lease.connection, sent: true }, Some((answer, lease)))
                 }
-                Sent::Failed { failure, connection, sent } => (failure, connection, sent),
+                Sent::Answered(answer, lease) => return self.pass_on(&ticket, exchange, answer, lease),
+                Sent::Failed(setback) => (setback, None),
             };
             if exchange.tape.client_failed() {
-                return asked.refuse(StatusCode::BAD_REQUEST);
+                return ticket.refuse(StatusCode::BAD_REQUEST);
             }
-            let verdict = self.verdict(&failure, connection, &exchange, sent);
-            if verdict != Verdict::GiveUp && !self.shared.budget.spend(Instant::now()) {
-                return asked.diagnose(&snapshot, Some(Failure::RetryBudgetSpent));
-            }
-            match verdict {
-                Verdict::GiveUp => return asked.diagnose(&snapshot, Some(failure)),
-                Verdict::AtOnce => pooled = false,
-                Verdict::WithinPatience if sent => {
-                    let wait = backoff::delay(asked.retries + 1, fastrand::f64());
-                    if Instant::now() + wait > deadline {
-                        return asked.diagnose(&snapshot, Some(failure));
-                    }
-                    sleep(wait).await;
-                    last_failure = Some(failure);
-                }
-                Verdict::WithinPatience => {
-                    // The watcher looks into it, and the request waits for what it finds. If its queue is full,
-                    // others have reported the same.
-                    let _ =
-                        self.shared.reports.try_send(Report { sequence: snapshot.sequence, failure: failure.clone() });
+            match self.next(&ticket, &exchange, &setback) {
+                Next::AtOnce => pooled = false,
+                Next::After(pause) => sleep(pause).await,
+                Next::OnNews => {
+                    let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
+                    // If the queue is full, others have reported the same.
+                    let _ = self.shared.reports.try_send(report);
                     news_since = Some(snapshot.sequence);
-                    last_failure = Some(failure);
+                }
+                Next::GiveUp(failure) => {
+                    return match premature {
+                        Some((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
+                        None => ticket.diagnose(&exchange.head, &self.room.newest(), Some(failure)),
+                    };
                 }
             }
-            asked.retries += 1;
+            last_failure = Some(setback.failure);
+            ticket.retries += 1;
         }
+    }
+
+    /// Looks the setback up in the retry table, and bounds what it allows by the budget and by the client's patience.
+    fn next(&self, ticket: &Ticket, exchange: &Exchange, setback: &Setback) -> Next {
+        let Setback { failure, connection, sent } = setback;
+        let idempotent = retry::idempotent(&exchange.head.method);
+        let request = retry::Request { idempotent, sent: *sent, replayable: exchange.tape.replayable() };
+        let verdict = retry::verdict(failure, *connection, request);
+        let now = Instant::now();
+        let pause = backoff::delay(ticket.retries + 1, fastrand::f64());
+        match verdict {
+            Verdict::GiveUp => Next::GiveUp(failure.clone()),
+            Verdict::WithinPatience if *sent && now + pause > self.deadline(ticket, exchange) => {
+                Next::GiveUp(failure.clone())
+            }
+            Verdict::AtOnce | Verdict::WithinPatience if !self.shared.budget.spend(now) => {
+                Next::GiveUp(Failure::RetryBudgetSpent)
+            }
+            Verdict::AtOnce => Next::AtOnce,
+            Verdict::WithinPatience if *sent => Next::After(pause),
+            Verdict::WithinPatience => Next::OnNews,
+        }
+    }
+
+    /// When a request's patience ends. Asked for only when a request cannot pass at once.
+    fn deadline(&self, ticket: &Ticket, exchange: &Exchange) -> Instant {
+        let patience = &self.shared.config.patience;
+        let is_navigation = negotiate::is_navigation(&exchange.head.method, &exchange.head.headers);
+        ticket.started + if is_navigation { patience.navigation } else { patience.request }
     }
 
     /// Turns what the client sent into what the upstream shall get.
@@ -228,7 +259,9 @@ impl Proxy {
             Some(lease) => lease,
             None => match self.pool.connect(run).await {
                 Ok(lease) => lease,
-                Err(failure) => return Sent::Failed { failure, connection: retry::Connection::New, sent: false },
+                Err(failure) => {
+                    return Sent::Failed(Setback { failure, connection: retry::Connection::New, sent: false });
+                }
             },
         };
         let connection = lease.connection;
@@ -238,7 +271,7 @@ impl Proxy {
             biased;
             answer = sending => answer,
             () = self.silence(&exchange.tape) => {
-                return Sent::Failed { failure: Failure::NoAnswer, connection, sent: true };
+                return Sent::Failed(Setback { failure: Failure::NoAnswer, connection, sent: true });
             }
         };
         match answer {
@@ -246,12 +279,12 @@ impl Proxy {
                 Ok(()) => Sent::Answered(answer, lease),
                 Err(reason) => {
                     let failure = Failure::NotHttp { reason: reason.into() };
-                    Sent::Failed { failure, connection, sent: true }
+                    Sent::Failed(Setback { failure, connection, sent: true })
                 }
             },
             Err(mut error) => {
                 let sent = error.take_message().is_none();
-                Sent::Failed { failure: exchange_failure(error.error()), connection, sent }
+                Sent::Failed(Setback { failure: exchange_failure(error.error()), connection, sent })
             }
         }
     }
@@ -269,12 +302,6 @@ impl Proxy {
         }
     }
 
-    fn verdict(&self, failure: &Failure, connection: retry::Connection, exchange: &Exchange, sent: bool) -> Verdict {
-        let idempotent = retry::idempotent(&exchange.head.method);
-        let request = retry::Request { idempotent, sent, replayable: exchange.tape.replayable() };
-        retry::verdict(failure, connection, request)
-    }
-
     /// Whether an answer comes from an upstream that connects, but has yet to give its first good answer.
     fn premature(&self, status: StatusCode, run: u64) -> bool {
         if self.shared.config.upstream.ready_path.is_some() || self.shared.proven.load(Ordering::Relaxed) >= run {
@@ -290,13 +317,13 @@ impl Proxy {
 
     fn pass_on(
         &self,
-        asked: Asked,
+        ticket: &Ticket,
         exchange: Exchange,
         mut answer: Response<Incoming>,
         lease: Lease,
     ) -> Response<Body> {
         headers::strip_hop_by_hop(answer.headers_mut());
-        asked.log(answer.status(), if asked.retries > 0 { Outcome::Retried } else { Outcome::Passed }, None);
+        ticket.log(&exchange.head, answer.status(), Outcome::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = exchange.client
         {

@@ -85,6 +85,8 @@ pub async fn run(listener: TcpListener, proxy: Arc<Proxy>, shutdown: impl Future
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
                     .preserve_header_case(true)
+                    // The upstream's `Date` passes; where it sends none, none is invented.
+                    .auto_date_header(false)
                     .serve_connection(TokioIo::new(stream), service)
                     .with_upgrades()
             );

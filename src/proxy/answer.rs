@@ -7,7 +7,8 @@ use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
     X_CONTENT_TYPE_OPTIONS,
 };
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::request::Parts;
+use http::{HeaderMap, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::body::Body;
@@ -15,7 +16,7 @@ use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::evidence::Failure;
 use crate::headers::proxy_status;
-use crate::page::{self, Audience, Format, Page, negotiate};
+use crate::page::{self, Audience, Page, negotiate};
 use crate::watch::Snapshot;
 
 /// Asks for our own view of the upstream instead of the upstream's answer; pages update themselves with it. A header
@@ -32,63 +33,49 @@ pub enum Outcome {
     Held,
     Retried,
     Diagnosed,
-    Refused,
 }
 
-/// What must be remembered of a request to answer it ourselves and to log it.
-pub struct Asked {
+/// Whether a request asks for our own view of the upstream.
+pub fn is_status_query(headers: &HeaderMap) -> bool {
+    headers.get(STATUS_QUERY).is_some_and(|value| value == "status")
+}
+
+/// What is remembered of a request from its arrival to its answer.
+pub struct Ticket {
     pub started: Instant,
     /// How long it was held.
     pub held: Duration,
     /// How often it was sent again.
     pub retries: u32,
-    pub is_navigation: bool,
-    pub is_status_query: bool,
     id: u64,
     detail: Detail,
-    format: Format,
-    method: Method,
-    uri: Uri,
 }
 
-impl Asked {
+impl Ticket {
     /// `id` is unique among the requests of this process.
-    pub fn new<B>(request: &Request<B>, id: u64, detail: Detail) -> Self {
-        let headers = request.headers();
-        Self {
-            started: Instant::now(),
-            held: Duration::ZERO,
-            retries: 0,
-            is_navigation: negotiate::is_navigation(request.method(), headers),
-            is_status_query: headers.get(STATUS_QUERY).is_some_and(|value| value == "status"),
-            id,
-            detail,
-            format: negotiate::format(headers),
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-        }
+    pub fn new(id: u64, detail: Detail) -> Self {
+        Self { started: Instant::now(), held: Duration::ZERO, retries: 0, id, detail }
     }
 
     /// Explains why the request did not pass.
-    pub fn diagnose(&self, snapshot: &Snapshot, failure: Option<Failure>) -> Response<Body> {
+    pub fn diagnose(&self, head: &Parts, snapshot: &Snapshot, failure: Option<Failure>) -> Response<Body> {
         let diagnosis = verdict(snapshot, failure);
-        let page = self.render(&diagnosis);
+        let page = self.render(head, &diagnosis);
         let code = diagnosis.findings.first().map_or("unknown", |finding| finding.code.as_str());
-        self.log(page.status, Outcome::Diagnosed, Some(code));
+        self.log(head, page.status, Outcome::Diagnosed, Some(code));
         let status = page.status;
-        let mut answer = self.respond(page);
+        let mut answer = respond(page);
         answer.headers_mut().insert(PROXY_STATUS, proxy_status(status, code));
         answer
     }
 
     /// Answers a [`STATUS_QUERY`]. It is about the upstream and not in its place, so it is a 200: a page that asks
     /// every second would fill the browser's console with errors otherwise.
-    pub fn status(&self, snapshot: &Snapshot) -> Response<Body> {
-        let diagnosis = verdict(snapshot, None);
-        let mut page = self.render(&diagnosis);
+    pub fn status(&self, head: &Parts, snapshot: &Snapshot) -> Response<Body> {
+        let mut page = self.render(head, &verdict(snapshot, None));
         page.status = StatusCode::OK;
         page.retry_after = None;
-        let mut answer = self.respond(page);
+        let mut answer = respond(page);
         answer.headers_mut().insert(STATE, HeaderValue::from_static(snapshot.state.name()));
         answer.headers_mut().insert(VARY, HeaderValue::from_static("x-anteroom"));
         answer
@@ -106,14 +93,18 @@ impl Asked {
     }
 
     /// Writes the request's line to the log.
-    pub fn log(&self, status: StatusCode, outcome: Outcome, finding: Option<&'static str>) {
-        let outcome = if outcome == Outcome::Passed && !self.held.is_zero() { Outcome::Held } else { outcome };
+    pub fn log(&self, head: &Parts, status: StatusCode, outcome: Outcome, finding: Option<&'static str>) {
+        let outcome = match outcome {
+            Outcome::Passed if self.retries > 0 => Outcome::Retried,
+            Outcome::Passed if !self.held.is_zero() => Outcome::Held,
+            outcome => outcome,
+        };
         // The query may hold tokens, so only the path is logged.
         tracing::info!(
             target: "anteroom::access",
             id = %self.id(),
-            method = %self.method,
-            path = self.uri.path(),
+            method = %head.method,
+            path = head.uri.path(),
             status = status.as_u16(),
             ?outcome,
             took_ms = millis(self.started.elapsed()),
@@ -123,27 +114,10 @@ impl Asked {
         );
     }
 
-    fn render(&self, diagnosis: &Diagnosis) -> Page {
+    fn render(&self, head: &Parts, diagnosis: &Diagnosis) -> Page {
         let request_id = self.id().to_string();
-        let audience = Audience { detail: self.detail, method: &self.method, request_id: &request_id };
-        page::render(diagnosis, &audience, self.format)
-    }
-
-    fn respond(&self, page: Page) -> Response<Body> {
-        // hyper leaves the body of an answer to HEAD away, but not its length.
-        let mut answer = Response::new(Body::own(page.body));
-        *answer.status_mut() = page.status;
-        let headers: &mut HeaderMap = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if let Some(policy) = page.content_security_policy {
-            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-        }
-        if let Some(seconds) = page.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        answer
+        let audience = Audience { detail: self.detail, method: &head.method, request_id: &request_id };
+        page::render(diagnosis, &audience, negotiate::format(&head.headers))
     }
 
     fn id(&self) -> impl fmt::Display {
@@ -157,6 +131,23 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
     }
+}
+
+fn respond(page: Page) -> Response<Body> {
+    // hyper leaves the body of an answer to HEAD away, but not its length.
+    let mut answer = Response::new(Body::own(page.body));
+    *answer.status_mut() = page.status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(policy) = page.content_security_policy {
+        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    }
+    if let Some(seconds) = page.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
 }
 
 /// Joins what the request met with what the watcher knows.

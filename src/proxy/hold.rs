@@ -16,13 +16,13 @@ pub struct Room {
     most: usize,
 }
 
-/// How a wait ended.
+/// How a wait ended, on which snapshot, and how long it took.
 pub enum Hold {
-    Passed(Arc<Snapshot>),
+    Passed(Arc<Snapshot>, Duration),
     /// Nothing will happen by itself.
-    Pointless(Arc<Snapshot>),
-    OutOfPatience(Arc<Snapshot>),
-    /// As many are held as may be.
+    Pointless(Arc<Snapshot>, Duration),
+    OutOfPatience(Arc<Snapshot>, Duration),
+    /// As many are held as may be: so many.
     Full(Arc<Snapshot>, usize),
 }
 
@@ -45,36 +45,30 @@ impl Room {
     }
 
     /// Passes at once when the upstream is ready; else waits until `deadline`. With `news_since`, the snapshot of
-    /// that number is no longer believed. Adds the time that was waited to `held`.
-    pub async fn pass(&self, news_since: Option<u64>, deadline: Instant, held: &mut Duration) -> Hold {
+    /// that number is no longer believed.
+    pub async fn pass(&self, news_since: Option<u64>, deadline: impl FnOnce() -> Instant) -> Hold {
         let snapshot = self.newest();
         match sign(&snapshot, news_since) {
-            Sign::Pass => return Hold::Passed(snapshot),
-            Sign::Pointless => return Hold::Pointless(snapshot),
+            Sign::Pass => return Hold::Passed(snapshot, Duration::ZERO),
+            Sign::Pointless => return Hold::Pointless(snapshot, Duration::ZERO),
             Sign::Wait => {}
         }
         let Some(_place) = self.demand.enter(self.most) else {
             return Hold::Full(snapshot, self.most);
         };
         let began = Instant::now();
-        let ended = self.wait(news_since, deadline).await;
-        *held += began.elapsed();
-        ended
-    }
-
-    async fn wait(&self, news_since: Option<u64>, deadline: Instant) -> Hold {
         let mut snapshots = self.snapshots.clone();
         let decided = snapshots.wait_for(|snapshot| !matches!(sign(snapshot, news_since), Sign::Wait));
-        let decided = match timeout_at(deadline, decided).await {
+        let decided = match timeout_at(deadline(), decided).await {
             Ok(Ok(snapshot)) => Some(Arc::clone(&snapshot)),
-            // Without a watcher nothing will change any more: anteroom is stopping.
+            // An error means that the watcher is gone and nothing will change any more: anteroom is stopping.
             Ok(Err(_)) | Err(_) => None,
         };
         match decided {
-            None => Hold::OutOfPatience(self.newest()),
+            None => Hold::OutOfPatience(self.newest(), began.elapsed()),
             Some(snapshot) => match sign(&snapshot, news_since) {
-                Sign::Pass => Hold::Passed(snapshot),
-                Sign::Pointless | Sign::Wait => Hold::Pointless(snapshot),
+                Sign::Pass => Hold::Passed(snapshot, began.elapsed()),
+                Sign::Pointless | Sign::Wait => Hold::Pointless(snapshot, began.elapsed()),
             },
         }
     }
