@@ -4,7 +4,7 @@
 //! lies, see the notes on `restarting`), and either names a cause together with the evidence that decided it, or
 //! says nothing. The list is ordered by causality: the first finding is the root cause, what follows are its
 //! consequences or side findings. To add a rule: write the function in the file of its family, give it a match and
-//! a near miss, put it into [`RULES`] where its cause belongs, add its code to [`Code`].
+//! a near miss among the scenes of the tests, put it into [`RULES`] where its cause belongs, add its code to [`Code`].
 
 mod command;
 mod container;
@@ -198,9 +198,6 @@ pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis
         findings.insert(0, container::warming(&evidence));
     }
     offer_once(&mut findings);
-    for finding in &mut findings {
-        make_harmless(finding);
-    }
     Diagnosis { state, lasted, findings, evidence }
 }
 
@@ -239,17 +236,5 @@ fn offer_once(findings: &mut [Finding]) {
     let mut offered = HashSet::new();
     for finding in findings {
         finding.remedies.retain(|remedy| offered.insert(remedy.command.clone()));
-    }
-}
-
-/// Names and labels are foreign text: they may escape neither their line nor their terminal. Commands are not touched
-/// here, since they are built so that they cannot.
-fn make_harmless(finding: &mut Finding) {
-    let values = finding.evidence.iter_mut().map(|(_, value)| value);
-    let effects = finding.remedies.iter_mut().map(|remedy| &mut remedy.effect);
-    for text in values.chain(effects).chain([&mut finding.title]) {
-        if text.chars().any(command::is_treacherous) {
-            *text = text.replace(command::is_treacherous, " ");
-        }
     }
 }

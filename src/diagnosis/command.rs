@@ -226,6 +226,9 @@ mod tests {
         ] {
             assert_eq!(quote(text).as_deref(), Some(want));
         }
+        for special in "$`\"\\!#&()*;<=>?[]^{|}~ ".chars() {
+            assert_eq!(quote(&format!("a{special}b")), Some(format!("'a{special}b'")));
+        }
         for text in ["a\nb", "a\rb", "\0", "\u{7f}", "\u{9b}31m", "a\u{200b}", "\u{2066}x", "\u{feff}"] {
             assert_eq!(quote(text), None, "{text:?}");
         }

@@ -5,23 +5,21 @@ use super::facts::{self, Row};
 use super::redact::redact;
 use super::{Code, Finding, Severity, remedy};
 use crate::evidence::{Container, Evidence, Failure, HealthStatus, Status, Target};
-use crate::readiness::{ABOUT_TO_START, single_label};
+use crate::readiness::ABOUT_TO_START;
 
 /// No container serves the upstream's name, or the one that does is being removed.
 pub(super) fn absent(evidence: &Evidence) -> Option<Finding> {
     let host = &evidence.upstream.host;
-    let last = match facts::target(evidence) {
-        Target::Absent { last } => last.as_deref(),
-        Target::Found(container) if container.status == Status::Removing => Some(container.as_ref()),
-        Target::Unknown | Target::Found(_) => return None,
+    let (last, gone) = match facts::target(evidence) {
+        Target::Absent { last } if facts::misses_target(evidence) => (last.as_deref(), "was removed"),
+        Target::Found(container) if container.status == Status::Removing => {
+            (Some(container.as_ref()), "is being removed")
+        }
+        Target::Unknown | Target::Absent { .. } | Target::Found(_) => return None,
     };
-    // An upstream that was never a container of this engine need not be one.
-    if last.is_none() && (evidence.ourselves.is_none() || !single_label(host)) {
-        return None;
-    }
     let (title, mut rows, remedy) = match last {
         Some(last) => (
-            format!("{} was removed: no container answers to the name {host} any more", last.name),
+            format!("{} {gone}: no container answers to the name {host} any more", last.name),
             vec![("state", "absent".to_owned()), ("last container", last.name.clone().into())],
             remedy::create(evidence, last),
         ),

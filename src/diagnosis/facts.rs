@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::redact::redact;
 use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, RestartPolicy, Status, Target};
+use crate::readiness::single_label;
 
 /// One line of a finding's evidence: name and value.
 pub(super) type Row = (&'static str, String);
@@ -37,8 +38,8 @@ pub(super) fn settled(evidence: &Evidence) -> Option<&Container> {
 /// Whether the engine knows the target and says that none of its processes can answer now.
 pub(super) fn away(evidence: &Evidence) -> bool {
     match target(evidence) {
-        Target::Unknown | Target::Absent { last: None } => false,
-        Target::Absent { last: Some(_) } => true,
+        Target::Unknown => false,
+        Target::Absent { .. } => misses_target(evidence),
         Target::Found(container) => match container.status {
             Status::Created | Status::Restarting | Status::Removing | Status::Exited | Status::Dead => true,
             Status::Running | Status::Paused | Status::Other => false,
@@ -46,9 +47,20 @@ pub(super) fn away(evidence: &Evidence) -> bool {
     }
 }
 
+/// Whether no container serves the upstream though one should: an upstream that never was one of this engine's
+/// need not be one.
+pub(super) fn misses_target(evidence: &Evidence) -> bool {
+    match target(evidence) {
+        Target::Absent { last: Some(_) } => true,
+        Target::Absent { last: None } => evidence.ourselves.is_some() && single_label(&evidence.upstream.host),
+        Target::Unknown | Target::Found(_) => false,
+    }
+}
+
 /// What went wrong on the wire, the request at hand before the newest probe.
 pub(super) fn failures(evidence: &Evidence) -> impl Iterator<Item = &Failure> {
-    evidence.exchange.iter().chain(&evidence.probe)
+    let cut_by_us = |failure: &&Failure| matches!(failure, Failure::WaitingRoomFull { .. } | Failure::RetryBudgetSpent);
+    evidence.exchange.iter().filter(move |failure| !cut_by_us(failure)).chain(&evidence.probe)
 }
 
 /// How long ago a moment was; zero if its clock is ahead of ours.
@@ -58,7 +70,11 @@ pub(super) fn age(at: SystemTime, evidence: &Evidence) -> Duration {
 
 /// `3 minutes ago`: coarse, since a title is read at a glance and the rows carry the exact time.
 pub(super) fn ago(moment: Option<&Moment>, evidence: &Evidence) -> String {
-    moment.map_or_else(|| "at an unknown time".to_owned(), |moment| span(age(moment.at, evidence)) + " ago")
+    match moment.map(|moment| age(moment.at, evidence)) {
+        None => "at an unknown time".to_owned(),
+        Some(age) if age < Duration::from_secs(1) => "just now".to_owned(),
+        Some(age) => span(age) + " ago",
+    }
 }
 
 /// `3 minutes`: the largest unit that fits.

@@ -64,8 +64,8 @@ pub(super) fn not_shared(evidence: &Evidence) -> Option<Finding> {
         title: format!(
             "{} runs, but shares no network with anteroom: it is on {}, anteroom on {}",
             container.name,
-            facts::networks(container),
-            facts::networks(ourselves)
+            on_which(container),
+            on_which(ourselves)
         ),
         evidence: facts::rows_after(decisive, container),
         remedies: [
@@ -153,7 +153,8 @@ pub(super) fn resolved_outside(evidence: &Evidence) -> Option<Finding> {
     };
     Some(Finding {
         code: Code::NameResolvedOutside,
-        severity: if facts::away(evidence) { Severity::Warning } else { Severity::Error },
+        // Even as a consequence it is a risk: something else would have connected to the stranger.
+        severity: if is_consequence(evidence) { Severity::Warning } else { Severity::Error },
         title: format!(
             "The name {host} leads to {address}, which is on none of our networks: not connected to, since a stranger \
              would get the users' cookies"
@@ -163,7 +164,7 @@ pub(super) fn resolved_outside(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// The name leads nowhere. Behind a container that does not run this is its mere consequence.
+/// The name leads nowhere. Where the container or its network is at fault, this is the mere consequence.
 pub(super) fn not_resolved(evidence: &Evidence) -> Option<Finding> {
     let reason = facts::failures(evidence).find_map(|failure| match failure {
         Failure::NameNotResolved { reason } => Some(redact(reason)),
@@ -184,16 +185,27 @@ pub(super) fn not_resolved(evidence: &Evidence) -> Option<Finding> {
     }
     Some(Finding {
         code: Code::NameNotResolved,
-        severity: if away { Severity::Info } else { Severity::Error },
+        severity: if is_consequence(evidence) { Severity::Info } else { Severity::Error },
         title: format!("The name {host} cannot be resolved{why}"),
         evidence: rows,
         remedies: unresolved_remedy(evidence),
     })
 }
 
-/// Only a running container whose name should resolve is mended by making it anew; otherwise its cause has the remedy.
+/// Whether a name that leads nowhere, or elsewhere, is explained by a finding that comes before.
+fn is_consequence(evidence: &Evidence) -> bool {
+    facts::away(evidence) || not_shared(evidence).is_some() || alias_missing(evidence).is_some()
+}
+
+/// Only a container that runs and should be found is mended by making it anew; else the root cause has the remedy.
 fn unresolved_remedy(evidence: &Evidence) -> Vec<super::Remedy> {
-    facts::running(evidence).and_then(|container| remedy::recreate(evidence, container)).into_iter().collect()
+    let container = facts::running(evidence).filter(|_| !is_consequence(evidence));
+    container.and_then(|container| remedy::recreate(evidence, container)).into_iter().collect()
+}
+
+/// A container's networks, in a title.
+fn on_which(container: &Container) -> String {
+    if container.networks.is_empty() { "no network".to_owned() } else { facts::networks(container) }
 }
 
 /// Where a container answers to a name for someone else: by alias, by its name, or by its short id (the engine's

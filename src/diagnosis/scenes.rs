@@ -238,6 +238,13 @@ fn ended_from_outside() -> Vec<Scene> {
     let mut first_up = with(Container { created: ago(65), started: ago(61), ..ended(1, MINUTE) });
     first_up.ourselves = Some(Arc::new(up(container("cvat_anteroom"))));
     first_up.others = [up(container("traefik"))].into();
+    // Of those that could have come back with it, all did; the others were made later, or had been stopped by hand.
+    let mut beside_newer = shut_down(0, 30 * MINUTE);
+    let newer = |service| Container { created: ago(HOUR / 4), started: ago(HOUR / 4), ..container(service) };
+    beside_newer.others = [newer("one"), newer("two"), newer("three")].into();
+    let mut beside_stopped = shut_down(0, 30 * MINUTE);
+    let stopped = |service| Container { status: Status::Exited, finished: ago(DAY), ..container(service) };
+    beside_stopped.others = [stopped("one"), stopped("two"), stopped("three")].into();
     // It was made after the others had come back.
     let mut later = shut_down(0, HOUR);
     later.target = Target::Found(Arc::new(ended(0, MINUTE)));
@@ -263,10 +270,12 @@ fn ended_from_outside() -> Vec<Scene> {
         ("exited long after a reboot", rebooted(2 * DAY, with(ended(0, HOUR))), vec![TargetExited]),
         (
             "started after the boot and ended soon",
-            rebooted(100, with(Container { started: ago(80), ..ended(0, 60) })),
+            rebooted(100, with(Container { started: ago(95), ..ended(0, 80) })),
             vec![TargetExited],
         ),
         ("engine restarted", shut_down(0, 30 * MINUTE), vec![TargetNotRestarted]),
+        ("engine restarted, others came later", beside_newer, vec![TargetNotRestarted]),
+        ("engine restarted, others had been stopped", beside_stopped, vec![TargetNotRestarted]),
         (
             "engine restarted, on-failure ended well",
             {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::fixtures::*;
 use super::scenes;
 use super::*;
-use crate::evidence::{Container, Engine, Failure, HealthStatus, RestartPolicy, Status};
+use crate::evidence::{Container, Engine, Failure, HealthStatus, RestartPolicy, Status, Target};
 use crate::readiness::{Cause, Outlook, outlook};
 
 /// The state that the machine would reach with this outlook, if no probe ever passed.
@@ -80,6 +80,34 @@ fn whatever_makes_waiting_pointless_is_named() {
 }
 
 #[test]
+fn a_name_that_fails_is_news_only_where_nothing_before_explains_it() {
+    let away = Evidence { target: Target::Absent { last: None }, ..evidence() };
+    for (evidence, explained) in [
+        (with(ended(0, MINUTE)), true),
+        (away, true),
+        (scenes::apart(), true),
+        (scenes::nameless(), true),
+        (evidence(), false),
+        (blind(Engine::Unknown), false),
+    ] {
+        let found = |probe, code| {
+            let findings = verdict(&Evidence { probe, ..evidence.clone() }).findings;
+            let finding = findings.into_iter().find(|finding| finding.code == code);
+            finding.map(|finding| (finding.severity, finding.remedies.len())).expect("the name is mentioned")
+        };
+        let (gone, severity) =
+            (found(not_resolved(), Code::NameNotResolved), if explained { Severity::Info } else { Severity::Error });
+        assert_eq!(gone.0, severity);
+        let (elsewhere, severity) = (
+            found(resolved_outside(), Code::NameResolvedOutside),
+            if explained { Severity::Warning } else { Severity::Error },
+        );
+        assert_eq!(elsewhere.0, severity);
+        assert!(!explained || gone.1 + elsewhere.1 == 0);
+    }
+}
+
+#[test]
 fn no_state_but_ready_is_without_a_finding() {
     let since = Instant::now();
     for state in [
@@ -145,6 +173,19 @@ fn titles_say_what_happened_in_one_sentence() {
         (
             with(Container { restart_policy: RestartPolicy::OnFailure { most: 3 }, restart_count: 3, ..ended(1, 90) }),
             "cvat_grafana exited 1 minute ago with code 1, and its restart policy `on-failure:3` has given up",
+        ),
+        (with(ended(0, 0)), "cvat_grafana exited just now with code 0 and has no restart policy"),
+        (
+            Evidence { exchange: Some(Failure::WaitingRoomFull { held: 9 }), ..evidence() },
+            "cvat_grafana started 2 days ago and is not ready yet",
+        ),
+        (
+            with(Container { status: Status::Removing, ..ended(0, 1) }),
+            "cvat_grafana is being removed: no container answers to the name grafana any more",
+        ),
+        (
+            with(Container { networks: vec![], ..grafana() }),
+            "cvat_grafana runs, but shares no network with anteroom: it is on no network, anteroom on cvat_cvat",
         ),
         (
             Evidence { booted_at: Some(before(HOUR)), ..with(ended(0, 2 * HOUR)) },
@@ -215,6 +256,21 @@ fn evidence_convinces_in_order_and_explains_the_exit_code() {
     ] {
         assert_eq!(row(&finding, name), Some(value), "{name}");
     }
+}
+
+#[test]
+fn a_container_that_was_never_started_names_what_may_have_kept_it() {
+    let mut evidence = with(scenes::created("", 0));
+    assert!(!lead(&evidence).title.contains("depends"));
+    let ailing = Container { health: health(HealthStatus::Unhealthy, 9), ..container("cvat_clickhouse") };
+    let foreign = Container { compose: None, ..ailing.clone() };
+    evidence.others = [container("traefik"), foreign, ailing].into();
+    let finding = lead(&evidence);
+    assert_eq!(
+        finding.title,
+        "cvat_grafana was created 1 minute ago and never started; if it depends on cvat_clickhouse, that is why"
+    );
+    assert_eq!(row(&finding, "unhealthy or ended in its project"), Some("cvat_clickhouse"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::fixtures::*;
 use super::super::{diagnose, scenes};
 use super::{commands, ready, snippets, verdict};
-use crate::evidence::{Compose, Container, Engine, Evidence, RestartPolicy, Status, Target};
+use crate::evidence::{Compose, Container, Engine, Evidence, Failure, RestartPolicy, Status, Target};
 
 #[test]
 fn one_stopped_service_is_mended_by_the_smallest_command() {
@@ -40,6 +40,14 @@ fn the_classic_case_gets_down_and_up_for_the_files_of_the_deployment() {
     assert_eq!(offered, [classic]);
     assert_eq!(commands(&scenes::doubled(container("old_grafana"))), [classic]);
     assert_eq!(commands(&scenes::apart()), [classic, "docker network connect --alias grafana cvat_cvat cvat_grafana"]);
+}
+
+#[test]
+fn a_restart_is_offered_when_probes_hang_and_not_for_one_slow_request() {
+    let slow = Evidence { exchange: Some(Failure::NoAnswer), ..evidence() };
+    assert_eq!(commands(&slow), ["docker logs --tail 50 cvat_grafana"]);
+    let hanging = Evidence { probe: Some(Failure::NoAnswer), ..slow };
+    assert_eq!(commands(&hanging)[1], format!("{COMPOSE} restart cvat_grafana"));
 }
 
 #[test]
@@ -101,6 +109,8 @@ fn the_files_are_those_that_the_deployment_was_started_with_last() {
     for (target, target_age, ours, our_age, expected) in [
         // We were added later, with one file more.
         (&["a", "b"][..], DAY, &["a", "b", "anteroom"][..], HOUR, "-f a.yml -f b.yml -f anteroom.yml up"),
+        // We were recreated later with other files.
+        (&["a", "c"], DAY, &["a", "anteroom"], HOUR, "-f a.yml -f anteroom.yml up"),
         // The target was recreated later with other files.
         (&["a", "c", "anteroom"], HOUR, &["a", "b", "anteroom"], DAY, "-f a.yml -f c.yml -f anteroom.yml up"),
         // The target was recreated later, without the file that defines us: we would be removed as an orphan.
