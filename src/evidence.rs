@@ -207,6 +207,8 @@ pub struct Compose {
     pub working_dir: Box<str>,
     /// `project.config_files`, split at its commas; mostly absolute paths.
     pub config_files: Vec<Box<str>>,
+    /// `project.environment_file`: those that were given by `--env-file`; none for the default `.env`.
+    pub env_files: Vec<Box<str>>,
     /// Made by `docker compose run`.
     pub one_off: bool,
 }

@@ -24,8 +24,7 @@ mod fixtures;
 use http::{Method, StatusCode};
 
 use crate::config::Detail;
-use crate::diagnosis::Diagnosis;
-use crate::evidence::Failure;
+use crate::diagnosis::{self, Diagnosis};
 use crate::readiness::State;
 
 /// Who asks, and how much they may see.
@@ -73,7 +72,7 @@ const RETRY_LATER: u32 = 10;
 
 /// Renders a diagnosis for someone.
 pub fn render(diagnosis: &Diagnosis, audience: &Audience<'_>, format: Format) -> Page {
-    let status = status(diagnosis);
+    let status = diagnosis::status(diagnosis);
     let view = view::view(diagnosis, audience, status);
     let (content_type, content_security_policy, body) = match format {
         Format::Html => ("text/html; charset=utf-8", Some(html::CONTENT_SECURITY_POLICY), html::write(&view)),
@@ -81,14 +80,6 @@ pub fn render(diagnosis: &Diagnosis, audience: &Audience<'_>, format: Format) ->
         Format::Text => ("text/plain; charset=utf-8", None, text::write(&view)),
     };
     Page { status, retry_after: retry_after(diagnosis.state, status), content_type, content_security_policy, body }
-}
-
-fn status(diagnosis: &Diagnosis) -> StatusCode {
-    match &diagnosis.evidence.exchange {
-        Some(Failure::ClosedEarly | Failure::NotHttp { .. }) => StatusCode::BAD_GATEWAY,
-        Some(Failure::NoAnswer) => StatusCode::GATEWAY_TIMEOUT,
-        Some(_) | None => StatusCode::SERVICE_UNAVAILABLE,
-    }
 }
 
 fn retry_after(state: State, status: StatusCode) -> Option<u32> {

@@ -23,7 +23,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target};
+use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Status, Target};
 
 /// Whether requests may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -270,7 +270,9 @@ pub fn outlook(evidence: &Evidence) -> Outlook {
         Status::Dead => Outlook::Pointless(Cause::Dead),
         Status::Removing => Outlook::Pointless(Cause::Absent),
         Status::Created => created(container, evidence.seen_at),
-        Status::Exited => exited(container),
+        // Between two runs of a restart policy the engine says `restarting`. Exited is final: there is no policy, its
+        // retries are used up, or somebody stopped it by hand.
+        Status::Exited => Outlook::Pointless(Cause::Exited),
         Status::Restarting | Status::Running if crash_loop(container, evidence) => Outlook::Pointless(Cause::CrashLoop),
         Status::Restarting => Outlook::Coming,
         Status::Running => running(container, evidence),
@@ -312,20 +314,6 @@ fn created(container: &Container, now: SystemTime) -> Outlook {
         .as_ref()
         .is_some_and(|created| now.duration_since(created.at).is_ok_and(|age| age < ABOUT_TO_START));
     if fresh && container.error.is_empty() { Outlook::Coming } else { Outlook::Pointless(Cause::NeverStarted) }
-}
-
-fn exited(container: &Container) -> Outlook {
-    match container.restart_policy {
-        RestartPolicy::OnFailure { most }
-            if container.exit_code != 0 && (most == 0 || container.restart_count < most) =>
-        {
-            Outlook::Coming
-        }
-        // With `always` an exited container was stopped by hand: the engine leaves it alone until its own restart.
-        RestartPolicy::No | RestartPolicy::Always | RestartPolicy::UnlessStopped | RestartPolicy::OnFailure { .. } => {
-            Outlook::Pointless(Cause::Exited)
-        }
-    }
 }
 
 fn running(container: &Container, evidence: &Evidence) -> Outlook {

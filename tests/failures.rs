@@ -37,6 +37,7 @@ fn container(status: Status) -> Container {
             service: "cvat_grafana".into(),
             working_dir: "/opt/cvat".into(),
             config_files: vec!["/opt/cvat/docker-compose.yml".into()],
+            env_files: vec![],
             one_off: false,
         }),
     }

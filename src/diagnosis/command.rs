@@ -17,14 +17,17 @@ impl Invocation {
     /// Reads a container's compose labels. `None` if no safe command can be told from them.
     pub(super) fn of(compose: &Compose) -> Option<Self> {
         let directory = &*compose.working_dir;
-        let files: Vec<String> =
-            compose.config_files.iter().map(|file| path(below(file, directory))).collect::<Option<_>>()?;
+        let seen_from_there = |files: &[Box<str>]| -> Option<Vec<String>> {
+            files.iter().map(|file| path(below(file, directory))).collect()
+        };
+        let (files, env_files) = (seen_from_there(&compose.config_files)?, seen_from_there(&compose.env_files)?);
         // `-` is a project that was read from standard input: what it said is gone.
         if compose.config_files.iter().any(|file| &**file == "-") {
             return None;
         }
         // Without a directory, relative files and compose's own search would depend on where the operator stands.
-        let self_contained = !files.is_empty() && compose.config_files.iter().all(|file| is_absolute(file));
+        let self_contained =
+            !files.is_empty() && compose.config_files.iter().chain(&compose.env_files).all(|file| is_absolute(file));
         if !(is_absolute(directory) || directory.is_empty() && self_contained) {
             return None;
         }
@@ -35,9 +38,11 @@ impl Invocation {
         if elsewhere && !directory.is_empty() {
             command += " --project-directory .";
         }
-        for file in files {
-            command += " -f ";
-            command += &file;
+        for (option, files) in [(" --env-file ", env_files), (" -f ", files)] {
+            for file in files {
+                command += option;
+                command += &file;
+            }
         }
         if derived_project(directory) != *compose.project {
             command += " -p ";
@@ -135,12 +140,22 @@ mod tests {
             service: "cvat_grafana".into(),
             working_dir: directory.into(),
             config_files: files.iter().map(|&file| file.into()).collect(),
+            env_files: vec![],
             one_off: false,
         }
     }
 
     fn up(project: &str, directory: &str, files: &[&str]) -> Option<String> {
         Invocation::of(&compose(project, directory, files)).map(|invocation| invocation.lines(&["up -d"]))
+    }
+
+    #[test]
+    fn environment_files_are_given_again() {
+        let files = ["/srv/cvat/prod.env".into(), "/etc/common.env".into()].into();
+        let compose = Compose { env_files: files, ..compose("cvat", "/srv/cvat", &["/srv/cvat/a.yml"]) };
+        let lines = Invocation::of(&compose).map(|invocation| invocation.lines(&["up -d"]));
+        let want = "cd /srv/cvat\ndocker compose --env-file prod.env --env-file /etc/common.env -f a.yml up -d";
+        assert_eq!(lines.as_deref(), Some(want));
     }
 
     #[test]

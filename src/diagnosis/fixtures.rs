@@ -49,6 +49,7 @@ pub(super) fn compose(service: &str) -> Compose {
         service: service.into(),
         working_dir: "/home/ops/cvat".into(),
         config_files: FILES.iter().map(|&file| file.into()).collect(),
+        env_files: vec![],
         one_off: false,
     }
 }

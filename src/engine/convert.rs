@@ -25,6 +25,7 @@ const SERVICE: &str = "com.docker.compose.service";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
 const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
+const ENV_FILES: &str = "com.docker.compose.project.environment_file";
 
 /// An entry of the engine's list of containers: enough to say whether the container is worth a closer look.
 ///
@@ -235,19 +236,19 @@ fn compose(labels: &HashMap<String, String>) -> Option<Compose> {
     if project.is_empty() || service.is_empty() {
         return None;
     }
-    let files = labels.get(CONFIG_FILES).map(String::as_str).unwrap_or_default();
     Some(Compose {
         project,
         service,
         working_dir: label(labels, WORKING_DIR, TEXT_MOST),
-        config_files: files
-            .split(',')
-            .filter(|file| !file.is_empty())
-            .take(ENTRIES_MOST)
-            .map(|file| cut(file, TEXT_MOST))
-            .collect(),
+        config_files: files(labels, CONFIG_FILES),
+        env_files: files(labels, ENV_FILES),
         one_off: is_one_off(labels),
     })
+}
+
+fn files(labels: &HashMap<String, String>, name: &str) -> Vec<Box<str>> {
+    let files = labels.get(name).map(String::as_str).unwrap_or_default().split(',');
+    files.filter(|file| !file.is_empty()).take(ENTRIES_MOST).map(|file| cut(file, TEXT_MOST)).collect()
 }
 
 /// Compose writes `True` and `False`, as its first version in Python did.
@@ -320,6 +321,14 @@ mod tests {
         assert_eq!((&*compose.project, &*compose.service, compose.one_off), ("cvat", "cvat_grafana", false));
         assert_eq!(&*compose.working_dir, "/opt/cvat");
         assert_eq!(compose.config_files.len(), 3);
+    }
+
+    #[test]
+    fn lists_of_files_are_split_at_their_commas() {
+        // As compose 5.6 writes it for `--env-file prod.env --env-file .env`.
+        let labels = HashMap::from([(ENV_FILES.to_owned(), "/opt/cvat/prod.env,/opt/cvat/.env".to_owned())]);
+        assert_eq!(files(&labels, ENV_FILES), ["/opt/cvat/prod.env".into(), "/opt/cvat/.env".into()]);
+        assert!(files(&labels, CONFIG_FILES).is_empty());
     }
 
     #[test]

@@ -63,6 +63,7 @@ fn grafana() -> Container {
             service: "cvat_grafana".into(),
             working_dir: "/home/annotation/cvat".into(),
             config_files: vec!["/home/annotation/cvat/docker-compose.yml".into()],
+            env_files: vec![],
             one_off: false,
         }),
     }
@@ -297,6 +298,7 @@ pub fn hostile() -> Diagnosis {
             service: evil(),
             working_dir: evil(),
             config_files: vec![evil()],
+            env_files: vec![],
             one_off: true,
         });
     }));

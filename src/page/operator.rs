@@ -69,7 +69,8 @@ fn remedy(f: &mut Formatter<'_>, words: &Words, mends: &Remedy) -> fmt::Result {
     match &mends.command {
         None => writeln!(f, "<p>{}</p>", Escaped(words.unshowable))?,
         Some(command) => {
-            write!(f, "<div class=\"command\"><pre><code>")?;
+            // In one piece for the button, and for whoever searches the source of the page.
+            write!(f, "<div class=\"command\"><pre><code data-command=\"{}\">", Escaped(command))?;
             command.split_inclusive('\n').try_for_each(|line| command_line(f, line))?;
             // Without scripts there is nothing to press.
             writeln!(f, "</code></pre><button type=\"button\" hidden>{}</button></div>", Escaped(words.copy))?;
@@ -215,10 +216,12 @@ mod tests {
     #[test]
     fn a_command_of_several_lines_is_copied_line_by_line() {
         let page = render(&fixtures::not_shared(), &fixtures::someone(Detail::State), Format::Html).body;
-        let block = page.split("<pre><code>").nth(1).and_then(|rest| rest.split("</code>").next()).unwrap_or_default();
-        let copied =
+        let code = page.split("<pre><code data-command=\"").nth(1).and_then(|rest| rest.split("</code>").next());
+        let (whole, block) = code.and_then(|code| code.split_once("\">")).expect("a command");
+        assert_eq!(whole, fixtures::not_shared().findings[0].remedies[0].command);
+        let selected =
             ["<span>", "</span>", "<i>", "</i>"].iter().fold(block.to_owned(), |text, tag| text.replace(tag, ""));
-        assert_eq!(copied, fixtures::not_shared().findings[0].remedies[0].command);
+        assert_eq!(selected, whole, "selecting by hand gives the same");
         assert!(block.contains("<i>--remove-orphans</i>"));
     }
 

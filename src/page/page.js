@@ -117,7 +117,7 @@
 
   const copy = async (code) => {
     try {
-      await navigator.clipboard.writeText(code.textContent);
+      await navigator.clipboard.writeText(code.dataset.command);
     } catch {
       // Without HTTPS there is no clipboard, but there is the old way.
       getSelection().selectAllChildren(code);

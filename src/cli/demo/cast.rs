@@ -175,6 +175,7 @@ fn container(service: &str, alias: &str, image: &str, created: SystemTime) -> Co
                 "/opt/cvat/components/serverless/docker-compose.serverless.yml".into(),
                 "/opt/cvat/docker-compose.override.yml".into(),
             ],
+            env_files: vec![],
             one_off: false,
         }),
     }

@@ -46,6 +46,7 @@ fn hostile() -> Vec<Scene> {
             Compose { working_dir: format!("/srv/{text}").into(), ..compose("cvat_grafana") },
             Compose { config_files: [format!("/home/ops/cvat/{text}").into()].into(), ..compose("cvat_grafana") },
             Compose { config_files: [text.into()].into(), ..compose("cvat_grafana") },
+            Compose { env_files: [text.into()].into(), ..compose("cvat_grafana") },
         ];
         for label in labels {
             for scene in scenes::all() {
