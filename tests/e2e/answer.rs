@@ -48,6 +48,15 @@ impl Answer {
         self
     }
 
+    /// The text that a person sees, whichever elements the page lays it out in.
+    #[track_caller]
+    pub fn shows(&self, text: &str) -> &Self {
+        let without_tags: String =
+            self.body.split('<').map(|part| part.split_once('>').map_or(part, |(_, it)| it)).collect();
+        assert!(without_tags.contains(text), "nothing to be seen of {text:?}\n{self}");
+        self
+    }
+
     /// None of these words is anywhere in the answer, whatever the case.
     #[track_caller]
     pub fn lacks(&self, words: &[&str]) -> &Self {

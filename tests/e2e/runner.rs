@@ -11,9 +11,10 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
+use crate::layout::Layout;
 use crate::prepare::{self, Stage};
 use crate::scenes::{self, Scene};
-use crate::stack::{Layout, Stack};
+use crate::stack::Stack;
 
 /// `required`, as CI sets it: where nothing can be played, the suite has failed.
 const DEMAND: &str = "ANTEROOM_E2E";

@@ -12,7 +12,8 @@ mod stopped;
 mod warming;
 
 use crate::answer::Answer;
-use crate::stack::{Layout, Stack};
+use crate::layout::Layout;
+use crate::stack::Stack;
 
 /// One thing that has to hold.
 #[derive(Clone, Copy)]
@@ -34,7 +35,7 @@ macro_rules! scenes {
         }),*];
     };
     (@only) => { None };
-    (@only $layout:ident) => { Some($crate::stack::Layout::$layout) };
+    (@only $layout:ident) => { Some($crate::layout::Layout::$layout) };
 }
 use scenes;
 
@@ -59,7 +60,7 @@ fn explains(stack: &Stack, code: &str, remedy: &str) {
     stack.ask("/analytics/d/all").send().expect(503).state("down").finding(code).remedy(remedy);
     let last_line = remedy.lines().last().expect("a remedy has a line");
     let page = stack.ask("/analytics/d/all").navigating().send();
-    page.expect(503).by_anteroom().header("content-type", "text/html; charset=utf-8").has(code).has(last_line);
+    page.expect(503).by_anteroom().header("content-type", "text/html; charset=utf-8").shows(code).shows(last_line);
     let text = stack.ask("/analytics/d/all").by_curl().send();
     text.expect(503).by_anteroom().header("content-type", "text/plain; charset=utf-8").has(code).has(last_line);
 }

@@ -1,15 +1,19 @@
 //! One running CVAT: [`Stack::up`] starts it, [`Stack::grafana`] breaks it, [`Stack::ask`] asks it through Traefik,
 //! and [`Stack::reset`] makes it whole for the next scene.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow};
 
 use crate::ask::Ask;
 use crate::container::Container;
 use crate::engine::{Engine, LABEL};
+use crate::layout::{FILES, Layout};
 use crate::prepare::{Image, ROOT, Stage};
 
 /// The cookie of a user whom CVAT's server lets in.
@@ -18,38 +22,8 @@ pub const LOGGED_IN: &str = "sessionid=valid";
 /// In the environment of Grafana, where ClickHouse's password is in a real one. Nobody may ever see it.
 pub const SECRET: &str = "correct-horse-battery-staple";
 
-const FILES: [&str; 3] =
-    ["docker-compose.yml", "components/serverless/docker-compose.serverless.yml", "docker-compose.override.yml"];
-
-/// Where CVAT defines the router of `/analytics`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// CVAT up to 2.2x: a file, and two variables of Traefik.
-    FileProvider,
-    /// Later CVAT: labels on `cvat_grafana`.
-    Labels,
-}
-
-impl Layout {
-    pub const ALL: [Self; 2] = [Self::FileProvider, Self::Labels];
-
-    /// As the names of the scenes begin.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FileProvider => "file_provider",
-            Self::Labels => "labels",
-        }
-    }
-
-    /// The override under test.
-    pub fn anteroom(self) -> PathBuf {
-        let file = match self {
-            Self::FileProvider => "docker-compose.anteroom.yml",
-            Self::Labels => "docker-compose.anteroom-labels.yml",
-        };
-        Path::new(ROOT).join("deploy/cvat").join(file)
-    }
-}
+/// Traefik's `providersThrottleDuration` of two seconds, and some time to act.
+const TRAEFIK_THROTTLE: Duration = Duration::from_millis(2500);
 
 /// A CVAT that runs, with anteroom in it.
 pub struct Stack {
@@ -63,6 +37,8 @@ pub struct Stack {
     port: AtomicU16,
     /// Whether a scene has touched anything.
     soiled: AtomicBool,
+    /// As the engine wrote it, when Traefik was last seen to have followed.
+    anteroom_runs_since: Mutex<String>,
 }
 
 impl Stack {
@@ -70,7 +46,7 @@ impl Stack {
     pub fn up(stage: &Stage, layout: Layout) -> Result<Self> {
         let project = stage.project(layout);
         let directory = stage.directory.join(&project);
-        write_files(&directory, layout, &project)?;
+        layout.write_files(&directory, &project)?;
         let images = format!(
             "STAGE={project}\nLOGGED_IN={LOGGED_IN}\nSECRET={SECRET}\nANTEROOM_IMAGE={}\nSTUB_IMAGE={}\nTRAEFIK_IMAGE={}\n",
             stage.tag(Image::Anteroom),
@@ -78,8 +54,8 @@ impl Stack {
             stage.tag(Image::Traefik)
         );
         let (engine, run) = (stage.engine.clone(), stage.run.clone());
-        let (port, soiled) = (AtomicU16::new(0), AtomicBool::new(true));
-        let stack = Self { layout, engine, run, project, directory, images, port, soiled };
+        let (port, soiled, anteroom_runs_since) = (AtomicU16::new(0), AtomicBool::new(true), Mutex::default());
+        let stack = Self { layout, engine, run, project, directory, images, port, soiled, anteroom_runs_since };
         stack.reset()?;
         Ok(stack)
     }
@@ -106,6 +82,7 @@ impl Stack {
         let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         fs::write(self.directory.join(".env"), format!("{}{lines}", self.images)).expect("the stack's folder is ours");
         self.compose("up -d --remove-orphans");
+        self.wait_for_traefik().unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// Runs compose with this stack's three files.
@@ -137,7 +114,7 @@ impl Stack {
     pub fn remedy(&self, words: &[&str]) -> String {
         let compose = format!("docker compose -f {}", FILES.join(" -f "));
         let lines = words.iter().map(|words| format!("{compose} {words}"));
-        std::iter::once(format!("cd {}", self.directory.display())).chain(lines).collect::<Vec<_>>().join("\n")
+        std::iter::once(format!("cd {}", quoted(&self.directory))).chain(lines).collect::<Vec<_>>().join("\n")
     }
 
     /// What cured the report that this project exists for.
@@ -179,8 +156,7 @@ impl Stack {
         self.engine.shell(&self.remedy(&["up -d --remove-orphans"]))?;
         self.find_port()?;
         self.ask("/analytics/").until("Grafana answers", |answer| answer.is_from("grafana"));
-        // Traefik takes up to two seconds to notice a new container.
-        self.ask("/tasks").until("CVAT's user interface answers", |answer| answer.is_from("ui"));
+        self.wait_for_traefik()?;
         self.soiled.store(false, Relaxed);
         Ok(())
     }
@@ -197,6 +173,25 @@ impl Stack {
         report
     }
 
+    /// Traefik applies what it hears of the engine up to two seconds late, and in the order in which it hears it. So
+    /// after a change of anteroom's container, where the labels are, its routers may be there, go, and come again.
+    fn wait_for_traefik(&self) -> Result<()> {
+        let mut seen = self.anteroom_runs_since.lock().map_err(|_| anyhow!("a scene has panicked while it waited"))?;
+        let since = self.engine.docker(["inspect", "-f", "{{.State.StartedAt}}", self.container("anteroom").name()])?;
+        if *seen == since {
+            return Ok(());
+        }
+        let has_gone_right = Cell::new(Instant::now());
+        self.ask("/analytics/").for_status().until("Traefik's routes are settled", |status| {
+            if status.value("x-anteroom-state").is_none() || !self.ask("/tasks").send().is_from("ui") {
+                has_gone_right.set(Instant::now());
+            }
+            has_gone_right.get().elapsed() > TRAEFIK_THROTTLE
+        });
+        *seen = since;
+        Ok(())
+    }
+
     fn find_port(&self) -> Result<()> {
         // Not `port`: its answer would be an error between `down` and `up`.
         let format = r#"{{range index .NetworkSettings.Ports "8080/tcp"}}{{.HostPort}}{{end}}"#;
@@ -206,26 +201,9 @@ impl Stack {
     }
 }
 
-fn write_files(directory: &Path, layout: Layout, project: &str) -> Result<()> {
-    let stage = Path::new(ROOT).join("tests/e2e/stage");
-    let own = stage.join(layout.name().replace('_', "-"));
-    copy(&own.join("docker-compose.yml"), &directory.join(FILES[0]))?;
-    copy(&stage.join(FILES[1]), &directory.join(FILES[1]))?;
-    if layout == Layout::FileProvider {
-        let rules = "components/analytics/grafana_conf.yml";
-        copy(&own.join(rules), &directory.join(rules))?;
-    }
-    // The override as it is, but for the one name that two stacks on one engine cannot share.
-    let text = fs::read_to_string(layout.anteroom())?;
-    let named = "container_name: anteroom\n";
-    ensure!(text.matches(named).count() == 1, "{} no longer says {named:?}", layout.anteroom().display());
-    fs::write(directory.join(FILES[2]), text.replace(named, &format!("container_name: {project}_anteroom\n")))?;
-    Ok(())
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    let folder = to.parent().context("a file is in a folder")?;
-    fs::create_dir_all(folder)?;
-    fs::copy(from, to).with_context(|| format!("cannot copy {}", from.display()))?;
-    Ok(())
+/// As a shell needs it, where the checkout lies in a folder with a space in its name.
+fn quoted(directory: &Path) -> String {
+    let path = directory.display().to_string();
+    let plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "_@%+:,./-".contains(c));
+    if plain { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
