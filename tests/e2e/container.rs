@@ -22,7 +22,8 @@ impl<'a> Container<'a> {
     #[track_caller]
     pub fn exit(&self, code: u8) {
         self.without_restart();
-        self.act(&["exec", &self.name, "/stub", "order", "exit", &code.to_string()]);
+        // Detached: the container ends while the order is given, and takes the one who gives it along.
+        self.act(&["exec", "--detach", &self.name, "/stub", "order", "exit", &code.to_string()]);
         self.wait_until("exited");
     }
 
@@ -30,7 +31,7 @@ impl<'a> Container<'a> {
     #[track_caller]
     pub fn run_out_of_memory(&self) {
         self.without_restart();
-        self.act(&["exec", &self.name, "/stub", "order", "eat"]);
+        self.act(&["exec", "--detach", &self.name, "/stub", "order", "eat"]);
         self.wait_until("exited");
     }
 

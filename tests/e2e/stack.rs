@@ -131,6 +131,22 @@ impl Stack {
         name
     }
 
+    /// Starts one more anteroom on CVAT's network, without an engine, and returns where it is published. It is called
+    /// `another`, and the janitor removes it, too.
+    #[track_caller]
+    pub fn another_anteroom(&self, options: &[&str]) -> u16 {
+        let (name, network) = (format!("{}_another", self.project), format!("{}_cvat", self.project));
+        let label = format!("{LABEL}={}", self.run);
+        let image = self.container("anteroom").inspect("{{.Config.Image}}");
+        let mut words = vec!["run", "--detach", "--name", &name, "--network", &network, "--label", &label];
+        words.extend(["--publish", "127.0.0.1::8080"]);
+        words.extend(options);
+        words.push(&image);
+        self.docker(&words);
+        let format = r#"{{range index .NetworkSettings.Ports "8080/tcp"}}{{.HostPort}}{{end}}"#;
+        self.container("another").inspect(format).parse().expect("a published port")
+    }
+
     #[track_caller]
     pub fn docker(&self, words: &[&str]) -> String {
         self.engine.docker(words).unwrap_or_else(|error| panic!("{error:#}"))
