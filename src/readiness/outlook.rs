@@ -1,0 +1,126 @@
+//! What the evidence says about the future: may the target become ready, by itself?
+//!
+//! Several fields are read together, since one alone lies: a restarting container is `Running: true`, its exit code
+//! reads 0 while it is up, and an address survives a power loss.
+
+use std::time::{Duration, SystemTime};
+
+use super::Cause;
+use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Status, Target};
+
+/// What the evidence says about the future of the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// Nothing is known: only probes speak.
+    Blind,
+    /// It runs, so it may become ready.
+    Running,
+    /// It does not run, but will without anybody's help.
+    Coming,
+    /// It runs, but its health check fails.
+    Unhealthy,
+    /// Nothing will happen by itself.
+    Pointless(Cause),
+}
+
+/// A container that was created this recently is about to be started by whoever created it.
+pub const ABOUT_TO_START: Duration = Duration::from_secs(10);
+/// So many deaths within [`CRASH_LOOP_WINDOW`] are no accident. The engine's back-off (0.1 s, doubled each
+/// time) reaches it after about three seconds.
+pub const CRASH_LOOP_DEATHS: u64 = 5;
+/// Long enough for a loop whose back-off has grown to the engine's maximum of a minute.
+pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(6 * 60);
+/// The engine forgets its back-off once a container has been up for this long, and so do we.
+pub const SETTLED: Duration = Duration::from_secs(10);
+
+/// What the evidence says about the future.
+pub fn outlook(evidence: &Evidence) -> Outlook {
+    match &evidence.engine {
+        Engine::Available { .. } | Engine::Simulated => {}
+        Engine::Unknown | Engine::Unavailable { .. } | Engine::Forbidden { .. } => return Outlook::Blind,
+    }
+    let container = match &evidence.target {
+        Target::Unknown => return Outlook::Blind,
+        // An upstream that was never a container of this engine need not be one.
+        Target::Absent { last: None } if evidence.ourselves.is_none() || !single_label(&evidence.upstream.host) => {
+            return Outlook::Blind;
+        }
+        Target::Absent { .. } => return Outlook::Pointless(Cause::Absent),
+        Target::Found(container) => container,
+    };
+    match container.status {
+        Status::Paused => Outlook::Pointless(Cause::Paused),
+        Status::Dead => Outlook::Pointless(Cause::Dead),
+        Status::Removing => Outlook::Pointless(Cause::Absent),
+        Status::Created => created(container, evidence.seen_at),
+        // Between two runs of a restart policy the engine says `restarting`. Exited is final: there is no policy, its
+        // retries are used up, or somebody stopped it by hand.
+        Status::Exited => Outlook::Pointless(Cause::Exited),
+        Status::Restarting | Status::Running if crash_loop(container, evidence) => Outlook::Pointless(Cause::CrashLoop),
+        Status::Restarting => Outlook::Coming,
+        Status::Running => running(container, evidence),
+        Status::Other => Outlook::Blind,
+    }
+}
+
+/// Whether a host name is one that only a container network's own resolver can know: no dot, no address.
+pub fn single_label(host: &str) -> bool {
+    host != "localhost" && !host.contains(['.', ':'])
+}
+
+/// Whether the engine keeps restarting a container that keeps dying.
+///
+/// Neither sign is enough alone. The engine's count of restarts goes back to 0 only when somebody starts the container
+/// by hand, so one that died once a month for a year has a high one; and deaths in a row may be somebody's own
+/// `docker restart`. Where the events of the deaths were not seen, a last run that was short stands in for them.
+pub fn crash_loop(container: &Container, evidence: &Evidence) -> bool {
+    if container.restart_count < CRASH_LOOP_DEATHS {
+        return false;
+    }
+    let recent = |at: SystemTime| evidence.seen_at.duration_since(at).is_ok_and(|ago| ago < CRASH_LOOP_WINDOW);
+    let deaths = evidence.events.iter().filter(|event| &*event.action == "die" && recent(event.at.at)).count() as u64;
+    let lasted = |from: SystemTime, to: SystemTime| to.duration_since(from).unwrap_or_default();
+    match (container.status, &container.started, &container.finished) {
+        (Status::Restarting, Some(started), Some(finished)) => {
+            deaths >= CRASH_LOOP_DEATHS || lasted(started.at, finished.at) < SETTLED
+        }
+        (Status::Running, Some(started), _) => {
+            deaths >= CRASH_LOOP_DEATHS && lasted(started.at, evidence.seen_at) < SETTLED
+        }
+        _ => false,
+    }
+}
+
+fn created(container: &Container, now: SystemTime) -> Outlook {
+    let fresh = container
+        .created
+        .as_ref()
+        .is_some_and(|created| now.duration_since(created.at).is_ok_and(|age| age < ABOUT_TO_START));
+    if fresh && container.error.is_empty() { Outlook::Coming } else { Outlook::Pointless(Cause::NeverStarted) }
+}
+
+fn running(container: &Container, evidence: &Evidence) -> Outlook {
+    // An address or a name with dots may be reached without a network in common.
+    if let Some(ourselves) = &evidence.ourselves
+        && single_label(&evidence.upstream.host)
+        && !shares_network(container, ourselves)
+    {
+        return Outlook::Pointless(Cause::NetworkNotShared);
+    }
+    match &evidence.probe {
+        Some(Failure::NameNotResolved { .. }) => return Outlook::Pointless(Cause::NameNotResolved),
+        Some(Failure::NameResolvedOutside { .. }) => return Outlook::Pointless(Cause::NameResolvedOutside),
+        Some(_) | None => {}
+    }
+    // Our own GET knows better than the container's health check; a bare TCP connection does not.
+    let unhealthy = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Unhealthy);
+    if unhealthy && evidence.upstream.ready_path.is_none() { Outlook::Unhealthy } else { Outlook::Running }
+}
+
+/// Whether two containers are on one network, by the ids that they remember.
+pub fn shares_network(one: &Container, other: &Container) -> bool {
+    one.networks.iter().any(|mine| other.networks.iter().any(|theirs| mine.network_id == theirs.network_id))
+}
+
+#[cfg(test)]
+mod tests;

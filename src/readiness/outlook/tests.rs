@@ -1,0 +1,194 @@
+//! What the evidence says about the future, each sign with a near miss.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::evidence::{Attachment, Happening, Health, Moment, RestartPolicy, Upstream};
+
+fn moment(at: SystemTime) -> Option<Moment> {
+    Some(Moment { at, text: "".into() })
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000 + seconds)
+}
+
+fn attached(network_id: &str) -> Vec<Attachment> {
+    vec![Attachment { network: network_id.into(), network_id: network_id.into(), aliases: vec![], address: None }]
+}
+
+fn container(status: Status) -> Container {
+    Container {
+        id: "c0ffee".into(),
+        name: "cvat_grafana".into(),
+        image: "grafana".into(),
+        created: moment(at(0)),
+        status,
+        exit_code: 0,
+        oom_killed: false,
+        error: "".into(),
+        started: moment(at(1)),
+        finished: None,
+        restart_count: 0,
+        restart_policy: RestartPolicy::No,
+        health: None,
+        memory_limit: None,
+        networks: attached("cvat"),
+        exposed_ports: vec![3000],
+        compose: None,
+    }
+}
+
+fn evidence(target: Container) -> Evidence {
+    Evidence {
+        seen_at: at(100),
+        upstream: Upstream { host: "grafana".into(), port: 3000, ready_path: None },
+        engine: Engine::Available { version: "20.10.24".into() },
+        booted_at: None,
+        ourselves: Some(Arc::new(container(Status::Running))),
+        target: Target::Found(Arc::new(target)),
+        others: Arc::new([]),
+        networks: Arc::new([]),
+        probe: None,
+        exchange: None,
+        events: Arc::new([]),
+    }
+}
+
+fn died(times: &[u64]) -> Arc<[Happening]> {
+    let die = |second: &u64| Happening {
+        at: Moment { at: at(*second), text: "".into() },
+        action: "die".into(),
+        exit_code: Some(1),
+    };
+    times.iter().map(die).collect()
+}
+
+#[test]
+fn the_status_says_most_of_it() {
+    for (status, expected) in [
+        (Status::Running, Outlook::Running),
+        (Status::Restarting, Outlook::Coming),
+        (Status::Paused, Outlook::Pointless(Cause::Paused)),
+        (Status::Dead, Outlook::Pointless(Cause::Dead)),
+        (Status::Removing, Outlook::Pointless(Cause::Absent)),
+        (Status::Exited, Outlook::Pointless(Cause::Exited)),
+        (Status::Created, Outlook::Pointless(Cause::NeverStarted)),
+        (Status::Other, Outlook::Blind),
+    ] {
+        assert_eq!(outlook(&evidence(container(status))), expected, "{status:?}");
+    }
+}
+
+#[test]
+fn without_an_engine_only_probes_speak() {
+    for engine in [Engine::Unknown, Engine::Unavailable { reason: "".into() }, Engine::Forbidden { reason: "".into() }]
+    {
+        let evidence = Evidence { engine, ..evidence(container(Status::Exited)) };
+        assert_eq!(outlook(&evidence), Outlook::Blind);
+    }
+}
+
+#[test]
+fn an_upstream_that_need_not_be_a_container_is_not_missed() {
+    let absent = |host: &str, in_container: bool, last| {
+        let mut evidence = evidence(container(Status::Running));
+        evidence.upstream.host = host.into();
+        evidence.target = Target::Absent { last };
+        if !in_container {
+            evidence.ourselves = None;
+        }
+        outlook(&evidence)
+    };
+    let gone = Outlook::Pointless(Cause::Absent);
+    assert_eq!(absent("grafana", true, None), gone);
+    assert_eq!(absent("grafana", false, None), Outlook::Blind, "the host may know the name");
+    assert_eq!(absent("grafana.example.com", true, None), Outlook::Blind);
+    assert_eq!(absent("10.0.0.7", true, None), Outlook::Blind);
+    assert_eq!(absent("10.0.0.7", true, Some(Arc::new(container(Status::Running)))), gone, "it was one");
+}
+
+#[test]
+fn what_was_created_just_now_is_about_to_be_started() {
+    let mut fresh = container(Status::Created);
+    fresh.created = moment(at(95));
+    assert_eq!(outlook(&evidence(fresh.clone())), Outlook::Coming);
+    fresh.error = "OCI runtime create failed".into();
+    assert_eq!(outlook(&evidence(fresh)), Outlook::Pointless(Cause::NeverStarted), "it was tried, and failed");
+}
+
+#[test]
+fn an_exited_container_does_not_come_back_whatever_its_policy() {
+    for restart_policy in [RestartPolicy::No, RestartPolicy::Always, RestartPolicy::OnFailure { most: 3 }] {
+        let target = Container { restart_policy, exit_code: 1, ..container(Status::Exited) };
+        assert_eq!(outlook(&evidence(target)), Outlook::Pointless(Cause::Exited), "{restart_policy:?}");
+    }
+}
+
+#[test]
+fn a_loop_is_known_by_its_deaths() {
+    let mut looping = container(Status::Restarting);
+    looping.finished = moment(at(1) + SETTLED);
+    looping.restart_count = 5;
+    let deaths = Evidence { events: died(&[90, 91, 92, 94, 98]), ..evidence(looping.clone()) };
+    assert_eq!(outlook(&deaths), Outlook::Pointless(Cause::CrashLoop));
+    let few = Evidence { events: died(&[90, 91, 92, 94]), ..evidence(looping.clone()) };
+    assert_eq!(outlook(&few), Outlook::Coming);
+    let long_ago =
+        Evidence { seen_at: at(94) + CRASH_LOOP_WINDOW, events: died(&[90, 91, 92, 94, 98]), ..evidence(looping) };
+    assert_eq!(outlook(&long_ago), Outlook::Coming, "only the last death is recent");
+}
+
+#[test]
+fn a_loop_whose_events_were_not_seen_is_known_by_its_count_and_a_short_last_run() {
+    let mut looping = container(Status::Restarting);
+    looping.restart_count = 5;
+    looping.finished = moment(at(2));
+    assert_eq!(outlook(&evidence(looping.clone())), Outlook::Pointless(Cause::CrashLoop));
+    looping.finished = moment(at(1) + SETTLED);
+    assert_eq!(outlook(&evidence(looping)), Outlook::Coming, "a high count alone is the sum of a long life");
+}
+
+#[test]
+fn a_container_that_is_up_for_long_enough_loops_no_more() {
+    let mut running = container(Status::Running);
+    running.restart_count = 5;
+    running.started = moment(at(95));
+    let deaths = || died(&[90, 91, 92, 93, 94]);
+    let young = Evidence { events: deaths(), ..evidence(running.clone()) };
+    assert_eq!(outlook(&young), Outlook::Pointless(Cause::CrashLoop));
+    running.started = moment(at(90));
+    let settled = Evidence { events: deaths(), ..evidence(running) };
+    assert_eq!(outlook(&settled), Outlook::Running);
+}
+
+#[test]
+fn health_counts_unless_our_own_get_knows_better() {
+    let mut target = container(Status::Running);
+    let health = |status| Some(Health { status, failing_streak: 3, last_output: "".into() });
+    target.health = health(HealthStatus::Unhealthy);
+    assert_eq!(outlook(&evidence(target.clone())), Outlook::Unhealthy);
+    let mut asked = evidence(target.clone());
+    asked.upstream.ready_path = Some("/api/health".into());
+    assert_eq!(outlook(&asked), Outlook::Running);
+    target.health = health(HealthStatus::Starting);
+    assert_eq!(outlook(&evidence(target)), Outlook::Running, "its next check may be half a minute away");
+}
+
+#[test]
+fn a_running_target_without_a_way_to_it_is_pointless() {
+    let mut elsewhere = container(Status::Running);
+    elsewhere.networks = attached("another");
+    let mut case = evidence(elsewhere);
+    assert_eq!(outlook(&case), Outlook::Pointless(Cause::NetworkNotShared));
+    case.upstream.host = "10.0.0.7".into();
+    assert_eq!(outlook(&case), Outlook::Running, "an address may be routed");
+
+    let mut case = evidence(container(Status::Running));
+    case.probe = Some(Failure::NameNotResolved { reason: "".into() });
+    assert_eq!(outlook(&case), Outlook::Pointless(Cause::NameNotResolved));
+    case.probe = Some(Failure::NameResolvedOutside { address: std::net::Ipv4Addr::LOCALHOST.into() });
+    assert_eq!(outlook(&case), Outlook::Pointless(Cause::NameResolvedOutside));
+    case.probe = Some(Failure::ConnectTimeout);
+    assert_eq!(outlook(&case), Outlook::Running);
+}
