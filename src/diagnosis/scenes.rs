@@ -200,6 +200,16 @@ fn ended_itself() -> Vec<Scene> {
         ),
         ("out of memory", with(Container { oom_killed: true, ..ended(137, MINUTE) }), vec![TargetOomKilled]),
         (
+            "out of memory, and the flag does not say so",
+            Evidence { events: [happening(HOUR, "oom", None)].into(), ..with(ended(137, HOUR)) },
+            vec![TargetOomKilled],
+        ),
+        (
+            "killed, and its former run was out of memory",
+            Evidence { events: [happening(2 * DAY, "oom", None)].into(), ..with(ended(137, HOUR)) },
+            vec![TargetExited],
+        ),
+        (
             "out of memory, and always restarts",
             with(Container { oom_killed: true, restart_count: 1, ..looping() }),
             vec![TargetOomKilled],
@@ -308,6 +318,7 @@ fn loops() -> Vec<Scene> {
     let up = Container { status: Status::Running, exit_code: 0, started: ago(1), ..looping() };
     let mut killed = deaths(6, 137);
     killed.push(happening(31, "oom", None));
+    let recreated = Container { created: ago(20), ..up.clone() };
     vec![
         ("loop, between two runs", with(looping()), vec![TargetCrashLoop]),
         ("loop, up for a moment", Evidence { events: deaths(6, 1).into(), ..with(up.clone()) }, vec![TargetCrashLoop]),
@@ -326,6 +337,11 @@ fn loops() -> Vec<Scene> {
             "memory feeds the loop, up for a moment",
             Evidence { events: killed.into(), ..with(up) },
             vec![TargetOomKilled, TargetCrashLoop],
+        ),
+        (
+            "memory fed the loop of its predecessor",
+            Evidence { events: [deaths(6, 1), vec![happening(31, "oom", None)]].concat().into(), ..with(recreated) },
+            vec![TargetCrashLoop],
         ),
         ("loop, name gone", probed(looping(), not_resolved()), vec![TargetCrashLoop, NameNotResolved]),
     ]

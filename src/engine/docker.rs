@@ -72,7 +72,7 @@ pub async fn watch(host: Option<String>, wanted: Wanted, look: Arc<Notify>, sigh
     watch_within(Limits::default(), host, wanted, look, sightings).await;
 }
 
-/// [`watch`] with other limits, for tests.
+/// [`watch()`] with other limits, for tests.
 pub async fn watch_within(
     limits: Limits,
     host: Option<String>,

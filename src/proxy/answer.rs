@@ -69,7 +69,7 @@ impl Ticket {
         answer
     }
 
-    /// Answers a [`STATUS_QUERY`]. It is about the upstream and not in its place, so it is a 200: a page that asks
+    /// Answers a status query. It is about the upstream and not in its place, so it is a 200: a page that asks
     /// every second would fill the browser's console with errors otherwise.
     pub fn status(&self, head: &Parts, snapshot: &Snapshot) -> Response<Body> {
         let mut page = self.render(head, &verdict(snapshot, None));
