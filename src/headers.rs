@@ -57,8 +57,12 @@ pub fn agrees(offered: &HeaderValue, accepted: &HeaderValue) -> bool {
 pub fn set_host(headers: &mut HeaderMap, target: &Uri, replacement: Option<&HeaderValue>) {
     if let Some(host) = replacement {
         headers.insert(HOST, host.clone());
-    } else if let Some(host) = target.authority().and_then(|it| HeaderValue::from_str(it.as_str()).ok()) {
-        headers.insert(HOST, host);
+    } else if let Some(authority) = target.authority() {
+        // Without user and password: those were for the proxy that the client took us for.
+        let host = authority.as_str().rsplit('@').next().and_then(|host| HeaderValue::from_str(host).ok());
+        if let Some(host) = host {
+            headers.insert(HOST, host);
+        }
     }
 }
 
@@ -158,6 +162,8 @@ mod tests {
         assert_eq!(given, headers(&[("host", "truth:81")]));
         set_host(&mut given, &Uri::from_static("/x"), None);
         assert_eq!(given, headers(&[("host", "truth:81")]));
+        set_host(&mut given, &Uri::from_static("http://user:password@truth/x"), None);
+        assert_eq!(given, headers(&[("host", "truth")]));
         set_host(&mut given, &Uri::from_static("/x"), Some(&HeaderValue::from_static("grafana:3000")));
         assert_eq!(given, headers(&[("host", "grafana:3000")]));
     }

@@ -131,8 +131,14 @@ impl Instance {
             }
         };
         let sources = Sources { sightings, reports, demand, look };
+        let mut stopping = stop.subscribe();
         let watching = async {
-            tokio::join!(watcher::run(subject, prober, sources, publish), engine);
+            // With the watcher goes the channel that held requests wait on: who is held when we stop is answered at
+            // once, and not cut when the drain is over.
+            tokio::select! {
+                ((), ()) = async { tokio::join!(watcher::run(subject, prober, sources, publish), engine) } => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
             std::future::pending().await
         };
         let admin = admin::run(tokio::net::TcpListener::from_std(admin)?, draining, std::future::pending());

@@ -144,9 +144,8 @@ impl Proxy {
         if answer::is_status_query(request.headers()) {
             return Ok(ticket.status(&request.into_parts().0, &self.room.newest()));
         }
-        if request.method() == Method::CONNECT {
-            // A tunnel to anywhere is not what a reverse proxy is for.
-            return Ok(ticket.refuse(StatusCode::METHOD_NOT_ALLOWED));
+        if let Some(status) = refused(&request) {
+            return Ok(ticket.refuse(status));
         }
         self.shared.budget.count_request(ticket.started);
         Ok(self.serve(ticket, request).await)
@@ -166,10 +165,10 @@ impl Proxy {
                 }
                 Hold::Pointless(snapshot, held) | Hold::OutOfPatience(snapshot, held) => {
                     ticket.held += held;
-                    return ticket.diagnose(&exchange.head, &snapshot, last_failure);
+                    return explain(&ticket, exchange, &snapshot, last_failure);
                 }
                 Hold::Full(snapshot, held) => {
-                    return ticket.diagnose(&exchange.head, &snapshot, Some(Failure::WaitingRoomFull { held }));
+                    return explain(&ticket, exchange, &snapshot, Some(Failure::WaitingRoomFull { held }));
                 }
             };
             let (setback, premature) = match self.send(&exchange, snapshot.run, pooled).await {
@@ -183,19 +182,22 @@ impl Proxy {
             if exchange.tape.client_failed() {
                 return ticket.refuse(StatusCode::BAD_REQUEST);
             }
+            if setback.failure == Failure::NoAnswer && exchange.tape.awaits_client() {
+                return ticket.refuse(StatusCode::REQUEST_TIMEOUT);
+            }
             match self.next(&ticket, &exchange, &setback) {
                 Next::AtOnce => pooled = false,
                 Next::After(pause) => sleep(pause).await,
                 Next::OnNews => {
                     let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
-                    // If the queue is full, others have reported the same.
-                    let _ = self.shared.reports.try_send(report);
+                    // An error means that the watcher is gone: then nobody waits for its news either.
+                    let _ = self.shared.reports.send(report).await;
                     news_since = Some(snapshot.sequence);
                 }
                 Next::GiveUp(failure) => {
                     return match premature {
                         Some((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
-                        None => ticket.diagnose(&exchange.head, &self.room.newest(), Some(failure)),
+                        None => explain(&ticket, exchange, &self.room.newest(), Some(failure)),
                     };
                 }
             }
@@ -217,12 +219,13 @@ impl Proxy {
             Verdict::WithinPatience if *sent && now + pause > self.deadline(ticket, exchange) => {
                 Next::GiveUp(failure.clone())
             }
+            // Nothing was sent, so going back to the waiting room is no load on anyone.
+            Verdict::WithinPatience if !sent => Next::OnNews,
             Verdict::AtOnce | Verdict::WithinPatience if !self.shared.budget.spend(now) => {
                 Next::GiveUp(Failure::RetryBudgetSpent)
             }
             Verdict::AtOnce => Next::AtOnce,
-            Verdict::WithinPatience if *sent => Next::After(pause),
-            Verdict::WithinPatience => Next::OnNews,
+            Verdict::WithinPatience => Next::After(pause),
         }
     }
 
@@ -296,7 +299,7 @@ impl Proxy {
         loop {
             sleep_until(end).await;
             match tape.progress().map(|progress| progress + limit) {
-                Some(later) if later > end => end = later,
+                Some(later) if later > Instant::now() => end = later,
                 Some(_) | None => return,
             }
         }
@@ -332,6 +335,24 @@ impl Proxy {
         }
         answer.map(|incoming| Body::passed(incoming, lease))
     }
+}
+
+/// Answers with a diagnosis, and reads what is left of the request so that the answer arrives.
+fn explain(ticket: &Ticket, exchange: Exchange, snapshot: &Snapshot, failure: Option<Failure>) -> Response<Body> {
+    exchange.tape.drain();
+    ticket.diagnose(&exchange.head, snapshot, failure)
+}
+
+/// What is refused whoever is behind us.
+fn refused(request: &Request<Incoming>) -> Option<StatusCode> {
+    if request.method() == Method::CONNECT {
+        // A tunnel to anywhere is not what a reverse proxy is for.
+        return Some(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    // RFC 9112 §3.2: one `Host`, unless the client speaks HTTP/1.0.
+    let hosts = request.headers().get_all(HOST).iter().count();
+    let wrong = hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11;
+    wrong.then_some(StatusCode::BAD_REQUEST)
 }
 
 /// An upstream may switch protocols only if the client offered to, and only to what it offered (RFC 9110 §7.8).

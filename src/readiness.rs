@@ -33,7 +33,11 @@ pub enum State {
     /// Nothing was seen yet: a request waits for the first probe.
     Unknown,
     /// Requests pass.
-    Ready { since: Instant },
+    Ready {
+        since: Instant,
+        /// The probe passed although the evidence said that this kept it down: old news, until it changes.
+        despite: Option<Cause>,
+    },
     /// It was ready until something failed; one probe decides.
     Suspect { since: Instant },
     /// The target runs, or will, and may become ready: requests are held.
@@ -64,7 +68,7 @@ impl State {
     pub const fn since(self) -> Option<Instant> {
         match self {
             Self::Unknown => None,
-            Self::Ready { since }
+            Self::Ready { since, .. }
             | Self::Suspect { since }
             | Self::Warming { since, .. }
             | Self::Down { since, .. } => Some(since),
@@ -116,6 +120,8 @@ pub struct Circumstances {
     pub waiting: usize,
     /// How long a target that was ready may stay away.
     pub grace: Duration,
+    /// How long ago its process ended, if it has: a target that stops slowly is gone later than it fell.
+    pub ended_ago: Option<Duration>,
 }
 
 /// Probing costs little, but a healthy target should hardly notice it.
@@ -128,8 +134,9 @@ const EAGER_PROBE: [(Duration, Duration); 3] = [
 ];
 /// Once connections succeed, each probe is a GET that the target must work for.
 const GET_PROBE: Duration = Duration::from_millis(50);
-/// A target that the engine does not know is asked all the same now and then: the engine may be the wrong one.
-const ABSENT_PROBE: Duration = Duration::from_secs(5);
+/// A target that does not run is asked all the same now and then: the name may be served by something that the engine
+/// does not know, or by another container than the one that was taken for the target.
+const GONE_PROBE: Duration = Duration::from_secs(5);
 
 /// Moves the machine: the next state, and what must be done for it.
 pub fn step(state: State, event: Event, with: Circumstances, now: Instant) -> (State, Effects) {
@@ -143,6 +150,7 @@ fn transition(state: State, event: Event, with: Circumstances, now: Instant) -> 
 
     let fallen = |fell: Instant| State::Warming { since: now, attempts: 1, fell: Some(fell) };
     let down = |cause: Cause| State::Down { since: now, cause };
+    let ready = || State::Ready { since: now, despite: with.outlook.cause() };
 
     match (state, event, with.outlook) {
         // Paused outweighs every probe: the kernel of a frozen process still accepts connections.
@@ -153,36 +161,37 @@ fn transition(state: State, event: Event, with: Circumstances, now: Instant) -> 
         | (State::Unknown, Probe { passed: false }, Blind | Running | Coming | Unhealthy) => {
             State::Warming { since: now, attempts: 1, fell: None }
         }
-        (State::Unknown, Probe { passed: true }, _) => State::Ready { since: now },
+        (State::Unknown, Probe { passed: true }, _) => ready(),
         (State::Unknown, Probe { passed: false }, Pointless(cause)) => down(cause),
         (State::Unknown, Look | ConnectFailed, _) => state,
 
         (State::Ready { .. }, _, Unhealthy) => fallen(now),
-        (State::Ready { .. }, Probe { passed: true }, _) => state,
-        (State::Ready { .. }, Probe { passed: false } | ConnectFailed, _)
-        | (State::Ready { .. }, Look, Pointless(_)) => State::Suspect { since: now },
-        (State::Ready { .. }, Look, Blind | Running | Coming) => state,
+        (State::Ready { since, .. }, Probe { passed: true }, _) => {
+            State::Ready { since, despite: with.outlook.cause() }
+        }
+        (State::Ready { .. }, Probe { passed: false } | ConnectFailed, _) => State::Suspect { since: now },
+        (State::Ready { despite: Some(known), .. }, Look, Pointless(cause)) if known == cause => state,
+        (State::Ready { .. }, Look, Pointless(_)) => State::Suspect { since: now },
+        (State::Ready { since, .. }, Look, Blind | Running | Coming) => State::Ready { since, despite: None },
 
         (State::Suspect { since }, _, Unhealthy) => fallen(since),
-        (State::Suspect { .. }, Probe { passed: true }, _) => State::Ready { since: now },
+        (State::Suspect { .. }, Probe { passed: true }, _) => ready(),
         (State::Suspect { since }, Probe { passed: false }, _) => fallen(since),
         (State::Suspect { .. }, Look | ConnectFailed, _) => state,
 
-        (State::Warming { .. }, Probe { passed: true }, Blind | Running | Coming | Pointless(_)) => {
-            State::Ready { since: now }
+        (State::Warming { .. }, Probe { passed: true }, Blind | Running | Coming | Pointless(_)) => ready(),
+        (State::Warming { fell, .. }, Probe { passed: false } | Look, Pointless(cause)) => {
+            match fell.map(|fell| end_of_grace(fell, with, now)) {
+                Some(end) if now < end => state,
+                Some(_) | None => down(cause),
+            }
         }
-        (State::Warming { fell, .. }, Probe { passed: false } | Look, Pointless(cause)) => match fell {
-            Some(fell) if now < fell + with.grace => state,
-            Some(_) | None => down(cause),
-        },
         (State::Warming { since, attempts, fell }, Probe { .. }, _) => {
             State::Warming { since, attempts: attempts.saturating_add(1), fell }
         }
         (State::Warming { .. }, Look | ConnectFailed, _) => state,
 
-        (State::Down { .. }, Probe { passed: true }, Blind | Running | Coming | Pointless(_)) => {
-            State::Ready { since: now }
-        }
+        (State::Down { .. }, Probe { passed: true }, Blind | Running | Coming | Pointless(_)) => ready(),
         (State::Down { since, .. }, _, Pointless(cause)) => State::Down { since, cause },
         (State::Down { .. }, _, Blind | Running | Coming | Unhealthy) => {
             State::Warming { since: now, attempts: 0, fell: None }
@@ -190,9 +199,19 @@ fn transition(state: State, event: Event, with: Circumstances, now: Instant) -> 
     }
 }
 
+/// Until when a target that was ready may stay away: counted from its fall, or from its end if that came later, as it
+/// does where a service stops listening long before its process has ended.
+fn end_of_grace(fell: Instant, with: Circumstances, now: Instant) -> Instant {
+    let ended = match with.outlook {
+        Outlook::Pointless(Cause::Exited) => with.ended_ago.and_then(|ago| now.checked_sub(ago)),
+        Outlook::Blind | Outlook::Running | Outlook::Coming | Outlook::Unhealthy | Outlook::Pointless(_) => None,
+    };
+    ended.map_or(fell, |ended| ended.max(fell)) + with.grace
+}
+
 fn effects(state: State, with: Circumstances, now: Instant) -> Effects {
     let look_at = match state {
-        State::Warming { fell: Some(fell), .. } => Some(fell + with.grace).filter(|end| *end > now),
+        State::Warming { fell: Some(fell), .. } => Some(end_of_grace(fell, with, now)).filter(|end| *end > now),
         State::Unknown
         | State::Ready { .. }
         | State::Suspect { .. }
@@ -214,15 +233,17 @@ fn probe_in(state: State, with: Circumstances, now: Instant) -> Option<Duration>
         (State::Ready { .. }, _) => Some(IDLE_PROBE),
         // Its start event wakes the prober; until then there is nothing to connect to.
         (State::Warming { .. }, Outlook::Coming | Outlook::Pointless(_)) => None,
-        (State::Warming { since, .. }, Outlook::Blind | Outlook::Running | Outlook::Unhealthy) => {
+        // Its health check decides, and an event tells when that passes.
+        (State::Warming { .. }, Outlook::Unhealthy) => Some(IDLE_PROBE),
+        (State::Warming { since, .. }, Outlook::Blind | Outlook::Running) => {
             Some(if with.waiting > 0 { eager(since) } else { IDLE_PROBE })
         }
         (State::Down { cause, .. }, _) => match cause {
             Cause::CrashLoop | Cause::NetworkNotShared | Cause::NameNotResolved | Cause::NameResolvedOutside => {
                 Some(IDLE_PROBE)
             }
-            Cause::Absent => Some(ABSENT_PROBE),
-            Cause::Exited | Cause::NeverStarted | Cause::Paused | Cause::Dead => None,
+            Cause::Absent | Cause::Exited | Cause::NeverStarted | Cause::Dead => Some(GONE_PROBE),
+            Cause::Paused => None,
         },
     }
 }

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
 use crate::engine::Sighting;
-use crate::evidence::{Container, Evidence, Failure, Upstream};
+use crate::evidence::{Container, Evidence, Failure, Status, Upstream};
 use crate::probe::Probe;
 use crate::readiness::{self, Circumstances, Effects, Event, Outlook, State, outlook};
 
@@ -264,6 +264,7 @@ impl Watcher {
             connects: self.current.evidence.probe.as_ref().is_some_and(connects),
             waiting: self.demand.waiting(),
             grace: self.grace,
+            ended_ago: ended_ago(&self.current.evidence),
         };
         let (after, effects) = readiness::step(before, event, with, now);
         self.current.state = after;
@@ -291,13 +292,14 @@ impl Watcher {
             State::Warming { .. } | State::Down { .. } | State::Ready { .. } => {
                 let diagnosis = crate::diagnosis::diagnose(after, Duration::ZERO, self.current.evidence.clone());
                 let finding = diagnosis.findings.first();
+                // As a field the title is escaped, as a message it would not be: it holds names and the engine's own words.
                 tracing::warn!(
                     from = before.name(),
                     to = after.name(),
                     ?outlook,
                     finding = finding.map(|it| it.code.as_str()),
-                    "{}",
-                    finding.map_or("upstream is not ready", |it| it.title.as_str()),
+                    title = finding.map(|it| it.title.as_str()),
+                    "upstream is not ready",
                 );
             }
         }
@@ -323,6 +325,12 @@ fn kind(state: State) -> (std::mem::Discriminant<State>, Option<readiness::Cause
         State::Unknown | State::Ready { .. } | State::Suspect { .. } | State::Warming { .. } => None,
     };
     (std::mem::discriminant(&state), cause)
+}
+
+/// How long ago the target's process ended, if it does not run.
+fn ended_ago(evidence: &Evidence) -> Option<Duration> {
+    let container = evidence.target.found().filter(|container| container.status == Status::Exited)?;
+    evidence.seen_at.duration_since(container.finished.as_ref()?.at).ok()
 }
 
 /// Whether a probe that failed had got as far as a connection.

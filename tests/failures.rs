@@ -181,6 +181,78 @@ async fn an_upload_that_still_flows_is_no_silence() {
 }
 
 #[tokio::test]
+async fn an_upload_that_has_just_ended_leaves_the_upstream_its_full_time() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.response_timeout = Duration::from_millis(500);
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..5 {
+        tick.tick().await;
+        client.send("1\r\nx\r\n").await;
+    }
+    client.send("0\r\n\r\n").await;
+    served.until("0\r\n\r\n").await;
+    tick.tick().await;
+    tick.tick().await;
+    tick.tick().await;
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_client_that_stalls_in_its_own_upload_is_told_so() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.response_timeout = Duration::from_millis(200);
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    let answer = client.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+}
+
+#[tokio::test]
+async fn the_page_arrives_though_a_large_body_was_not_wanted() {
+    let mut config = config(nobody().await);
+    config.patience.request = Duration::from_millis(50);
+    let proxy = TestProxy::start(config);
+    let body = "x".repeat(8 << 20);
+    for _ in 0..5 {
+        // As a client does that reads only when it has sent everything: a reset would cost it the answer.
+        let mut client = proxy.client().await;
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len())).await;
+        client.send(&body).await;
+        assert_eq!(client.answer().await.status(), 503);
+    }
+}
+
+#[tokio::test]
+async fn small_chunks_are_kept_in_one_piece_and_sent_again() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n").await;
+    client.send("1\r\nx\r\n".repeat(3000)).await;
+    client.send("0\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.until("0\r\n\r\n").await;
+    served.reset();
+    let mut served = upstream.accept().await;
+    served.head().await;
+    assert_eq!(served.until("0\r\n\r\n").await.matches('x').count(), 3000);
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
 async fn what_is_no_http_is_a_bad_gateway() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));

@@ -76,3 +76,19 @@ async fn refused(proxy: &TestProxy) {
     })
     .await;
 }
+
+#[tokio::test]
+async fn who_is_held_is_answered_and_not_cut() {
+    let proxy = TestProxy::start(config(support::nobody().await));
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n").await;
+    // Answered on the same connection, so the request before it has been read.
+    let mut other = proxy.client().await;
+    other.send("GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\n\r\n").await;
+    other.answer().await;
+    let began = std::time::Instant::now();
+    proxy.stopped().await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status(), answer.json()["findings"][0]["code"].as_str()), (503, Some("target-warming")));
+    assert!(began.elapsed() < anteroom::server::DRAIN, "stopping did not wait for the request's patience");
+}

@@ -13,7 +13,7 @@ use tokio::select;
 
 use self::scenario::Scenario;
 use self::stand_in::Port;
-use super::serve::{Signals, runtime, until_signal};
+use super::serve::{Signals, block_on, until_signal};
 use super::{Failure, input};
 use crate::config::{self, Config};
 use crate::instance::Instance;
@@ -56,7 +56,7 @@ pub(super) fn run(given: &ArgMatches) -> Result<(), Failure> {
     let scenario = Scenario::ALL.into_iter().find(|(name, _)| Some(*name) == text(given, "scenario").as_deref());
     let (_, scenario) = scenario.expect("clap has checked the name, and there is a default");
     let warmup = *given.get_one::<Duration>("warmup").expect("there is a default");
-    runtime()?.block_on(async {
+    block_on(async {
         let port = Port::reserve().map_err(Failure::Run)?;
         let config = configure(given, port.address)?;
         telemetry::init(&config.log, config.log_format);

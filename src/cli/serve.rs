@@ -2,7 +2,7 @@
 
 use std::future::{Future, pending};
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Builder;
 use tokio::select;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -23,7 +23,7 @@ pub fn run(input: Input<'_>) -> Result<(), Failure> {
     for unknown in unknown {
         tracing::warn!("{unknown}");
     }
-    runtime()?.block_on(async {
+    block_on(async {
         let signals = Signals::listen()?;
         let upstream = config.upstream.clone();
         let docker_host = config.docker_host.clone();
@@ -42,9 +42,13 @@ pub fn run(input: Input<'_>) -> Result<(), Failure> {
     })
 }
 
-/// The runtime of the main thread, which everything slow shares.
-pub(super) fn runtime() -> Result<Runtime, Failure> {
-    Builder::new_current_thread().enable_all().build().map_err(Failure::Run)
+/// Runs on the runtime of the main thread, which everything slow shares.
+pub(super) fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::Run)?;
+    let outcome = runtime.block_on(future);
+    // Does not wait for a resolver that hangs: it may for 10 s where the host's does not answer.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Runs an instance until a signal asks it to stop; a second one does not wait for what still runs.

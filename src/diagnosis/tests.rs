@@ -124,7 +124,7 @@ fn no_state_but_ready_is_without_a_finding() {
 }
 
 fn ready() -> State {
-    State::Ready { since: Instant::now() }
+    State::Ready { since: Instant::now(), despite: None }
 }
 
 #[test]

@@ -203,7 +203,7 @@ fn ready(exchange: Option<Failure>, code: Code, title: &str) -> Diagnosis {
     let mut evidence = evidence(found(|_| {}));
     evidence.exchange = exchange;
     Diagnosis {
-        state: State::Ready { since: Instant::now() },
+        state: State::Ready { since: Instant::now(), despite: None },
         lasted: Duration::from_secs(7000),
         findings: vec![Finding {
             code,

@@ -23,6 +23,16 @@ pub enum Outlook {
     Pointless(Cause),
 }
 
+impl Outlook {
+    /// Why waiting is pointless, if it is.
+    pub const fn cause(self) -> Option<Cause> {
+        match self {
+            Self::Pointless(cause) => Some(cause),
+            Self::Blind | Self::Running | Self::Coming | Self::Unhealthy => None,
+        }
+    }
+}
+
 /// A container that was created this recently is about to be started by whoever created it.
 pub const ABOUT_TO_START: Duration = Duration::from_secs(10);
 /// So many deaths within [`CRASH_LOOP_WINDOW`] are no accident. The engine's back-off (0.1 s, doubled each

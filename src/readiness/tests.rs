@@ -5,14 +5,14 @@ use super::*;
 const GRACE: Duration = Duration::from_secs(10);
 
 fn with(outlook: Outlook) -> Circumstances {
-    Circumstances { outlook, connects: false, waiting: 0, grace: GRACE }
+    Circumstances { outlook, connects: false, waiting: 0, grace: GRACE, ended_ago: None }
 }
 
 /// A state as the tables below spell it, and the moment in which it began.
 fn states(now: Instant) -> [(&'static str, State); 7] {
     [
         ("unknown", State::Unknown),
-        ("ready", State::Ready { since: now }),
+        ("ready", State::Ready { since: now, despite: None }),
         ("suspect", State::Suspect { since: now }),
         ("warming", State::Warming { since: now, attempts: 3, fell: None }),
         ("fallen", State::Warming { since: now, attempts: 3, fell: Some(now) }),
@@ -122,7 +122,7 @@ fn probing_follows_need() {
     let since = Instant::now();
     let warming = State::Warming { since, attempts: 1, fell: None };
     let pace = |outlook, waiting, connects, after: u64| {
-        let with = Circumstances { outlook, connects, waiting, grace: GRACE };
+        let with = Circumstances { outlook, connects, waiting, grace: GRACE, ended_ago: None };
         step(warming, Event::Look, with, since + Duration::from_secs(after)).1.probe_in.map(|pace| pace.as_millis())
     };
     assert_eq!(pace(Outlook::Running, 0, false, 0), Some(2000), "nobody waits");
@@ -132,16 +132,17 @@ fn probing_follows_need() {
     assert_eq!(pace(Outlook::Running, 1, true, 0), Some(50), "a GET is work for the target");
     assert_eq!(pace(Outlook::Blind, 1, false, 0), Some(10), "without an engine only the probe speaks");
     assert_eq!(pace(Outlook::Coming, 1, false, 0), None, "its start event wakes the prober");
+    assert_eq!(pace(Outlook::Unhealthy, 1, false, 0), Some(2000), "its health check decides");
 }
 
 #[test]
-fn what_does_not_run_is_not_probed() {
+fn what_does_not_run_is_hardly_probed() {
     let since = Instant::now();
     for (cause, pace) in [
-        (Cause::Exited, None),
-        (Cause::NeverStarted, None),
+        (Cause::Exited, Some(5000)),
+        (Cause::NeverStarted, Some(5000)),
         (Cause::Paused, None),
-        (Cause::Dead, None),
+        (Cause::Dead, Some(5000)),
         (Cause::Absent, Some(5000)),
         (Cause::CrashLoop, Some(2000)),
         (Cause::NetworkNotShared, Some(2000)),
@@ -151,4 +152,31 @@ fn what_does_not_run_is_not_probed() {
         let (_, effects) = step(State::Down { since, cause }, Event::Look, with(Outlook::Pointless(cause)), since);
         assert_eq!(effects.probe_in.map(|pace| pace.as_millis()), pace, "{cause:?}");
     }
+}
+
+#[test]
+fn evidence_that_a_probe_has_refuted_is_old_news_until_it_changes() {
+    let now = Instant::now();
+    let gone = with(Outlook::Pointless(Cause::Exited));
+    let suspect = State::Suspect { since: now };
+    let (ready, _) = step(suspect, Event::Probe { passed: true }, gone, now);
+    assert_eq!(ready, State::Ready { since: now, despite: Some(Cause::Exited) });
+    assert_eq!(step(ready, Event::Look, gone, now).0, ready, "it was refuted");
+    let other = with(Outlook::Pointless(Cause::Absent));
+    assert_eq!(step(ready, Event::Look, other, now).0, suspect, "this is new");
+    let (forgotten, _) = step(ready, Event::Look, with(Outlook::Running), now);
+    assert_eq!(step(forgotten, Event::Look, gone, now).0, suspect, "it ran in between");
+}
+
+#[test]
+fn a_target_that_stops_slowly_has_its_grace_from_its_end() {
+    let fell = Instant::now();
+    let warming = State::Warming { since: fell, attempts: 1, fell: Some(fell) };
+    let ended =
+        |ago| Circumstances { ended_ago: Some(Duration::from_secs(ago)), ..with(Outlook::Pointless(Cause::Exited)) };
+    let now = fell + Duration::from_secs(12);
+    let (state, effects) = step(warming, Event::Look, ended(1), now);
+    assert_eq!((state, effects.look_at), (warming, Some(now + Duration::from_secs(9))));
+    let (state, _) = step(warming, Event::Look, ended(12), now);
+    assert_eq!(state, State::Down { since: now, cause: Cause::Exited });
 }
