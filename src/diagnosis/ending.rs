@@ -12,6 +12,10 @@ use crate::readiness::{CRASH_LOOP_WINDOW, crash_loop};
 /// take longer than 15 s (dockerd, `--shutdown-timeout`).
 const TOGETHER: Duration = Duration::from_secs(30);
 
+/// What a reboot ended, it ended at most this long before the kernel started: systemd gives each unit 90 s to stop, and
+/// a server's self-test takes minutes. What ended earlier, somebody stopped, unless others tell otherwise.
+const SHUTDOWN_MOST: Duration = Duration::from_secs(10 * 60);
+
 /// 128 + SIGKILL.
 const KILLED: i64 = 137;
 
@@ -231,9 +235,11 @@ fn interruption(container: &Container, evidence: &Evidence) -> Option<Interrupti
     {
         return Some(Interruption::PowerLoss);
     }
-    // A program that failed long before the reboot is not the reboot's victim.
+    // A program that failed is not the reboot's victim, and neither is what was stopped long before. A host that was
+    // off for days looks the same, so there the companions decide: whatever ended with the target came back.
     let as_asked = matches!(container.exit_code, 0 | 130 | 137 | 143 | 255);
-    if across_a_boot && (as_asked || together > 0) {
+    let in_shutdown = evidence.booted_at.is_some_and(|booted| finished + SHUTDOWN_MOST >= booted);
+    if across_a_boot && (as_asked && in_shutdown || together > 0) {
         Some(Interruption::Reboot)
     } else if together * 2 > companions.len() {
         // One that came back at that time may have crashed; when most of them did, the engine was the cause.

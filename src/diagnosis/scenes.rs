@@ -258,6 +258,20 @@ fn ended_from_outside() -> Vec<Scene> {
     // It was made after the others had come back.
     let mut later = shut_down(0, HOUR);
     later.target = Target::Found(Arc::new(ended(0, MINUTE)));
+    // Everything was up until the reboot and after it, but Grafana, which was stopped two weeks before.
+    let back_from = |ended: u64| {
+        let back = move |service| {
+            let (created, started, finished) = (ago(16 * DAY), ago(HOUR - 30), ago(ended));
+            Container { created, started, finished, ..container(service) }
+        };
+        let (ourselves, others) = (Some(Arc::new(back("cvat_anteroom"))), ["traefik", "cvat_server"].map(back).into());
+        move |target| Evidence { ourselves, others, ..with(Container { created: ago(16 * DAY), ..target }) }
+    };
+    let stopped_before = back_from(HOUR + 40)(ended(0, 14 * DAY));
+    // Of the others all but one were restarted again since, so that their last end tells nothing.
+    let mut weekend = back_from(3 * DAY - 5)(ended(143, 3 * DAY));
+    let again = |service| Container { started: ago(MINUTE), finished: ago(2 * MINUTE), ..container(service) };
+    weekend.others = ["traefik", "cvat_server"].map(again).into();
     let witnessed = Evidence { events: [happening(MINUTE, "die", Some(255))].into(), ..with(ended(255, MINUTE)) };
     vec![
         ("power failure", rebooted(HOUR, with(ended(255, HOUR - 30))), vec![TargetNotRestarted]),
@@ -270,7 +284,16 @@ fn ended_from_outside() -> Vec<Scene> {
         ("exited 255 before our eyes", Evidence { booted_at: None, ..witnessed }, vec![TargetExited]),
         ("exited 255 by itself", with(ended(255, HOUR)), vec![TargetExited]),
         ("reboot", rebooted(HOUR, lone(ended(0, HOUR + 40))), vec![TargetNotRestarted]),
-        ("reboot after a weekend", rebooted(HOUR, lone(ended(143, 3 * DAY))), vec![TargetNotRestarted]),
+        ("reboot after a long shutdown", rebooted(HOUR, lone(ended(0, HOUR + 10 * MINUTE))), vec![TargetNotRestarted]),
+        ("stopped before a reboot", rebooted(HOUR, lone(ended(0, HOUR + 10 * MINUTE + 1))), vec![TargetExited]),
+        ("stopped two weeks before a reboot", rebooted(HOUR, lone(ended(137, 14 * DAY))), vec![TargetExited]),
+        ("stopped two weeks before others rebooted", rebooted(HOUR, stopped_before), vec![TargetExited]),
+        ("off over a weekend", rebooted(HOUR, weekend), vec![TargetNotRestarted]),
+        (
+            "power failure two weeks before a reboot",
+            rebooted(HOUR, lone(ended(255, 14 * DAY))),
+            vec![TargetNotRestarted],
+        ),
         (
             "reboot, ended with an error as others",
             rebooted(29 * MINUTE, shut_down(1, 30 * MINUTE)),
