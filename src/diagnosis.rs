@@ -227,6 +227,9 @@ fn explains(finding: &Finding, ready: bool) -> bool {
         Code::EngineUnavailable | Code::EngineForbidden => false,
         // In front of a target that is not ready they are consequences of its being so.
         Code::WaitingRoomFull | Code::RetryBudgetSpent => ready,
+        // A risk beside a target that may merely be starting: its remedy, which may take the whole project down, must
+        // not lead.
+        Code::AliasDuplicated => ready,
         _ => finding.severity > Severity::Info,
     }
 }

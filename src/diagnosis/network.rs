@@ -113,7 +113,7 @@ pub(super) fn alias_duplicated(evidence: &Evidence) -> Option<Finding> {
     let (other, place) = evidence
         .others
         .iter()
-        .filter(|other| matches!(other.status, Status::Running | Status::Paused))
+        .filter(|other| matches!(other.status, Status::Running | Status::Paused) && !scaled(other, container))
         .find_map(|other| answers_to(other, host, beside).map(|place| (other, place)))?;
     let project = |container: &Container| container.compose.as_ref().map(|compose| compose.project.clone());
     // Taking our project down does not touch a container of another one.
@@ -137,6 +137,16 @@ pub(super) fn alias_duplicated(evidence: &Evidence) -> Option<Finding> {
         evidence: facts::rows_after(decisive, container),
         remedies: remedy.into_iter().collect(),
     })
+}
+
+/// Whether both are replicas of one service (`up --scale`): then they share its name on purpose. A one-off container
+/// (`run --use-aliases`) is no replica.
+fn scaled(one: &Container, other: &Container) -> bool {
+    let service = |container: &Container| {
+        let compose = container.compose.as_ref().filter(|compose| !compose.one_off)?;
+        Some((compose.project.clone(), compose.service.clone()))
+    };
+    service(one).is_some() && service(one) == service(other)
 }
 
 /// The name leads to a stranger.

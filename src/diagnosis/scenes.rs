@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Code;
 use super::fixtures::*;
-use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target};
+use crate::evidence::{Compose, Container, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target};
 
 /// What happened, what was seen of it, and what must be made of it.
 pub(super) type Scene = (&'static str, Evidence, Vec<Code>);
@@ -395,6 +395,16 @@ fn network() -> Vec<Scene> {
     let mut own_name = nameless();
     own_name.upstream.host = "cvat_grafana".into();
     let mut elsewhere = doubled(container("old_grafana"));
+    let of_service = |project: &str, one_off| {
+        let compose = Compose { project: project.into(), one_off, ..compose("cvat_grafana") };
+        Container { compose: Some(compose), ..container("cvat-cvat_grafana-2") }
+    };
+    let mut scaled_and_old = doubled(of_service("cvat", false));
+    let old =
+        Container { name: "old_grafana".into(), compose: Some(compose("old")), ..scaled_and_old.others[1].clone() };
+    scaled_and_old.others = [scaled_and_old.others[1].clone(), old].into();
+    let mut without_compose = doubled(Container { compose: None, ..container("old_grafana") });
+    without_compose.target = Target::Found(Arc::new(Container { compose: None, ..grafana() }));
     let mut orphan = elsewhere.others[1].clone();
     orphan.networks[0].network_id = OTHER_NETWORK.into();
     elsewhere.others = [orphan].into();
@@ -423,7 +433,21 @@ fn network() -> Vec<Scene> {
         ),
         ("its own name is enough", own_name, vec![NameNotResolved]),
         ("alias lost, yet it resolves", Evidence { probe: refused(), ..nameless() }, vec![PortRefused]),
-        ("two answer to the name", doubled(container("old_grafana")), vec![AliasDuplicated]),
+        ("two answer to the name", doubled(container("old_grafana")), vec![TargetWarming, AliasDuplicated]),
+        (
+            "two answer to the name, and neither listens",
+            Evidence { probe: refused(), ..doubled(container("old_grafana")) },
+            vec![AliasDuplicated, PortRefused],
+        ),
+        ("two of one scaled service", doubled(of_service("cvat", false)), vec![TargetWarming]),
+        ("two of one scaled service and a leftover", scaled_and_old, vec![TargetWarming, AliasDuplicated]),
+        (
+            "the same service of another project",
+            doubled(of_service("old", false)),
+            vec![TargetWarming, AliasDuplicated],
+        ),
+        ("a one-off of the same service", doubled(of_service("cvat", true)), vec![TargetWarming, AliasDuplicated]),
+        ("two without compose", without_compose, vec![TargetWarming, AliasDuplicated]),
         (
             "the other one is stopped",
             doubled(Container { status: Status::Exited, ..container("old_grafana") }),

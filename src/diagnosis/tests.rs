@@ -36,7 +36,16 @@ fn lead(evidence: &Evidence) -> Finding {
 
 /// The commands of the first finding, snippets left out.
 fn commands(evidence: &Evidence) -> Vec<String> {
-    lead(evidence).remedies.into_iter().filter(|remedy| !remedy.permanent).map(|remedy| remedy.command).collect()
+    commands_of(lead(evidence))
+}
+
+/// The commands for this code, snippets left out.
+fn commands_for(code: Code, evidence: &Evidence) -> Vec<String> {
+    verdict(evidence).findings.into_iter().find(|finding| finding.code == code).map(commands_of).unwrap_or_default()
+}
+
+fn commands_of(finding: Finding) -> Vec<String> {
+    finding.remedies.into_iter().filter(|remedy| !remedy.permanent).map(|remedy| remedy.command).collect()
 }
 
 fn snippets(evidence: &Evidence) -> Vec<String> {
