@@ -64,10 +64,10 @@ pub(super) fn rebuild(evidence: &Evidence, container: &Container) -> Option<Reme
 pub(super) fn bring_up_ours(evidence: &Evidence) -> Option<Remedy> {
     let compose = compose_of(evidence.ourselves.as_deref()?)?;
     Some(Remedy {
-        command: Invocation::of(compose)?.lines(&["up -d --remove-orphans"]),
+        command: Invocation::of(compose)?.lines(&["up -d"]),
         effect: format!(
-            "Makes and starts whatever is missing of project {}, and removes containers that its files no longer \
-             define.",
+            "Makes and starts whatever is missing of project {}, and makes anew what its files define otherwise by \
+             now; nothing else is removed.",
             compose.project
         ),
         permanent: false,

@@ -56,7 +56,7 @@ fn a_restart_is_offered_when_probes_hang_and_not_for_one_slow_request() {
 #[test]
 fn an_unknown_target_is_looked_for_in_our_own_project() {
     let evidence = Evidence { target: Target::Absent { last: None }, ..evidence() };
-    assert_eq!(commands(&evidence), [format!("{COMPOSE} up -d --remove-orphans")]);
+    assert_eq!(commands(&evidence), [format!("{COMPOSE} up -d")]);
 }
 
 #[test]
