@@ -28,9 +28,9 @@ pub(super) fn engine_unavailable(evidence: &Evidence) -> Option<Finding> {
 pub(super) fn engine_forbidden(evidence: &Evidence) -> Option<Finding> {
     let Engine::Forbidden { reason } = &evidence.engine else { return None };
     let remedies = if reason.contains("401") || reason.contains("403") {
-        // The variables of the usual socket proxies, named after the paths that they let through.
-        let paths = "    environment:\n      CONTAINERS: 1\n      EVENTS: 1\n      INFO: 1\n      NETWORKS: 1\n      \
-                     PING: 1\n      VERSION: 1";
+        // The variables of the usual socket proxies, named after the paths that they let through: those that the
+        // engine's client asks for, and no more.
+        let paths = "    environment:\n      CONTAINERS: 1\n      EVENTS: 1\n      NETWORKS: 1\n      VERSION: 1";
         let effect = "For the service of the socket proxy: lets anteroom read what it needs. Nothing that writes is \
                       asked for.";
         vec![remedy::service_snippet("docker-socket-proxy", paths, effect.to_owned())]

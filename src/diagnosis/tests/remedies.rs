@@ -140,5 +140,6 @@ fn without_the_engine_it_is_said_how_to_provide_it() {
     assert_eq!(group[0].command, "stat -c %g /var/run/docker.sock");
     assert!(group[1].command.starts_with("services:\n  anteroom:\n    group_add:") && group[1].permanent);
     let proxy = remedies(Engine::Forbidden { reason: "403 Forbidden".into() });
-    assert!(proxy[0].command.contains("CONTAINERS: 1") && !proxy[0].command.contains("POST"));
+    let asked = ["environment:", "CONTAINERS: 1", "EVENTS: 1", "NETWORKS: 1", "VERSION: 1"];
+    assert_eq!(proxy[0].command.lines().skip(2).map(str::trim).collect::<Vec<_>>(), asked);
 }
