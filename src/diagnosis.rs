@@ -4,7 +4,8 @@
 //! lies, see the notes on `restarting`), and either names a cause together with the evidence that decided it, or
 //! says nothing. The list is ordered by causality: the first finding is the root cause, what follows are its
 //! consequences or side findings. To add a rule: write the function in the file of its family, give it a match and
-//! a near miss among the scenes of the tests, put it into [`RULES`] where its cause belongs, add its code to [`Code`].
+//! a near miss among the scenes of the tests, put it into [`RULES`] where its cause belongs, add its code to [`Code`], to
+//! [`Code::ALL`], and a section to `docs/findings.md`.
 
 mod command;
 mod container;
@@ -74,7 +75,7 @@ pub struct Remedy {
     pub permanent: bool,
 }
 
-/// Stable, greppable names of causes. Documented in DESIGN's list of codes.
+/// Stable, greppable names of causes. Each has a section in `docs/findings.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
     TargetWarming,
@@ -109,6 +110,39 @@ pub enum Code {
 }
 
 impl Code {
+    /// Every code, in the order of [`RULES`]; what is said when no rule speaks comes first.
+    pub const ALL: [Self; 29] = [
+        Self::TargetWarming,
+        Self::TargetAbsent,
+        Self::NetworkStale,
+        Self::PortConflict,
+        Self::TargetStartFailed,
+        Self::TargetNeverStarted,
+        Self::TargetOomKilled,
+        Self::TargetCrashLoop,
+        Self::TargetNotRestarted,
+        Self::TargetStoppedByHand,
+        Self::TargetExited,
+        Self::TargetPaused,
+        Self::TargetDead,
+        Self::NetworkNotShared,
+        Self::AliasMissing,
+        Self::AliasDuplicated,
+        Self::NameResolvedOutside,
+        Self::NameNotResolved,
+        Self::ConnectTimeout,
+        Self::TargetUnhealthy,
+        Self::PortRefused,
+        Self::NotHttp,
+        Self::NoAnswer,
+        Self::ClosedEarly,
+        Self::UpstreamError,
+        Self::WaitingRoomFull,
+        Self::RetryBudgetSpent,
+        Self::EngineUnavailable,
+        Self::EngineForbidden,
+    ];
+
     /// The code as pages, logs and metrics spell it.
     pub const fn as_str(self) -> &'static str {
         match self {

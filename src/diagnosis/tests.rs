@@ -73,6 +73,17 @@ fn every_rule_speaks_in_some_scene_and_is_silent_in_others() {
 }
 
 #[test]
+fn all_codes_are_those_that_some_scene_gives_and_in_the_order_of_the_rules() {
+    let given: HashSet<Code> = scenes::all().into_iter().flat_map(|(_, _, codes)| codes).collect();
+    assert_eq!(given, HashSet::from(Code::ALL));
+    assert_eq!(given.len(), Code::ALL.len(), "a code is listed twice");
+    let place = |code: &Code| Code::ALL.iter().position(|other| other == code);
+    for (scene, _, codes) in scenes::all() {
+        assert!(codes.is_sorted_by_key(place), "{scene}: {codes:?}");
+    }
+}
+
+#[test]
 fn a_healthy_deployment_has_no_finding() {
     assert_eq!(codes(&diagnose(ready(), Duration::ZERO, evidence())), []);
 }
