@@ -45,17 +45,16 @@ pub struct OwnNetworks {
 }
 
 impl OwnNetworks {
-    /// Whether an address lies in one of them.
+    /// Whether an address lies in one of them. Where not one network could be read, each might: to refuse an address
+    /// for what we do not know would keep anteroom from working at all wherever `/proc/net` is hidden.
     pub fn contains(&self, address: IpAddr) -> bool {
+        if self.v4.is_empty() && self.v6.is_empty() {
+            return true;
+        }
         match address.to_canonical() {
             IpAddr::V4(v4) => v4.is_loopback() || self.v4.iter().any(|(net, mask)| v4.to_bits() & mask == *net),
             IpAddr::V6(v6) => v6.is_loopback() || self.v6.iter().any(|(net, mask)| v6.to_bits() & mask == *net),
         }
-    }
-
-    /// Whether nothing is known of any network, so that [`Self::contains`] says nothing.
-    pub fn is_empty(&self) -> bool {
-        self.v4.is_empty() && self.v6.is_empty()
     }
 
     /// Reads the formats of `/proc/net/route` and `/proc/net/if_inet6`; lines that are not understood are left out.
@@ -218,12 +217,24 @@ mod tests {
             let address: IpAddr = address.parse().expect("an address literal of this table");
             assert_eq!(networks.contains(address), own, "{address}");
         }
-        assert!(!networks.is_empty());
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn an_address_is_refused_only_where_a_network_is_known() {
+        let address: IpAddr = "93.184.216.34".parse().expect("an address literal");
+        let loopback = "00000000000000000000000000000001 01 80 10 80       lo\n";
+        let default_alone = "eth0\t00000000\t010013AC\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
+        for (route, inet6) in [("", ""), ("", loopback), (default_alone, "")] {
+            assert!(OwnNetworks::parse(route, inet6).contains(address), "{route}{inet6}");
+        }
+        let one = "eth0\t000013AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+        assert!(!OwnNetworks::parse(one, "").contains(address));
     }
 
     #[test]
     fn lines_that_are_not_understood_are_left_out() {
         let inet6 = "fd00 03 00 00 80 eth0\nfd00 03 ff 00 80 eth0\nzz 03 40 00 80 eth0\n\nfd00\n";
-        assert!(OwnNetworks::parse("Iface\nx y z\neth0 00 00\n", inet6).is_empty());
+        assert_eq!(OwnNetworks::parse("Iface\nx y z\neth0 00 00\n", inet6), OwnNetworks::default());
     }
 }

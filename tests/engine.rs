@@ -3,7 +3,8 @@
 #[path = "support/fake_docker.rs"]
 mod fake_docker;
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use anteroom::engine::docker::{Limits, watch_within};
@@ -62,13 +63,18 @@ impl Watched {
 fn cvat() -> (FakeDocker, Value, Value) {
     let engine = FakeDocker::start();
     let (grafana, ours) = (recorded("running", "cvat_grafana", &["grafana"]), recorded("running", "anteroom", &[]));
-    let mut stranger = recorded("running", "stranger", &["grafana"]);
-    stranger["Config"]["Labels"]["com.docker.compose.project"] = json!("other");
-    for container in [&grafana, &ours, &stranger] {
+    for container in [&grafana, &ours, &stranger(&[])] {
         engine.put(container.clone());
     }
     engine.put_network("live", "enginefix_cvat");
     (engine, grafana, ours)
+}
+
+/// A container of another project on our network.
+fn stranger(aliases: &[&str]) -> Value {
+    let mut stranger = recorded("running", "stranger", aliases);
+    stranger["Config"]["Labels"]["com.docker.compose.project"] = json!("other");
+    stranger
 }
 
 fn with_id_of(container: Value, other: &Value) -> Value {
@@ -89,9 +95,24 @@ fn is_unavailable(sighting: &Sighting) -> bool {
     matches!(sighting.engine, Engine::Unavailable { .. })
 }
 
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("no writer panics").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[tokio::test]
 async fn the_target_is_found_without_configuration_by_reading_alone() {
     let (engine, _, ours) = cvat();
+    engine.put(stranger(&["grafana"]));
     let mut watched = Watched::start(engine.host(), Some(&ours));
     let sighting = watched.until("the target", |sighting| status(sighting).is_some()).await;
     assert_eq!(sighting.engine, Engine::Available { version: "20.10.24".into() });
@@ -175,9 +196,6 @@ async fn a_stream_that_a_proxy_cut_is_opened_again_without_a_word() {
 #[tokio::test]
 async fn a_target_that_was_removed_is_absent_and_still_known_by_name() {
     let (engine, grafana, ours) = cvat();
-    let mut stranger = recorded("running", "stranger", &[]);
-    stranger["Config"]["Labels"]["com.docker.compose.project"] = json!("other");
-    engine.put(stranger);
     let mut watched = Watched::start(engine.host(), Some(&ours));
     watched.until("running", |sighting| status(sighting) == Some(Status::Running)).await;
     engine.remove(&grafana);
@@ -206,6 +224,69 @@ async fn deaths_before_our_own_start_are_in_the_timeline() {
     let sighting = watched.until("the history", |sighting| sighting.events.len() == 4).await;
     let actions: Vec<_> = sighting.events.iter().map(|event| &*event.action).collect();
     assert_eq!(actions, ["die", "start", "die", "start"]);
+}
+
+#[tokio::test]
+async fn one_call_that_fails_takes_away_nothing_that_is_known() {
+    for mood in [Mood::RefusesOnce(500), Mood::SilentOnce] {
+        for path in ["/containers/json", "/networks"] {
+            let (engine, grafana, ours) = cvat();
+            let mut watched = Watched::start_within(IMPATIENT, engine.host(), Some(&ours));
+            watched.until("running", |sighting| status(sighting) == Some(Status::Running)).await;
+            engine.set_mood(path, Some(mood));
+            engine.put(with_id_of(recorded("exited-1", "cvat_grafana", &["grafana"]), &grafana));
+            watched.look.notify_one();
+            let change = |sighting: &Sighting| !is_available(sighting) || status(sighting) == Some(Status::Exited);
+            let sighting = watched.until("a change", change).await;
+            assert!(is_available(&sighting), "{mood:?} {path}: {sighting:?}");
+            assert_eq!(engine.count(path), 3, "{mood:?}: one look that went well, one that failed, and one more");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_fails_again_soon_is_in_trouble_though_it_answers_in_between() {
+    let (engine, _, ours) = cvat();
+    let limits = Limits { away_most: PATIENCE, ..LIMITS };
+    let mut watched = Watched::start_within(limits, engine.host(), Some(&ours));
+    watched.until("running", |sighting| status(sighting) == Some(Status::Running)).await;
+    engine.set_mood("/containers/json", Some(Mood::RefusesOnce(500)));
+    watched.look.notify_one();
+    engine.asked("/containers/json", 3).await;
+    engine.set_mood("/containers/json", Some(Mood::RefusesOnce(500)));
+    watched.look.notify_one();
+    watched.until("trouble", is_unavailable).await;
+    watched.until("the target again", |sighting| status(sighting).is_some()).await;
+}
+
+#[tokio::test]
+async fn an_engines_words_forge_no_line_of_the_log() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // The tests' runtimes are single-threaded: the engine's task logs here too.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let (engine, _, ours) = cvat();
+    let vector = recorded("running", "cvat_vector", &["vector"]);
+    engine.put(vector.clone());
+    for path in ["/events", "/networks", vector["Id"].as_str().expect("an id")] {
+        engine.set_mood(path, Some(Mood::Refuses(403)));
+    }
+    let mut watched = Watched::start(engine.host(), Some(&ours));
+    watched.until("the target", |sighting| status(sighting).is_some()).await;
+    engine.set_mood("/containers/json", Some(Mood::Refuses(500)));
+    watched.look.notify_one();
+    watched.until("trouble", is_unavailable).await;
+    let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+    for said in ["its events", "its networks", "was not told of", "asked once more", "what it knows"] {
+        let line = log.lines().find(|line| line.contains(said)).unwrap_or_else(|| panic!("{said}: {log}"));
+        assert!(line.contains("forged paint"), "the words stay in their line: {line}");
+    }
+    assert!(!log.contains(['\r', '\x1b']), "{log:?}");
 }
 
 #[tokio::test]

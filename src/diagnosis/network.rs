@@ -24,7 +24,7 @@ pub(super) fn stale(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Error,
         title: format!("{} cannot start: its network {} {what}", container.name, attachment.network),
         evidence: facts::rows_after(decisive, container),
-        remedies: remedy::rebuild(evidence, container).into_iter().collect(),
+        remedies: remedy::reattach(evidence, container).into_iter().collect(),
     })
 }
 
@@ -242,4 +242,51 @@ fn meeting_place<'a>(container: &Container, ourselves: &'a Container) -> Option<
 /// An id as the engine's own tools show it.
 fn short(id: &str) -> &str {
     id.char_indices().nth(12).map_or(id, |(end, _)| &id[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::diagnosis::fixtures::*;
+    use crate::evidence::Compose;
+
+    /// A container of another project, which somebody configured as the target.
+    fn foreign(container: Container, network_id: &str) -> Container {
+        let compose =
+            Compose { project: "monitoring".into(), working_dir: "/srv/monitoring".into(), ..compose("grafana") };
+        let networks = vec![attachment("monitoring_default", network_id, &["grafana"])];
+        Container { name: "monitoring_grafana".into(), compose: Some(compose), networks, ..container }
+    }
+
+    fn commands(finding: Option<Finding>) -> Vec<String> {
+        finding.expect("a finding").remedies.into_iter().map(|remedy| remedy.command).collect()
+    }
+
+    #[test]
+    fn a_project_that_is_not_ours_is_never_taken_down() {
+        let connect = "docker network connect --alias grafana cvat_cvat monitoring_grafana";
+        let apart = with(foreign(grafana(), OTHER_NETWORK));
+        assert_eq!(commands(not_shared(&apart)), [connect]);
+
+        let stale_one = with(foreign(ended(0, MINUTE), "0ld0ld0ld0ld0ld0"));
+        let [reattach] = &commands(stale(&stale_one))[..] else { panic!("one remedy") };
+        assert!(reattach.ends_with(" up -d --force-recreate grafana") && !reattach.contains("down"), "{reattach}");
+
+        let twin = Container { name: "twin".into(), id: "bb".into(), ..foreign(grafana(), NETWORK) };
+        let doubled = Evidence { others: [twin].into(), ..with(foreign(grafana(), NETWORK)) };
+        assert_eq!(commands(alias_duplicated(&doubled)), [""; 0]);
+    }
+
+    #[test]
+    fn a_project_may_be_taken_down_where_it_is_ours_or_ours_is_not_known() {
+        let own = with(Container { networks: vec![], ..grafana() });
+        let unlabelled = Arc::new(Container { compose: None, ..container("cvat_anteroom") });
+        let without_labels = Evidence { ourselves: Some(unlabelled), ..with(foreign(grafana(), OTHER_NETWORK)) };
+        for evidence in [own, without_labels] {
+            let commands = commands(not_shared(&evidence));
+            assert!(commands.len() == 2 && commands[0].contains(" down\n"), "{commands:?}");
+        }
+    }
 }

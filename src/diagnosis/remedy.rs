@@ -12,7 +12,7 @@ use crate::evidence::{Compose, Container, Evidence};
 pub(super) fn start(evidence: &Evidence, container: &Container) -> Option<Remedy> {
     // `up -d` starts the old container, which asks for a network that is gone.
     if super::network::stale_attachment(evidence, container).is_some() {
-        return rebuild(evidence, container);
+        return reattach(evidence, container);
     }
     let effect = "Starts {} again, together with what it depends on; the rest is left alone.";
     service_command(evidence, container, "up -d", effect)
@@ -45,10 +45,24 @@ pub(super) fn recreate(evidence: &Evidence, container: &Container) -> Option<Rem
     service_command(evidence, container, "up -d --force-recreate", effect)
 }
 
-/// The classic: takes the whole project down and brings it up again, without orphans. The only cure for a network
+/// Gets a stopped container onto the network that was made anew under the name of its old one: with the whole project
+/// where it is ours, since its neighbours have lost the same network; else it alone.
+pub(super) fn reattach(evidence: &Evidence, container: &Container) -> Option<Remedy> {
+    rebuild(evidence, container).or_else(|| recreate(evidence, container))
+}
+
+/// The classic: takes the whole project down and brings it up again, without orphans. The cure for a network
 /// that was made anew under its containers (`up -d` fails there) and for orphans that still answer to a name.
+///
+/// Never for a project that we know not to be ours: it is away meanwhile, with all that it does for others, and
+/// whoever runs us may not even be the one who runs it.
 pub(super) fn rebuild(evidence: &Evidence, container: &Container) -> Option<Remedy> {
-    let compose = deployment(evidence, compose_of(container)?);
+    let compose = compose_of(container)?;
+    let ours = evidence.ourselves.as_deref().and_then(|ourselves| ourselves.compose.as_ref());
+    if ours.is_some_and(|ours| ours.project != compose.project) {
+        return None;
+    }
+    let compose = deployment(evidence, compose);
     Some(Remedy {
         command: Invocation::of(compose)?.lines(&["down", "up -d --remove-orphans"]),
         effect: format!(

@@ -132,7 +132,7 @@ impl Client {
         match self.call(self.docker.list_networks(None::<ListNetworksOptions>)).await {
             Ok(networks) => Ok(networks.into_iter().filter_map(convert::network).collect()),
             Err(Trouble::Forbidden(reason)) => {
-                tracing::debug!(%reason, "the engine does not tell its networks");
+                tracing::debug!(reason = &*reason, "the engine does not tell its networks");
                 Ok(Vec::new())
             }
             Err(trouble) => Err(trouble),

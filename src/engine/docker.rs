@@ -1,13 +1,16 @@
 //! Watches a Docker engine: one task that looks, listens, and publishes what it saw.
 //!
 //! ```text
-//!            connected                 first look under way
-//! away ─────────────────▶ listening ──────────────────────▶ looking
-//!  ▲ ▲                        ▲ │    event, or asked          │ │
-//!  │ └── stream ended ────────┼─┴─────────────────────────────┘ │
-//!  │                          └────────── published ────────────┘
-//!  └── any call failed: published as trouble, back-off ─────────┘
+//!            connected                first look, event, or asked
+//! away ─────────────────▶ listening ────────────────────────────▶ looking
+//!  ▲                        │    ▲                                 │  │
+//!  │                        │    └─────────── published ───────────┘  │
+//!  └───── stream ended ─────┴──────────── a call failed ──────────────┘
+//!         the first time: tried once more; else: published as trouble, back-off
 //! ```
+//!
+//! One call that failed says little, and trouble takes away everything that the page can tell. So an engine that was
+//! there is asked once more, on a new connection, before what it told is given up.
 //!
 //! The stream of events is open before the first look and is asked for the recent past too, so nothing can happen
 //! between the two unseen. An event only says *when* to look: what is true is always read from the engine afresh,
@@ -23,7 +26,7 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, stream};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::engine::client::{Client, Trouble, no_answer};
 use crate::engine::convert::Occurrence;
@@ -43,9 +46,10 @@ pub struct Limits {
     /// From the beginning of one look to that of the next, if an event calls for it: events come in bursts.
     pub pace: Duration,
     /// The same if somebody asks, or a stranger's event calls for it: both may come without end. It is also the pause
-    /// before the first attempt to reconnect, and between an attempt and one that is asked for.
+    /// before the first attempts to reconnect, and between an attempt and one that is asked for.
     pub asked_pace: Duration,
-    /// The longest pause between attempts to reconnect, which doubles each time.
+    /// The longest pause between attempts to reconnect, which doubles each time. An engine that fails twice within
+    /// this time is in trouble, whatever it tells in between.
     pub away_most: Duration,
 }
 
@@ -110,22 +114,26 @@ struct Seen {
 impl Watcher {
     async fn run(&mut self, host: Option<&str>, look: &Notify) {
         let mut pause = self.limits.asked_pace;
+        let mut last_excused: Option<Instant> = None;
         loop {
-            let began = Instant::now();
             let Err(trouble) = self.session(host, look).await;
             let was_there = self.seen.take().is_some();
             if was_there {
                 pause = self.limits.asked_pace;
             }
-            // Some proxies cut a stream that has been silent for long. The engine is most likely there, so nobody
-            // needs to know unless the next attempt fails. One that ends streams at once is an engine in trouble.
-            if was_there && trouble == Trouble::Ended && began.elapsed() > self.limits.away_most {
-                tracing::debug!("the engine's stream of events ended");
+            // A call may fail, and some proxies cut a stream that has been silent for long. The engine is most likely
+            // there, so nobody needs to know unless the next attempt fails. One that fails again and again, though it
+            // answers in between, is an engine in trouble.
+            if was_there && last_excused.is_none_or(|at| at.elapsed() > self.limits.away_most) {
+                // Values that are strings are escaped in the log. Part of them is the engine's own words.
+                tracing::debug!(reason = trouble.to_string(), "the container engine is asked once more");
+                sleep(self.limits.asked_pace).await;
+                last_excused = Some(Instant::now());
                 continue;
             }
             let engine = Engine::from(&trouble);
             if self.sightings.borrow().engine != engine {
-                tracing::warn!(reason = %trouble, "the container engine does not tell what it knows");
+                tracing::warn!(reason = trouble.to_string(), "the container engine does not tell what it knows");
             }
             self.publish(Sighting { engine, events: self.timeline.happenings(), ..Sighting::default() });
 
@@ -162,7 +170,7 @@ impl Watcher {
                     // A guard that lets us see containers but no events costs us promptness, not sight: whoever
                     // wants to know asks.
                     Some(Err(Trouble::Forbidden(reason))) => {
-                        tracing::warn!(%reason, "the engine does not tell its events: changes are noticed late");
+                        tracing::warn!(reason = &*reason, "the engine does not tell its events: changes are noticed late");
                         listening = false;
                     }
                     Some(Err(trouble)) => return Err(trouble),
@@ -265,7 +273,7 @@ impl Inspected {
             match answer {
                 Ok(container) => self.containers.extend(container.map(Arc::new)),
                 Err(trouble) => {
-                    tracing::debug!(id, %trouble, "a container was not told of");
+                    tracing::debug!(id, reason = trouble.to_string(), "a container was not told of");
                     self.unanswered.push((id.into(), trouble));
                 }
             }

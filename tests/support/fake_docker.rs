@@ -30,6 +30,10 @@ pub enum Mood {
     Silent,
     /// Answers with this status.
     Refuses(u16),
+    /// The same, and then its mood is over.
+    RefusesOnce(u16),
+    /// Never answers one request, and then its mood is over.
+    SilentOnce,
 }
 
 /// The engine. Dropping it stops it and removes its socket.
@@ -56,6 +60,9 @@ struct State {
 
 /// More than any test emits at once.
 const EVENTS_UNREAD: usize = 1024;
+
+/// Tries to forge a line of the log and to paint the terminal.
+const REFUSAL: &str = "refused by a test\nforged line\r\x1b[31mforged paint";
 
 impl FakeDocker {
     /// An engine that runs nothing.
@@ -239,8 +246,12 @@ async fn answer(request: Request<Incoming>, shared: &Shared) -> Response<Body> {
     };
     let moods = moods.wait_for(|moods| mood_for(moods) != Some(Mood::Silent)).await;
     let mood = mood_for(&moods.expect("the engine outlives its connections"));
+    if matches!(mood, Some(Mood::RefusesOnce(_) | Mood::SilentOnce)) {
+        shared.moods.send_modify(|moods| moods.retain(|(part, _)| !path.contains(part.as_str())));
+    }
     match mood {
-        Some(Mood::Refuses(status)) => with_status(status, &json!({ "message": "refused by a test" })),
+        Some(Mood::Refuses(status) | Mood::RefusesOnce(status)) => with_status(status, &json!({ "message": REFUSAL })),
+        Some(Mood::SilentOnce) => std::future::pending().await,
         Some(Mood::Silent) | None => usual(&path, request.uri().query().unwrap_or_default(), shared),
     }
 }
