@@ -274,7 +274,8 @@ mod tests {
         let [reattach] = &commands(stale(&stale_one))[..] else { panic!("one remedy") };
         assert!(reattach.ends_with(" up -d --force-recreate grafana") && !reattach.contains("down"), "{reattach}");
 
-        let twin = Container { name: "twin".into(), id: "bb".into(), ..foreign(grafana(), NETWORK) };
+        let mut twin = Container { name: "twin".into(), id: "bb".into(), ..foreign(grafana(), NETWORK) };
+        twin.compose = twin.compose.map(|compose| Compose { service: "former_grafana".into(), ..compose });
         let doubled = Evidence { others: [twin].into(), ..with(foreign(grafana(), NETWORK)) };
         assert_eq!(commands(alias_duplicated(&doubled)), [""; 0]);
     }
