@@ -236,9 +236,11 @@ pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis
 }
 
 /// The status that a request with this diagnosis is answered with: 502 for a broken exchange and 504 for one that took
-/// too long, as RFC 9110 §15.6 has them, else 503: come again later.
+/// too long, as RFC 9110 §15.6 has them, else 503: come again later. 200 is for those who ask how things stand while all
+/// is well.
 pub fn status(diagnosis: &Diagnosis) -> StatusCode {
     match &diagnosis.evidence.exchange {
+        None if matches!(diagnosis.state, State::Ready { .. }) => StatusCode::OK,
         Some(Failure::ClosedEarly | Failure::NotHttp { .. }) => StatusCode::BAD_GATEWAY,
         Some(Failure::NoAnswer) => StatusCode::GATEWAY_TIMEOUT,
         Some(

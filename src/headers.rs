@@ -84,6 +84,8 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
+        // Nobody may nominate away what says whom a message is for.
+        .filter(|name| *name != HOST)
         .collect()
 }
 
@@ -108,7 +110,8 @@ mod tests {
     #[test]
     fn what_belongs_to_one_connection_is_removed_and_the_rest_is_kept() {
         let mut given = headers(&[
-            ("connection", "close, X-Private"),
+            ("connection", "close, X-Private, Host"),
+            ("host", "a"),
             ("x-private", "1"),
             ("keep-alive", "timeout=5"),
             ("proxy-connection", "keep-alive"),
@@ -118,7 +121,7 @@ mod tests {
             ("set-cookie", "two"),
         ]);
         strip_hop_by_hop(&mut given);
-        assert_eq!(given, headers(&[("cookie", "a=b"), ("set-cookie", "one"), ("set-cookie", "two")]));
+        assert_eq!(given, headers(&[("host", "a"), ("cookie", "a=b"), ("set-cookie", "one"), ("set-cookie", "two")]));
     }
 
     #[test]

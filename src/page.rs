@@ -111,6 +111,29 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_told_to_wait_for_what_is_broken() {
+        let say = |diagnosis: &Diagnosis| {
+            render(diagnosis, &fixtures::someone(Detail::State), Format::Text).body.lines().next().map(str::to_owned)
+        };
+        let mut hanging = fixtures::warming();
+        assert_eq!(say(&hanging).as_deref(), Some("Analytics is starting."));
+        hanging.findings = fixtures::exited().findings;
+        assert_eq!(say(&hanging).as_deref(), Some("Analytics is not available right now."));
+        // A restart passes through the same findings.
+        let now = std::time::Instant::now();
+        hanging.state = State::Warming { since: now, attempts: 1, fell: Some(now) };
+        hanging.lasted = std::time::Duration::from_secs(5);
+        assert_eq!(say(&hanging).as_deref(), Some("Analytics is starting."));
+    }
+
+    #[test]
+    fn who_asks_while_all_is_well_is_told_so() {
+        let page = render(&fixtures::back(), &fixtures::someone(Detail::State), Format::Problem);
+        assert_eq!((page.status, page.retry_after), (StatusCode::OK, None));
+        assert!(page.body.contains("\"status\":200"), "{}", page.body);
+    }
+
+    #[test]
     fn a_summary_tells_no_name_no_evidence_and_no_remedy_in_any_format() {
         for diagnosis in fixtures::all() {
             for format in [Format::Html, Format::Problem, Format::Text] {

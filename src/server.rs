@@ -27,8 +27,12 @@ const BACKLOG: u32 = 4_096;
 /// How long a connection may be silent before a head is complete, the first or the next one. Longer than the 90 s
 /// after which Traefik closes an idle connection itself, so that none is closed under a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(100);
+/// In bytes: a head beyond it is refused with 431, and so a held request costs no more. Cookies of 20 applications fit.
+const HEAD_MOST: usize = 64 << 10;
 /// How long requests that run may take to end once we were told to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
+/// How long tunnels may stay open once no request runs any more.
+const TUNNELS_LONGEST: Duration = Duration::from_secs(2);
 /// When the process is out of file descriptors, accepting again at once would only fail again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -84,6 +88,7 @@ pub async fn run(listener: TcpListener, proxy: Arc<Proxy>, shutdown: impl Future
                 http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
+                    .max_buf_size(HEAD_MOST)
                     .preserve_header_case(true)
                     // The upstream's `Date` passes; where it sends none, none is invented.
                     .auto_date_header(false)
@@ -108,7 +113,8 @@ pub async fn run(listener: TcpListener, proxy: Arc<Proxy>, shutdown: impl Future
     let drained = async {
         // Every connection holds a permit until it is closed.
         let _ = permits.acquire_many(CONNECTIONS_MOST as u32).await;
-        tunnels.closed().await;
+        // A tunnel does not end by itself: its client has some time to finish a sentence, and comes back elsewhere.
+        let _ = timeout(TUNNELS_LONGEST, tunnels.closed()).await;
     };
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("requests still ran after {DRAIN:?} and were cut");

@@ -78,6 +78,22 @@ async fn refused(proxy: &TestProxy) {
 }
 
 #[tokio::test]
+async fn a_tunnel_that_stays_open_does_not_use_up_the_drain() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    client.head().await;
+    let began = std::time::Instant::now();
+    proxy.stopped().await;
+    assert!(began.elapsed() < anteroom::server::DRAIN, "it was cut before");
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
 async fn who_is_held_is_answered_and_not_cut() {
     let proxy = TestProxy::start(config(support::nobody().await));
     let mut client = proxy.client().await;

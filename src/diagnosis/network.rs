@@ -118,8 +118,13 @@ pub(super) fn alias_duplicated(evidence: &Evidence) -> Option<Finding> {
     let project = |container: &Container| container.compose.as_ref().map(|compose| compose.project.clone());
     // Taking our project down does not touch a container of another one.
     let same_project = project(other).is_some() && project(other) == project(container);
-    let remedy =
-        if same_project { remedy::rebuild(evidence, container) } else { remedy::disconnect(&place.network, other) };
+    let ours = project(container).is_some() && project(container) == evidence.ourselves.as_deref().and_then(project);
+    let remedy = if same_project {
+        remedy::rebuild(evidence, container)
+    } else {
+        // Which of two strangers is the odd one out, nobody can tell.
+        remedy::disconnect(&place.network, other).filter(|_| ours)
+    };
     let decisive: Vec<Row> = vec![
         ("name asked for", host.to_string()),
         ("also answered by", other.name.to_string()),

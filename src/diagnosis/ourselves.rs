@@ -12,7 +12,7 @@ const SERVICE: &str = "anteroom";
 /// There is no engine to ask.
 pub(super) fn engine_unavailable(evidence: &Evidence) -> Option<Finding> {
     let Engine::Unavailable { reason } = &evidence.engine else { return None };
-    let mount = format!("    volumes:\n      - {SOCKET}:{SOCKET}:ro");
+    let mount = format!("    user: \"0:0\"\n    volumes:\n      - {SOCKET}:{SOCKET}:ro");
     let effect = "For the override file that defines anteroom: lets it ask the engine. Keep in mind that `:ro` does \
                   not make the engine's API read-only; a socket proxy does (DOCKER_HOST=tcp://…).";
     Some(Finding {
@@ -20,7 +20,11 @@ pub(super) fn engine_unavailable(evidence: &Evidence) -> Option<Finding> {
         severity: Severity::Info,
         title: "The container engine cannot be asked, so the state of the container is not known".to_owned(),
         evidence: vec![("engine", redact(reason))],
-        remedies: snippet(evidence, &mount, effect).into_iter().collect(),
+        // A directory is what a mount makes of a socket that is missing on the host: the mount is there already.
+        remedies: snippet(evidence, &mount, effect)
+            .filter(|_| !reason.contains("is a directory"))
+            .into_iter()
+            .collect(),
     })
 }
 

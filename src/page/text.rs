@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::problem::Finding;
-use super::view::View;
+use super::view::{Situation, View};
 
 /// In columns; fits into any terminal window that logs are read in.
 const WIDTH: usize = 100;
@@ -29,7 +29,7 @@ impl Display for Text<'_> {
             writeln!(f)?;
             finding(f, view, found)?;
         }
-        if view.detailed && problem.findings.is_empty() {
+        if view.detailed && problem.findings.is_empty() && view.situation != Situation::Back {
             wrap(f, "", words.no_finding)?;
         }
         writeln!(f)?;

@@ -45,6 +45,13 @@ pub(super) struct View {
     pub problem: problem::Problem,
 }
 
+/// Longer than a restart takes to look like anything else.
+const RESTART: Duration = Duration::from_secs(15);
+
+fn broken(diagnosis: &Diagnosis) -> bool {
+    diagnosis.findings.first().is_some_and(|root| root.severity == Severity::Error)
+}
+
 /// What happened, as a visitor sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Situation {
@@ -67,6 +74,11 @@ pub(super) enum Situation {
 impl Situation {
     fn of(diagnosis: &Diagnosis, status: StatusCode) -> Self {
         match diagnosis.state {
+            // What is found to be broken will not mend itself by warming up, and a visitor need not wait for it. A
+            // target that was ready is given the time of a restart first.
+            State::Warming { fell, .. } if broken(diagnosis) && (fell.is_none() || diagnosis.lasted > RESTART) => {
+                Self::Down
+            }
             State::Warming { .. } => Self::Starting,
             State::Down { .. } => Self::Down,
             State::Unknown => Self::Checking,

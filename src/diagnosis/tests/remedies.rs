@@ -136,6 +136,8 @@ fn without_the_engine_it_is_said_how_to_provide_it() {
     let remedies = |engine| diagnose(ready(), Duration::ZERO, blind(engine)).findings.remove(0).remedies;
     let mount = remedies(scenes::unavailable());
     assert!(mount[0].command.contains("- /var/run/docker.sock:/var/run/docker.sock:ro") && mount[0].permanent);
+    let directory = Engine::Unavailable { reason: "/var/run/docker.sock is a directory: Docker makes one".into() };
+    assert_eq!(remedies(directory), [], "the mount is there already");
     let group = remedies(Engine::Forbidden { reason: "Permission denied (os error 13)".into() });
     assert_eq!(group[0].command, "stat -c %g /var/run/docker.sock");
     assert!(group[1].command.starts_with("services:\n  anteroom:\n    group_add:") && group[1].permanent);
