@@ -4,6 +4,7 @@
 //! handle, no future and no clock, so a rule over it is a function that a recorded fixture can test. What must
 //! never be shown (a container's environment) is not in here at all: what is not gathered cannot leak.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -150,6 +151,22 @@ pub enum Status {
     Other,
 }
 
+impl Status {
+    /// The engine's own word; not translated, since it is what `docker ps` prints.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Removing => "removing",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+            Self::Other => "unknown",
+        }
+    }
+}
+
 /// `HostConfig.RestartPolicy`. An empty name (compose) and `no` (`docker run`) are the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RestartPolicy {
@@ -160,6 +177,19 @@ pub enum RestartPolicy {
     OnFailure {
         most: u64,
     },
+}
+
+/// In compose's words.
+impl fmt::Display for RestartPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::No => f.write_str("no"),
+            Self::Always => f.write_str("always"),
+            Self::UnlessStopped => f.write_str("unless-stopped"),
+            Self::OnFailure { most: 0 } => f.write_str("on-failure"),
+            Self::OnFailure { most } => write!(f, "on-failure:{most}"),
+        }
+    }
 }
 
 /// `State.Health`.

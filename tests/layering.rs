@@ -106,8 +106,9 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// Files that hold nothing but tests and what tests need.
 fn is_test(path: &Path) -> bool {
-    path.components()
-        .any(|part| matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs" | "fixtures.rs" | "scenes.rs")))
+    path.components().any(|part| {
+        matches!(part.as_os_str().to_str(), Some("tests" | "tests.rs" | "fixtures.rs" | "scenes" | "scenes.rs"))
+    })
 }
 
 /// `src/proxy/hold.rs` and `src/proxy.rs` belong to `proxy`.

@@ -93,7 +93,7 @@ pub(super) fn not_restarted(evidence: &Evidence) -> Option<Finding> {
             format!("{name} was stopped {when} when the container engine restarted, as others were")
         }
     };
-    let mut decisive: Vec<Row> = vec![("restart policy", facts::policy(container))];
+    let mut decisive: Vec<Row> = vec![("restart policy", container.restart_policy.to_string())];
     if let Some(booted) = evidence.booted_at {
         decisive.push(("host booted", format!("{} ago", facts::span(facts::age(booted, evidence)))));
     }
@@ -120,7 +120,7 @@ pub(super) fn stopped_by_hand(evidence: &Evidence) -> Option<Finding> {
             container.name,
             facts::ago(container.finished.as_ref(), evidence),
             container.exit_code,
-            facts::policy(container)
+            container.restart_policy
         ),
         evidence: facts::rows(container),
         remedies: remedy::start(evidence, container).into_iter().collect(),
@@ -134,7 +134,7 @@ pub(super) fn exited(evidence: &Evidence) -> Option<Finding> {
     let used_up = matches!(container.restart_policy, RestartPolicy::OnFailure { most }
         if container.exit_code != 0 && most > 0 && container.restart_count >= most);
     let nobody = if used_up {
-        format!(", and its restart policy `{}` has given up", facts::policy(container))
+        format!(", and its restart policy `{}` has given up", container.restart_policy)
     } else {
         not_again(container)
     };
@@ -268,7 +268,7 @@ fn not_again(container: &Container) -> String {
     match container.restart_policy {
         RestartPolicy::No => " and has no restart policy".to_owned(),
         RestartPolicy::Always | RestartPolicy::UnlessStopped | RestartPolicy::OnFailure { .. } => {
-            format!(", and its restart policy `{}` does not start it again", facts::policy(container))
+            format!(", and its restart policy `{}` does not start it again", container.restart_policy)
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::redact::redact;
-use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, RestartPolicy, Status, Target};
+use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
 use crate::readiness::single_label;
 
 /// One line of a finding's evidence: name and value.
@@ -109,17 +109,6 @@ pub(super) fn exit_code(code: i64) -> String {
     format!("{code} ({meaning})")
 }
 
-/// The restart policy in compose's words.
-pub(super) fn policy(container: &Container) -> String {
-    match container.restart_policy {
-        RestartPolicy::No => "no".to_owned(),
-        RestartPolicy::Always => "always".to_owned(),
-        RestartPolicy::UnlessStopped => "unless-stopped".to_owned(),
-        RestartPolicy::OnFailure { most: 0 } => "on-failure".to_owned(),
-        RestartPolicy::OnFailure { most } => format!("on-failure:{most}"),
-    }
-}
-
 /// Where requests should go, as an operator writes it: `grafana:3000`, `[::1]:3000`.
 pub(super) fn upstream(evidence: &Evidence) -> String {
     let (host, port) = (&evidence.upstream.host, evidence.upstream.port);
@@ -152,7 +141,7 @@ pub(super) fn networks(container: &Container) -> String {
 /// Everything about a container that a finding may rest on, in the order in which it convinces.
 pub(super) fn rows(container: &Container) -> Vec<Row> {
     let ended = !matches!(container.status, Status::Running | Status::Paused | Status::Created);
-    let mut rows = vec![("state", state(container.status).to_owned())];
+    let mut rows = vec![("state", container.status.as_str().to_owned())];
     // Of a container that is up again, exit code and OOM flag are leftovers: the engine resets the code to 0.
     if ended || container.exit_code != 0 && container.status == Status::Created {
         rows.push(("exit code", exit_code(container.exit_code)));
@@ -165,7 +154,7 @@ pub(super) fn rows(container: &Container) -> Vec<Row> {
     }
     rows.push(("health", health(container)));
     rows.push(("restarts", container.restart_count.to_string()));
-    rows.push(("restart policy", policy(container)));
+    rows.push(("restart policy", container.restart_policy.to_string()));
     rows.push(("started", container.started.as_ref().map_or("never", |moment| &moment.text).to_owned()));
     if let Some(finished) = container.finished.as_ref().filter(|_| ended) {
         rows.push(("finished", finished.text.clone().into()));
@@ -185,20 +174,6 @@ pub(super) fn rows_after(decisive: Vec<Row>, container: &Container) -> Vec<Row> 
     let mut all = decisive;
     all.extend(rows(container));
     all
-}
-
-/// The engine's word for a status.
-fn state(status: Status) -> &'static str {
-    match status {
-        Status::Created => "created",
-        Status::Running => "running",
-        Status::Paused => "paused",
-        Status::Restarting => "restarting",
-        Status::Removing => "removing",
-        Status::Exited => "exited",
-        Status::Dead => "dead",
-        Status::Other => "unknown",
-    }
 }
 
 fn health(container: &Container) -> String {

@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
-use super::words::{self, ENGLISH, LONG, Scene, Words};
+use super::words::{ENGLISH, LONG, Scene, Words};
 use super::{Audience, foreign, problem};
 use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
-use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, RestartPolicy, Status, Target};
+use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
 use crate::readiness::State;
 
 /// More than any deployment has; a page must end.
@@ -215,7 +215,7 @@ fn target(container: &Container, evidence: &Evidence) -> problem::Target {
         name: foreign::line(&container.name),
         id: foreign::line(&container.id).chars().take(SHORT_ID).collect(),
         image: foreign::line(&container.image),
-        status: if evidence.target.found().is_some() { words::status(container.status) } else { "absent" },
+        status: if evidence.target.found().is_some() { container.status.as_str() } else { "absent" },
         exit_code: container.exit_code,
         oom_killed: container.oom_killed,
         health: container.health.as_ref().map(|health| match health.status {
@@ -224,13 +224,7 @@ fn target(container: &Container, evidence: &Evidence) -> problem::Target {
             HealthStatus::Unhealthy => "unhealthy",
         }),
         restart_count: container.restart_count,
-        restart_policy: match container.restart_policy {
-            RestartPolicy::No => "no".into(),
-            RestartPolicy::Always => "always".into(),
-            RestartPolicy::UnlessStopped => "unless-stopped".into(),
-            RestartPolicy::OnFailure { most: 0 } => "on-failure".into(),
-            RestartPolicy::OnFailure { most } => format!("on-failure:{most}"),
-        },
+        restart_policy: container.restart_policy.to_string(),
         started: text(&container.started),
         finished: text(&container.finished),
         networks: networks.map(|attachment| foreign::line(&attachment.network)).collect(),
@@ -254,11 +248,11 @@ fn chain(evidence: &Evidence, situation: Situation, words: &'static Words, detai
         Target::Unknown => words.not_ready.into(),
         Target::Absent { .. } => "absent".into(),
         Target::Found(container) => match container.status {
-            Status::Running => format!("{}, {}", words::status(container.status), words.not_ready),
+            Status::Running => format!("{}, {}", container.status.as_str(), words.not_ready),
             Status::Exited | Status::Dead | Status::Restarting => {
-                format!("{}, {} {}", words::status(container.status), words.exit_code, container.exit_code)
+                format!("{}, {} {}", container.status.as_str(), words.exit_code, container.exit_code)
             }
-            Status::Created | Status::Paused | Status::Removing => words::status(container.status).into(),
+            Status::Created | Status::Paused | Status::Removing => container.status.as_str().into(),
             Status::Other => words.unknown.into(),
         },
     };

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use crate::diagnosis::{Code, Severity};
-use crate::evidence::{Evidence, Status};
+use crate::evidence::Evidence;
 
 /// A language.
 pub(super) struct Words {
@@ -131,20 +131,6 @@ fn is_analytics(evidence: &Evidence) -> bool {
     let host = &*evidence.upstream.host;
     let service = evidence.target.last_known().and_then(|target| target.compose.as_ref()).map(|from| &*from.service);
     matches!(host, "grafana" | "cvat_grafana") || service == Some("cvat_grafana")
-}
-
-/// The engine's own word for a state; not translated, since it is what `docker ps` prints.
-pub(super) const fn status(status: Status) -> &'static str {
-    match status {
-        Status::Created => "created",
-        Status::Running => "running",
-        Status::Paused => "paused",
-        Status::Restarting => "restarting",
-        Status::Removing => "removing",
-        Status::Exited => "exited",
-        Status::Dead => "dead",
-        Status::Other => "unknown",
-    }
 }
 
 pub(super) const ENGLISH: Words = Words {
