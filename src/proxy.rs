@@ -213,12 +213,10 @@ impl Proxy {
         let request = retry::Request { idempotent, sent: *sent, replayable: exchange.tape.replayable() };
         let verdict = retry::verdict(failure, *connection, request);
         let now = Instant::now();
-        let pause = backoff::delay(ticket.retries + 1, fastrand::f64());
+        let pause = if *sent { backoff::delay(ticket.retries + 1, fastrand::f64()) } else { Duration::ZERO };
         match verdict {
             Verdict::GiveUp => Next::GiveUp(failure.clone()),
-            Verdict::WithinPatience if *sent && now + pause > self.deadline(ticket, exchange) => {
-                Next::GiveUp(failure.clone())
-            }
+            Verdict::WithinPatience if now + pause > self.deadline(ticket, exchange) => Next::GiveUp(failure.clone()),
             // Nothing was sent, so going back to the waiting room is no load on anyone.
             Verdict::WithinPatience if !sent => Next::OnNews,
             Verdict::AtOnce | Verdict::WithinPatience if !self.shared.budget.spend(now) => {
