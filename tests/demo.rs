@@ -340,3 +340,33 @@ async fn serve_tells_its_addresses_and_what_it_does_not_know_and_a_signal_ends_i
     running.tell_to_stop();
     assert!(running.ended().await.success());
 }
+
+#[tokio::test]
+async fn what_is_no_http_leaves_no_line_in_the_log() {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_anteroom"))
+        .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", "json"])
+        .env_clear()
+        .envs([("ANTEROOM_UPSTREAM", "http://127.0.0.1:1"), ("DOCKER_HOST", "unix:///nowhere/docker.sock")])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary runs");
+    let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+    let (start, lines) = soon(spawn_blocking(move || (lines.next(), lines))).await.expect("it is read");
+    let start: serde_json::Value = serde_json::from_str(&start.expect("a line").expect("text")).expect("JSON");
+    let address: SocketAddr = start["fields"]["listen"].as_str().and_then(|it| it.parse().ok()).expect("an address");
+    for bytes in ["NONSENSE\r\n\r\n", "GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nB c: d\r\n\r\n"] {
+        let mut client = Peer::connect(address).await;
+        client.send(bytes).await;
+        assert!(client.rest().await.starts_with("HTTP/1.1 400 "), "{bytes:?}");
+    }
+    let running = Running { process, address, announced: String::new() };
+    running.tell_to_stop();
+    assert!(running.ended().await.success());
+    let rest: Vec<String> =
+        soon(spawn_blocking(move || lines.map_while(Result::ok).collect())).await.expect("it is read");
+    // Of its own affairs it may tell: of the engine, the upstream and the end.
+    let of_requests: Vec<_> =
+        rest.iter().filter(|line| ["::access", "::proxy", "::server"].iter().any(|part| line.contains(part))).collect();
+    assert!(of_requests.is_empty(), "{of_requests:?}");
+    assert!(rest.iter().any(|line| line.contains("stopping")), "the log was read to its end");
+}

@@ -8,6 +8,7 @@ use crate::stack::Stack;
 scenes![
     an_exit_with_0_is_named_with_its_code,
     an_exit_with_1_is_named_with_its_code,
+    a_large_upload_gets_the_page_too only FileProvider,
     a_request_waits_while_grafana_may_come_back_and_no_longer,
     a_kill_is_named_with_its_code,
     a_stop_by_hand_is_named,
@@ -31,6 +32,16 @@ fn an_exit_with_1_is_named_with_its_code(stack: &Stack) {
     stack.grafana().exit(1);
     explains(stack, "target-exited", &start(stack));
     stack.ask("/analytics/").send().evidence("exit code", "1");
+}
+
+fn a_large_upload_gets_the_page_too(stack: &Stack) {
+    stack.grafana().exit(1);
+    explains(stack, "target-exited", &start(stack));
+    // Were the rest of it not read, a reset would overtake the answer now and then, and Traefik say 502.
+    let upload = "x".repeat(5 << 20);
+    for _ in 0..8 {
+        stack.ask("/analytics/").post(&upload).send().expect(503).finding("target-exited");
+    }
 }
 
 fn a_request_waits_while_grafana_may_come_back_and_no_longer(stack: &Stack) {
