@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use crate::diagnosis::diagnose;
 use crate::engine::Sighting;
 use crate::evidence::{Container, Evidence, Failure, Status, Upstream};
 use crate::probe::Probe;
@@ -280,19 +281,20 @@ impl Watcher {
     }
 
     fn changed(&mut self, before: State, after: State, outlook: Outlook) {
-        if matches!(after, State::Ready { .. }) {
-            if !matches!(before, State::Suspect { .. }) {
-                self.current.run += 1;
-            }
-            tracing::info!(from = before.name(), "upstream is ready");
-            return;
-        }
         match after {
+            State::Ready { .. } => {
+                if !matches!(before, State::Suspect { .. }) {
+                    self.current.run += 1;
+                }
+                tracing::info!(from = before.name(), "upstream is ready");
+                return;
+            }
             State::Suspect { .. } | State::Unknown => tracing::debug!(from = before.name(), "upstream is suspect"),
-            State::Warming { .. } | State::Down { .. } | State::Ready { .. } => {
-                let diagnosis = crate::diagnosis::diagnose(after, Duration::ZERO, self.current.evidence.clone());
+            State::Warming { .. } | State::Down { .. } => {
+                let diagnosis = diagnose(after, Duration::ZERO, self.current.evidence.clone());
                 let finding = diagnosis.findings.first();
-                // As a field the title is escaped, as a message it would not be: it holds names and the engine's own words.
+                // The title holds names and the engine's own words: as a field it is escaped, as a message it would
+                // not be.
                 tracing::warn!(
                     from = before.name(),
                     to = after.name(),
