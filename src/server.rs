@@ -27,7 +27,8 @@ const BACKLOG: u32 = 4_096;
 /// How long a connection may be silent before a head is complete, the first or the next one. Longer than the 90 s
 /// after which Traefik closes an idle connection itself, so that none is closed under a request.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(100);
-/// In bytes: a head beyond it is refused with 431, and so a held request costs no more. Cookies of 20 applications fit.
+/// In bytes: a head beyond it is refused with 431, and so a held request costs no more. Fifteen
+/// cookies of the largest usual size, 4 KiB, fit.
 const HEAD_MOST: usize = 64 << 10;
 /// How long requests that run may take to end once we were told to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
@@ -88,6 +89,8 @@ pub async fn run(listener: TcpListener, proxy: Arc<Proxy>, shutdown: impl Future
                 http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
+                    // The buffer alone would let a head pass that ends within the read that fills it.
+                    .max_header_size(HEAD_MOST)
                     .max_buf_size(HEAD_MOST)
                     .preserve_header_case(true)
                     // The upstream's `Date` passes; where it sends none, none is invented.

@@ -185,6 +185,8 @@ async fn what_is_no_http_is_refused_and_closed() {
         ("GET / HTTP/1.1\r\n\r\n".to_owned(), "400"),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n".to_owned(), "400"),
         (format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(1 << 20)), "431"),
+        // More than a held request may cost.
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100 << 10)), "431"),
     ] {
         let mut client = proxy.client().await;
         let _ = client.try_send(bytes).await;

@@ -2,11 +2,18 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom::engine::Sighting;
 use anteroom::evidence::Engine;
+use anteroom::proxy::{Proxy, Shared};
+use anteroom::readiness::State;
+use anteroom::upstream::{Dialer, Pool};
+use anteroom::watch::{REPORTS_QUEUED, Snapshot, Subject, first_snapshot};
+use support::raw::Peer;
 use support::{FakeUpstream, TestProxy, config, nobody, soon};
+use tokio::sync::{mpsc, watch};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /api/x HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
@@ -273,6 +280,40 @@ async fn an_engine_that_restarts_disturbs_nobody() {
         client.send(GET).await;
         assert_eq!(client.answer().await.status(), 200);
     }
+}
+
+#[tokio::test]
+async fn probes_that_pass_do_not_make_a_request_outlast_its_patience() {
+    // A watcher that says again and again that it is ready, of an upstream that refuses every connection.
+    let upstream = nobody().await;
+    let mut config = config(upstream);
+    config.patience.request = Duration::from_millis(300);
+    let subject = Subject { upstream: config.upstream.clone(), booted_at: None, grace: config.grace };
+    let ready = |sequence| {
+        let state = State::Ready { since: std::time::Instant::now(), despite: None };
+        Arc::new(Snapshot { sequence, run: 1, state, ..Snapshot::clone(&first_snapshot(&subject)) })
+    };
+    let (publish, snapshots) = watch::channel(ready(1));
+    let (report, mut reports) = mpsc::channel(REPORTS_QUEUED);
+    let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None));
+    let proxy = Proxy::new(Shared::new(config, Arc::default(), report), pool, snapshots);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(anteroom::server::run(listener, Arc::new(proxy), std::future::pending()));
+    let hopeful = async {
+        for sequence in 2.. {
+            publish.send_replace(ready(sequence));
+            while reports.try_recv().is_ok() {}
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut client = Peer::connect(address).await;
+    client.send(GET).await;
+    let answer = tokio::select! {
+        answer = client.answer() => answer,
+        () = hopeful => unreachable!("hope is endless"),
+    };
+    assert_eq!(answer.status(), 503);
 }
 
 /// Waits until the watcher has found that nobody listens.
