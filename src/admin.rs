@@ -1,6 +1,6 @@
-//! The admin port: whether anteroom itself lives and takes requests.
+//! The admin port: whether anteroom itself lives and takes requests, and what it counted.
 //!
-//! Neither answer speaks of the upstream. A container that calls itself unhealthy while Grafana is down would be
+//! Neither of the first two speaks of the upstream. A container that calls itself unhealthy while Grafana is down would be
 //! filtered out by Traefik, or restarted by an orchestrator, at the very moment when its page is needed.
 
 use std::convert::Infallible;
@@ -21,6 +21,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::{select, time};
 
+use crate::telemetry::meter::{self, Meter};
+
 /// A probe sends its few lines at once; what takes longer only holds a connection.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A handful of probes and people ask here. The port may be published by mistake, and must not cost memory then.
@@ -32,14 +34,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// - `/healthz`: `200` while the process can answer at all.
 /// - `/readyz`: `200` while requests are accepted, `503` once `draining` is true.
-pub async fn run(listener: TcpListener, draining: watch::Receiver<bool>, shutdown: impl Future<Output = ()>) {
+/// - `/metrics`: `200` and OpenMetrics.
+pub async fn run(
+    listener: TcpListener,
+    draining: watch::Receiver<bool>,
+    meter: Arc<Meter>,
+    shutdown: impl Future<Output = ()>,
+) {
     select! {
         () = shutdown => {}
-        () = accept(listener, draining) => {}
+        () = accept(listener, draining, meter) => {}
     }
 }
 
-async fn accept(listener: TcpListener, draining: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: Arc<Meter>) {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     // Dropped, and with it every connection, when `run` ends.
     let mut connections = JoinSet::new();
@@ -53,10 +61,10 @@ async fn accept(listener: TcpListener, draining: watch::Receiver<bool>) {
                 continue;
             }
         };
-        let draining = draining.clone();
+        let (draining, meter) = (draining.clone(), Arc::clone(&meter));
         connections.spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(request.method(), request.uri().path(), *draining.borrow());
+                let answer = answer(request.method(), request.uri().path(), *draining.borrow(), &meter);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = http1::Builder::new()
@@ -79,20 +87,23 @@ async fn pause_after(error: &io::Error) {
     time::sleep(ACCEPT_PAUSE).await;
 }
 
-fn answer(method: &Method, path: &str, draining: bool) -> Response<Full<Bytes>> {
-    let (status, text) = match path {
-        "/healthz" | "/readyz" if method != Method::GET && method != Method::HEAD => {
-            (StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n")
+fn answer(method: &Method, path: &str, draining: bool, meter: &Meter) -> Response<Full<Bytes>> {
+    const PLAIN: &str = "text/plain; charset=utf-8";
+    let plain = |status, text: &'static str| (status, PLAIN, Bytes::from_static(text.as_bytes()));
+    let (status, media_type, text) = match path {
+        "/healthz" | "/readyz" | "/metrics" if method != Method::GET && method != Method::HEAD => {
+            plain(StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n")
         }
-        "/healthz" => (StatusCode::OK, "ok\n"),
-        "/readyz" if draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        "/readyz" => (StatusCode::OK, "ok\n"),
-        _ => (StatusCode::NOT_FOUND, "here are /healthz and /readyz\n"),
+        "/healthz" => plain(StatusCode::OK, "ok\n"),
+        "/readyz" if draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        "/readyz" => plain(StatusCode::OK, "ok\n"),
+        "/metrics" => (StatusCode::OK, meter::MEDIA_TYPE, meter.tell().into()),
+        _ => plain(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
     };
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
+    let mut response = Response::new(Full::new(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if status == StatusCode::METHOD_NOT_ALLOWED {
         headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));

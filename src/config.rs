@@ -4,14 +4,17 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::evidence::Upstream;
+use crate::evidence::{Scheme, Upstream};
 
+mod peers;
 mod settings;
 mod value;
 
+pub use peers::TrustedPeers;
 pub use settings::{Fallback, LATER, Later, SETTINGS, Setting};
 
 /// What `anteroom serve` runs with.
@@ -32,7 +35,10 @@ pub struct Config {
     pub connect_timeout: Duration,
     /// Until the answer's head; streams and upgrades have no limit.
     pub response_timeout: Duration,
+    pub limits: Limits,
     pub host_header: HostHeader,
+    /// Whose forwarding headers are believed.
+    pub trusted_peers: TrustedPeers,
     pub detail: Detail,
     /// Name or id of the target, where it cannot be found.
     pub container: Option<Arc<str>>,
@@ -43,6 +49,34 @@ pub struct Config {
     pub log_format: LogFormat,
     /// `DOCKER_HOST`; `None` is the usual socket.
     pub docker_host: Option<String>,
+    /// What TLS is served with; `None` is plain HTTP.
+    pub tls: Option<Tls>,
+    /// What an `https://` upstream is spoken to with.
+    pub upstream_tls: UpstreamTls,
+}
+
+/// The files that TLS is served with. What is in them is for the shell to find out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    pub identity: Identity,
+    /// With it, clients must show a certificate that one of these has signed.
+    pub client_ca: Option<Arc<Path>>,
+}
+
+/// The files that TLS is spoken to the upstream with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// The roots to trust instead of the system's.
+    pub ca: Option<Arc<Path>>,
+    /// What we show of ourselves, where the upstream asks.
+    pub identity: Option<Identity>,
+}
+
+/// A certificate and its private key, as PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub certificate: Arc<Path>,
+    pub key: Arc<Path>,
 }
 
 /// How long a request may be held, by its kind.
@@ -52,6 +86,22 @@ pub struct Patience {
     pub navigation: Duration,
     /// Anything else.
     pub request: Duration,
+}
+
+/// What one client may take. `docs/limits.md` says what happens at the end of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections open at once, of all clients.
+    pub connections: usize,
+    /// Bytes of a head, and how many fields are in it.
+    pub header_bytes: usize,
+    pub headers: usize,
+    /// From a head's first byte to its end; also for a TLS handshake.
+    pub header_timeout: Duration,
+    /// How long a connection may be silent between requests, or take nothing of its answer.
+    pub idle_timeout: Duration,
+    /// Requests on one connection, if they are limited.
+    pub requests: Option<NonZeroUsize>,
 }
 
 /// Which `Host` the upstream sees.
@@ -149,12 +199,14 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
     let request = reader.read("ANTEROOM_PATIENCE_REQUEST", value::duration);
     let grace = reader.read("ANTEROOM_GRACE", value::duration);
     let max_held = reader.read("ANTEROOM_MAX_HELD", |text| value::count(text, 0..=1_000_000));
-    let replay_bytes = reader.read("ANTEROOM_REPLAY_BYTES", value::size);
+    let replay_bytes = reader.read("ANTEROOM_REPLAY_BYTES", |text| value::size(text, 0..=REPLAY_MOST));
     let connect_timeout = reader.read("ANTEROOM_CONNECT_TIMEOUT", value::timeout);
     let response_timeout = reader.read("ANTEROOM_RESPONSE_TIMEOUT", value::timeout);
+    let limits = limits(&mut reader);
     let host_header = reader.read("ANTEROOM_HOST_HEADER", |text| {
         value::one_of(text, &[("preserve", HostHeader::Preserve), ("upstream", HostHeader::Upstream)])
     });
+    let trusted_peers = reader.read("ANTEROOM_TRUSTED_PEERS", peers::trusted_peers);
     let detail = reader.read("ANTEROOM_DETAIL", detail);
     let container = reader.read_optional("ANTEROOM_CONTAINER", value::container);
     let threads = reader.read_optional("ANTEROOM_THREADS", |text| value::count(text, 1..=512));
@@ -162,34 +214,60 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
     let log_format = reader.read("ANTEROOM_LOG_FORMAT", |text| {
         value::one_of(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
     });
+    let tls = reader.read_tls();
+    let upstream_tls = reader.read_upstream_tls(upstream.as_ref().map(|(scheme, ..)| *scheme));
     let docker_host = reader.read_optional("DOCKER_HOST", value::docker_host);
     reader.refuse_later();
 
     let config = || {
-        let (host, port) = upstream?;
+        let (scheme, host, port) = upstream?;
         Some(Config {
             listen: listen?,
             admin_listen: admin_listen?,
-            upstream: Upstream { host, port, ready_path },
+            upstream: Upstream { scheme, host, port, ready_path },
             patience: Patience { navigation: navigation?, request: request? },
             grace: grace?,
             max_held: max_held?,
             replay_bytes: replay_bytes?,
             connect_timeout: connect_timeout?,
             response_timeout: response_timeout?,
+            limits: limits?,
             host_header: host_header?,
+            trusted_peers: trusted_peers?,
             detail: detail?,
             container,
             threads: threads.and_then(NonZeroUsize::new).unwrap_or(input.cores),
             log: log?,
             log_format: log_format?,
             docker_host,
+            tls,
+            upstream_tls,
         })
     };
     match config() {
         Some(config) if reader.invalid.is_empty() => Ok((config, unknown(input.environment))),
         Some(_) | None => Err(reader.invalid),
     }
+}
+
+/// All bodies together may keep this many bytes, so one may not keep more.
+const REPLAY_MOST: usize = 64 << 20;
+
+fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
+    let connections = reader.read("ANTEROOM_MAX_CONNECTIONS", |text| value::count(text, 1..=1_000_000));
+    let header_bytes = reader.read("ANTEROOM_MAX_HEADER_BYTES", |text| value::size(text, 8 << 10..=1 << 20));
+    let headers = reader.read("ANTEROOM_MAX_HEADERS", |text| value::count(text, 10..=10_000));
+    let header_timeout = reader.read("ANTEROOM_HEADER_TIMEOUT", value::timeout);
+    let idle_timeout = reader.read("ANTEROOM_IDLE_TIMEOUT", value::timeout);
+    let requests = reader.read_optional("ANTEROOM_MAX_REQUESTS", |text| value::count(text, 1..=usize::MAX));
+    Some(Limits {
+        connections: connections?,
+        header_bytes: header_bytes?,
+        headers: headers?,
+        header_timeout: header_timeout?,
+        idle_timeout: idle_timeout?,
+        requests: requests.and_then(NonZeroUsize::new),
+    })
 }
 
 /// Reads the admin address alone, for a program that only wants to ask there.
@@ -228,6 +306,45 @@ impl<'a> Reader<'a> {
         let setting = settings::setting(name);
         let (_, text) = self.given(setting.name, setting.flag)?;
         read(text).map_err(|reason| self.refuse(name, reason)).ok()
+    }
+
+    fn read_tls(&mut self) -> Option<Tls> {
+        let identity = self.read_identity("ANTEROOM_TLS_CERT", "ANTEROOM_TLS_KEY");
+        let client_ca = self.read_optional("ANTEROOM_TLS_CLIENT_CA", value::file);
+        if client_ca.is_some() && !self.is_given("ANTEROOM_TLS_CERT") && !self.is_given("ANTEROOM_TLS_KEY") {
+            self.refuse("ANTEROOM_TLS_CLIENT_CA", "needs ANTEROOM_TLS_CERT and ANTEROOM_TLS_KEY".to_owned());
+        }
+        identity.map(|identity| Tls { identity, client_ca })
+    }
+
+    fn read_upstream_tls(&mut self, scheme: Option<Scheme>) -> UpstreamTls {
+        const ALL: [&str; 3] = ["ANTEROOM_UPSTREAM_CA", "ANTEROOM_UPSTREAM_CERT", "ANTEROOM_UPSTREAM_KEY"];
+        // Whoever sets them believes that the way to the upstream is encrypted.
+        if let Some(plain @ (Scheme::Http | Scheme::H2c)) = scheme {
+            for name in ALL.into_iter().filter(|name| self.is_given(name)).collect::<Vec<_>>() {
+                self.refuse(name, format!("needs an upstream that begins with https://, not {}://", plain.as_str()));
+            }
+            return UpstreamTls::default();
+        }
+        let [ca, certificate, key] = ALL;
+        UpstreamTls { ca: self.read_optional(ca, value::file), identity: self.read_identity(certificate, key) }
+    }
+
+    /// Both of them or none.
+    fn read_identity(&mut self, certificate: &'static str, key: &'static str) -> Option<Identity> {
+        let files = [certificate, key].map(|name| self.read_optional(name, value::file));
+        for (name, other) in [(certificate, key), (key, certificate)] {
+            if self.is_given(name) && !self.is_given(other) {
+                self.refuse(name, format!("needs {other} too"));
+            }
+        }
+        let [certificate, key] = files;
+        Some(Identity { certificate: certificate?, key: key? })
+    }
+
+    fn is_given(&self, name: &str) -> bool {
+        let setting = settings::setting(name);
+        self.given(setting.name, setting.flag).is_some()
     }
 
     fn refuse(&mut self, name: &'static str, reason: String) {

@@ -102,7 +102,9 @@ pub enum Code {
     NoAnswer,
     ClosedEarly,
     NotHttp,
+    TlsMismatch,
     UpstreamError,
+    ProxyLoop,
     EngineUnavailable,
     EngineForbidden,
     WaitingRoomFull,
@@ -111,8 +113,9 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of [`RULES`]; what is said when no rule speaks comes first.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::TargetWarming,
+        Self::ProxyLoop,
         Self::TargetAbsent,
         Self::NetworkStale,
         Self::PortConflict,
@@ -133,6 +136,7 @@ impl Code {
         Self::ConnectTimeout,
         Self::TargetUnhealthy,
         Self::PortRefused,
+        Self::TlsMismatch,
         Self::NotHttp,
         Self::NoAnswer,
         Self::ClosedEarly,
@@ -170,7 +174,9 @@ impl Code {
             Self::NoAnswer => "no-answer",
             Self::ClosedEarly => "closed-early",
             Self::NotHttp => "not-http",
+            Self::TlsMismatch => "tls-mismatch",
             Self::UpstreamError => "upstream-error",
+            Self::ProxyLoop => "proxy-loop",
             Self::EngineUnavailable => "engine-unavailable",
             Self::EngineForbidden => "engine-forbidden",
             Self::WaitingRoomFull => "waiting-room-full",
@@ -184,6 +190,8 @@ pub type Rule = fn(&Evidence) -> Option<Finding>;
 
 /// Every rule, root causes before their consequences.
 pub const RULES: &[Rule] = &[
+    // The way leads back to us: whatever else was seen is not of the service that was meant.
+    exchange::proxy_loop,
     // There is nothing that could run, or nothing that can start it.
     container::absent,
     network::stale,
@@ -209,6 +217,7 @@ pub const RULES: &[Rule] = &[
     // It can be reached, and does not work.
     container::unhealthy,
     exchange::port_refused,
+    exchange::tls_mismatch,
     exchange::not_http,
     exchange::no_answer,
     exchange::closed_early,
@@ -236,13 +245,14 @@ pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis
 }
 
 /// The status that a request with this diagnosis is answered with: 502 for a broken exchange and 504 for one that took
-/// too long, as RFC 9110 §15.6 has them, else 503: come again later. 200 is for those who ask how things stand while all
+/// too long, as RFC 9110 §15.6 has them, 508 for one that goes round in circles (RFC 5842 §7.2), else 503: come again later. 200 is for those who ask how things stand while all
 /// is well.
 pub fn status(diagnosis: &Diagnosis) -> StatusCode {
     match &diagnosis.evidence.exchange {
         None if matches!(diagnosis.state, State::Ready { .. }) => StatusCode::OK,
-        Some(Failure::ClosedEarly | Failure::NotHttp { .. }) => StatusCode::BAD_GATEWAY,
+        Some(Failure::Tls { .. } | Failure::ClosedEarly | Failure::NotHttp { .. }) => StatusCode::BAD_GATEWAY,
         Some(Failure::NoAnswer) => StatusCode::GATEWAY_TIMEOUT,
+        Some(Failure::Loop) => StatusCode::LOOP_DETECTED,
         Some(
             Failure::NameNotResolved { .. }
             | Failure::NameResolvedOutside { .. }

@@ -43,12 +43,43 @@ pub const EVENTS_KEPT: usize = 20;
 /// The service behind us, as it was configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
+    pub scheme: Scheme,
     /// Host name or address literal, without brackets.
     pub host: Arc<str>,
     /// TCP port.
     pub port: u16,
     /// The path that says whether it is healthy, if one is set.
     pub ready_path: Option<Arc<str>>,
+}
+
+/// What is spoken with the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// HTTP/1.1 in the clear.
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// HTTP/2 in the clear, with prior knowledge (RFC 9113 §3.3).
+    H2c,
+}
+
+impl Scheme {
+    /// As a URL begins.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::H2c => "h2c",
+        }
+    }
+
+    /// The port that a URL, and a `Host` header, may leave out (RFC 9110 §4.2).
+    pub const fn default_port(self) -> u16 {
+        match self {
+            Self::Http | Self::H2c => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 /// What the container engine has to say about itself.
@@ -265,6 +296,9 @@ pub enum Failure {
     Unreachable { reason: Box<str> },
     /// No answer to the connection attempt in time.
     ConnectTimeout,
+    /// Connected, but no TLS came about: a certificate, a version, or no TLS at all on the other side. In words, which
+    /// may quote the other side.
+    Tls { reason: Box<str> },
     /// The connection was closed or reset before the head of an answer.
     ClosedEarly,
     /// The head of the answer did not come in time.
@@ -277,4 +311,6 @@ pub enum Failure {
     WaitingRoomFull { held: usize },
     /// It failed in a way that may be tried again, but the retries of the last seconds used up what is allowed.
     RetryBudgetSpent,
+    /// It was never sent: it had been here before.
+    Loop,
 }

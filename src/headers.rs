@@ -1,179 +1,76 @@
-//! What a proxy changes in a header block: pure functions on [`HeaderMap`].
+//! What a proxy changes in a header block: pure functions on [`HeaderMap`]. What belongs to one connection goes first;
+//! only then is anything of ours added, so that nobody can have it removed again.
 
-use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE};
-use http::header::{TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, StatusCode, Uri};
+use http::header::{COOKIE, HOST, HeaderValue};
+use http::{HeaderMap, Uri};
 
-/// Valid for one connection only (RFC 9110 §7.6.1), besides those that `Connection` names. `TE` is treated apart.
-const HOP_BY_HOP: [HeaderName; 7] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
+mod forwarded;
+mod hop_by_hop;
+mod max_forwards;
+mod proxy_status;
+mod via;
 
-/// Removes what belongs to one connection. If the message switches protocols, says so again for the next one.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let upgrade = upgrade_token(headers).cloned();
-    let trailers = headers.get_all(TE).iter().any(|value| lists(value, "trailers"));
-    if headers.contains_key(CONNECTION) {
-        for name in nominated(headers) {
-            headers.remove(name);
-        }
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    headers.remove(TE);
-    if trailers {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
-    }
-    if let Some(protocol) = upgrade {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, protocol);
+pub use self::forwarded::{Sender, forward};
+pub use self::hop_by_hop::{agrees, strip_hop_by_hop, strip_hop_by_hop_of_answer, upgrade_token};
+pub use self::max_forwards::MaxForwards;
+pub use self::proxy_status::{PROXY_STATUS, proxy_status, proxy_status_without_error, received};
+pub use self::via::Via;
+
+/// Makes `Host` say what the client asked for: a target in absolute form outweighs the header that came with it (RFC
+/// 9112 §3.2.2), and HTTP/2 has its authority there alone.
+pub fn set_host(headers: &mut HeaderMap, target: &Uri) {
+    let authority = target.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(authority) = authority {
+        headers.insert(HOST, authority);
     }
 }
 
-/// The protocol that a message offers or agrees to switch to: `Upgrade`, if `Connection` names it.
-pub fn upgrade_token(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let nominated = headers.get_all(CONNECTION).iter().any(|value| lists(value, "upgrade"));
-    headers.get(UPGRADE).filter(|_| nominated)
+/// Puts the crumbs together into which HTTP/2 may break a `Cookie` (RFC 9113 §8.2.3). HTTP/1 knows one line only.
+pub fn join_cookie_crumbs(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(cookie) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(COOKIE, cookie);
+    }
 }
 
-/// Whether an answer's `101` agrees to something that the request offered.
-pub fn agrees(offered: &HeaderValue, accepted: &HeaderValue) -> bool {
-    let offers = |token: &[u8]| {
-        offered.as_bytes().split(|byte| *byte == b',').any(|offer| offer.trim_ascii().eq_ignore_ascii_case(token))
+/// The items of a header whose value is a list (RFC 9110 §5.6.1), over all its lines, without the space around them.
+fn items(headers: &HeaderMap, name: http::header::HeaderName) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(name).into_iter();
+    lines.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
+}
+
+#[cfg(test)]
+fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    let pair = |(name, value): &(&str, &str)| {
+        let name = http::header::HeaderName::from_bytes(name.as_bytes()).expect("a name");
+        (name, HeaderValue::from_str(value).expect("a value"))
     };
-    accepted.as_bytes().split(|byte| *byte == b',').all(|token| offers(token.trim_ascii()))
-}
-
-/// Sets the `Host` of a request that goes upstream (RFC 9112 §3.2).
-///
-/// A target in absolute form outweighs the header that came with it.
-pub fn set_host(headers: &mut HeaderMap, target: &Uri, replacement: Option<&HeaderValue>) {
-    if let Some(host) = replacement {
-        headers.insert(HOST, host.clone());
-    } else if let Some(authority) = target.authority() {
-        // Without user and password: those were for the proxy that the client took us for.
-        let host = authority.as_str().rsplit('@').next().and_then(|host| HeaderValue::from_str(host).ok());
-        if let Some(host) = host {
-            headers.insert(HOST, host);
-        }
-    }
-}
-
-/// `Proxy-Status` (RFC 9209) for an answer of our own.
-pub fn proxy_status(status: StatusCode, detail: &str) -> HeaderValue {
-    let error = match status {
-        StatusCode::GATEWAY_TIMEOUT => "http_response_timeout",
-        StatusCode::BAD_GATEWAY => "http_response_incomplete",
-        StatusCode::BAD_REQUEST => "http_request_error",
-        _ => "destination_unavailable",
-    };
-    let text = format!("anteroom; error={error}; details=\"{detail}\"");
-    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("anteroom"))
-}
-
-fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        // Nobody may nominate away what says whom a message is for.
-        .filter(|name| *name != HOST)
-        .collect()
-}
-
-fn lists(value: &HeaderValue, token: &str) -> bool {
-    value.as_bytes().split(|byte| *byte == b',').any(|item| {
-        let name = item.split(|byte| *byte == b';').next().unwrap_or_default();
-        name.trim_ascii().eq_ignore_ascii_case(token.as_bytes())
-    })
+    lines.iter().map(pair).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&str, &str)| {
-            (HeaderName::from_bytes(name.as_bytes()).expect("a name"), HeaderValue::from_str(value).expect("a value"))
-        };
-        lines.iter().map(pair).collect()
-    }
-
-    #[test]
-    fn what_belongs_to_one_connection_is_removed_and_the_rest_is_kept() {
-        let mut given = headers(&[
-            ("connection", "close, X-Private, Host"),
-            ("host", "a"),
-            ("x-private", "1"),
-            ("keep-alive", "timeout=5"),
-            ("proxy-connection", "keep-alive"),
-            ("transfer-encoding", "chunked"),
-            ("cookie", "a=b"),
-            ("set-cookie", "one"),
-            ("set-cookie", "two"),
-        ]);
-        strip_hop_by_hop(&mut given);
-        assert_eq!(given, headers(&[("host", "a"), ("cookie", "a=b"), ("set-cookie", "one"), ("set-cookie", "two")]));
-    }
-
-    #[test]
-    fn of_te_only_trailers_survives() {
-        let mut given = headers(&[("te", "gzip;q=0.5, trailers")]);
-        strip_hop_by_hop(&mut given);
-        assert_eq!(given, headers(&[("te", "trailers")]));
-        let mut given = headers(&[("te", "gzip")]);
-        strip_hop_by_hop(&mut given);
-        assert!(given.is_empty());
-    }
-
-    #[test]
-    fn an_upgrade_is_offered_again_on_the_next_connection() {
-        let mut given = headers(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-        strip_hop_by_hop(&mut given);
-        assert_eq!(given, headers(&[("connection", "upgrade"), ("upgrade", "websocket")]));
-    }
-
-    #[test]
-    fn an_upgrade_that_connection_does_not_name_is_none() {
-        let mut given = headers(&[("upgrade", "websocket")]);
-        assert_eq!(upgrade_token(&given), None);
-        strip_hop_by_hop(&mut given);
-        assert!(given.is_empty());
-    }
-
-    #[test]
-    fn an_answer_may_agree_only_to_what_was_offered() {
-        let value = HeaderValue::from_static;
-        assert!(agrees(&value("websocket"), &value("WebSocket")));
-        assert!(agrees(&value("h2c, websocket"), &value("websocket")));
-        assert!(!agrees(&value("websocket"), &value("h2c")));
-        assert!(!agrees(&value("websocket"), &value("websocket, h2c")));
-    }
-
     #[test]
     fn the_authority_of_an_absolute_target_replaces_host() {
         let mut given = headers(&[("host", "liar")]);
-        set_host(&mut given, &Uri::from_static("http://truth:81/x"), None);
+        set_host(&mut given, &Uri::from_static("http://truth:81/x"));
         assert_eq!(given, headers(&[("host", "truth:81")]));
-        set_host(&mut given, &Uri::from_static("/x"), None);
+        set_host(&mut given, &Uri::from_static("/x"));
         assert_eq!(given, headers(&[("host", "truth:81")]));
-        set_host(&mut given, &Uri::from_static("http://user:password@truth/x"), None);
-        assert_eq!(given, headers(&[("host", "truth")]));
-        set_host(&mut given, &Uri::from_static("/x"), Some(&HeaderValue::from_static("grafana:3000")));
-        assert_eq!(given, headers(&[("host", "grafana:3000")]));
     }
 
     #[test]
-    fn proxy_status_names_the_error_of_rfc_9209() {
-        let value = proxy_status(StatusCode::SERVICE_UNAVAILABLE, "target-exited");
-        assert_eq!(value, "anteroom; error=destination_unavailable; details=\"target-exited\"");
+    fn the_crumbs_of_a_cookie_are_one_again() {
+        let mut given = headers(&[("cookie", "a=1"), ("x", "y"), ("cookie", "b=2"), ("cookie", "c=3; d=4")]);
+        join_cookie_crumbs(&mut given);
+        assert_eq!(given, headers(&[("cookie", "a=1; b=2; c=3; d=4"), ("x", "y")]));
+        let mut whole = headers(&[("cookie", "a=1")]);
+        join_cookie_crumbs(&mut whole);
+        assert_eq!(whole, headers(&[("cookie", "a=1")]));
     }
 }

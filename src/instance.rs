@@ -15,12 +15,15 @@ use std::sync::Arc;
 use std::{io, thread};
 
 use tokio::runtime;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
-use crate::config::Config;
+use crate::config::{Config, Invalid};
 use crate::engine::{Sighting, Wanted};
 use crate::probe::Prober;
 use crate::proxy::{Proxy, Shared, host_of};
+use crate::server::connection::Host;
+use crate::telemetry::meter::Meter;
+use crate::tls::{self, Reload, Tls};
 use crate::upstream::{Dialer, Pool, dial::Inside};
 use crate::watch::{Demand, REPORTS_QUEUED, Sources, Subject, first_snapshot};
 use crate::{admin, server, surroundings, watch as watcher};
@@ -30,15 +33,18 @@ pub struct Instance {
     config: Config,
     listeners: Vec<TcpListener>,
     admin: TcpListener,
+    tls: Tls,
+    reload: Reload,
 }
 
 /// Why an anteroom cannot start.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({setting})")]
-pub struct BindError {
-    setting: &'static str,
-    address: SocketAddr,
-    source: io::Error,
+pub enum BindError {
+    #[error("cannot listen on {address} ({setting})")]
+    Listen { setting: &'static str, address: SocketAddr, source: io::Error },
+    /// These settings name files that are missing or broken.
+    #[error("files of TLS cannot be used")]
+    Files(Vec<Invalid>),
 }
 
 /// What an engine's task is given.
@@ -50,18 +56,19 @@ pub struct EngineLink {
 }
 
 impl Instance {
-    /// Binds all addresses. Must be called within a tokio runtime.
+    /// Reads all files and binds all addresses. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// The first address that cannot be bound.
+    /// All files that cannot be used, or the first address that cannot be bound.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        let failed = |setting, address| move |source| BindError { setting, address, source };
+        let (tls, reload) = tls::load(&config).map_err(BindError::Files)?;
+        let failed = |setting, address| move |source| BindError::Listen { setting, address, source };
         let listeners =
             server::bind(config.listen, config.threads.get()).map_err(failed("ANTEROOM_LISTEN", config.listen))?;
         let admin = TcpListener::bind(config.admin_listen)
             .and_then(|admin| admin.set_nonblocking(true).map(|()| admin))
             .map_err(failed("ANTEROOM_ADMIN_LISTEN", config.admin_listen))?;
-        Ok(Self { config, listeners, admin })
+        Ok(Self { config, listeners, admin, tls, reload })
     }
 
     /// Where requests arrive, with the port that was chosen if it was 0.
@@ -89,7 +96,7 @@ impl Instance {
         engine: impl FnOnce(EngineLink) -> E,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let Self { config, listeners, admin } = self;
+        let Self { config, listeners, admin, tls, reload } = self;
         let subject =
             Subject { upstream: config.upstream.clone(), booted_at: surroundings::booted_at(), grace: config.grace };
         let demand = Arc::new(Demand::default());
@@ -99,7 +106,7 @@ impl Instance {
         let (publish, snapshots) = watch::channel(first_snapshot(&subject));
         let stop = watch::Sender::new(false);
 
-        let dialer = Dialer::new(config.upstream.clone(), config.connect_timeout, inside());
+        let dialer = Dialer::new(config.upstream.clone(), config.connect_timeout, inside(), tls.upstream);
         let prober = Prober::new(dialer.clone(), ready_get(&config));
         let engine = engine(EngineLink {
             wanted: Wanted {
@@ -110,12 +117,16 @@ impl Instance {
             look: Arc::clone(&look),
             sightings: sighted,
         });
-        let shared = Shared::new(config, Arc::clone(&demand), report);
+        let meter = Arc::new(Meter::default());
+        let (limits, permits) = (config.limits, Arc::new(Semaphore::new(config.limits.connections)));
+        let shared = Shared::new(config, Arc::clone(&demand), report, Arc::clone(&meter));
         let workers: Vec<_> = listeners
             .into_iter()
             .map(|listener| {
                 let proxy = Proxy::new(Arc::clone(&shared), Pool::new(dialer.clone()), snapshots.clone());
-                spawn_worker(listener, Arc::new(proxy), stop.subscribe())
+                let (meter, tls) = (Arc::clone(&meter), tls.served.clone());
+                let host = Host { proxy: Arc::new(proxy), limits, meter, tls };
+                spawn_worker(listener, Arc::new(host), Arc::clone(&permits), stop.subscribe())
             })
             .collect::<io::Result<_>>()?;
         drop((shared, snapshots));
@@ -141,10 +152,15 @@ impl Instance {
             }
             std::future::pending().await
         };
-        let admin = admin::run(tokio::net::TcpListener::from_std(admin)?, draining, std::future::pending());
+        let reloading = async {
+            reload.run().await;
+            std::future::pending().await
+        };
+        let admin = admin::run(tokio::net::TcpListener::from_std(admin)?, draining, meter, std::future::pending());
         tokio::select! {
             () = stopped => {}
             () = watching => {}
+            () = reloading => {}
             () = admin => {}
         }
         Ok(())
@@ -154,7 +170,8 @@ impl Instance {
 /// One worker thread with its own runtime. The receiver ends with the worker.
 fn spawn_worker(
     listener: TcpListener,
-    proxy: Arc<Proxy>,
+    host: Arc<Host>,
+    permits: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<oneshot::Receiver<()>> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
@@ -165,7 +182,7 @@ fn spawn_worker(
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => {
                     // An error means that nobody can tell us to stop any more: stop.
-                    server::run(listener, proxy, async { drop(stop.wait_for(|stop| *stop).await) }).await;
+                    server::run(listener, host, permits, async { drop(stop.wait_for(|stop| *stop).await) }).await;
                 }
                 Err(error) => tracing::error!(%error, "a worker cannot use its listener"),
             }

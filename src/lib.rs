@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! main ─▶ cli ─▶ instance ─▶ server ─▶ proxy ─▶ watch ─▶ probe ─▶ upstream ─▶ core
-//!                   └──────▶ admin        engine, surroundings, telemetry ───▶ core
+//!                   └──────▶ admin        engine, surroundings, telemetry, tls ─▶ core
 //! ```
 //!
 //! | the core: what is true and what it means; no socket, no clock, no file | |
@@ -16,6 +16,7 @@
 //! | [`readiness`] | may requests pass? the state machine, and what the evidence says about the future |
 //! | [`diagnosis`] | from evidence to findings and remedies: an ordered list of small rules |
 //! | [`retry`], [`backoff`] | may this failure of this request be tried again, and when |
+//! | [`admission`] | what is refused whoever is behind us: decided from a request's head |
 //! | [`headers`] | what a proxy changes in a header block |
 //! | [`page`] | a diagnosis as HTML, problem document or text |
 //! | [`config`] | every setting, read all at once |
@@ -28,13 +29,15 @@
 //! | [`proxy`] | the life of one request |
 //! | [`watch`] | engine, probe and traffic → state machine → published snapshot |
 //! | [`probe`], [`upstream`] | one question to the upstream; connections to it, new and pooled |
+//! | [`tls`] | certificates, keys and roots from files, read again when they change |
 //! | [`engine`], [`surroundings`] | what Docker tells; what can be told of our own container without it |
 //! | [`admin`], [`telemetry`] | are we alive; the log |
 //!
 //! # The life of a request
 //!
 //! 1. [`server`] accepts a connection on one of the worker threads; it lives and dies there.
-//! 2. [`proxy::Proxy::handle`] reads the newest snapshot: no lock that anyone waits for, no Docker call, no DNS.
+//! 2. [`proxy::Proxy::handle`] refuses what is malformed ([`admission`]), then reads the newest snapshot: no lock that
+//!    anyone waits for, no Docker call, no DNS.
 //! 3. Ready: the request goes out on a pooled connection, and the answer streams back untouched. After a `101` two
 //!    sockets are spliced.
 //! 4. Not ready, or no connection came about: the request is held until the watcher publishes that the upstream is
@@ -47,6 +50,7 @@
 #![warn(rust_2018_idioms)]
 
 pub mod admin;
+pub mod admission;
 pub mod backoff;
 pub mod cli;
 pub mod config;
@@ -63,5 +67,6 @@ pub mod retry;
 pub mod server;
 pub mod surroundings;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;
 pub mod watch;

@@ -1,5 +1,6 @@
 //! One question to the upstream: would a request pass now?
 
+use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use crate::evidence::Failure;
+use crate::tls::{self, Protocols};
 use crate::upstream::Dialer;
 
 /// A healthy service answers its health path in milliseconds; one that needs longer is not ready.
@@ -39,7 +41,7 @@ impl Prober {
 
 impl Probe for Prober {
     async fn probe(&self) -> Result<(), Failure> {
-        let stream = self.dialer.connect().await?;
+        let stream = self.dialer.connect(Protocols::Http1).await?;
         let Some((path, host)) = &self.get else {
             return Ok(());
         };
@@ -69,5 +71,10 @@ impl Probe for Prober {
 
 /// What a failed exchange says about the upstream.
 pub fn failure(error: &hyper::Error) -> Failure {
-    if error.is_parse() { Failure::NotHttp { reason: error.to_string().into() } } else { Failure::ClosedEarly }
+    if error.is_parse() {
+        return Failure::NotHttp { reason: error.to_string().into() };
+    }
+    // In TLS 1.3 the other side refuses our certificate only after we have begun to speak (RFC 8446 §4.4.2.4).
+    let reason = error.source().and_then(|source| tls::explain(source.downcast_ref()?));
+    reason.map_or(Failure::ClosedEarly, |reason| Failure::Tls { reason })
 }

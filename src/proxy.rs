@@ -11,13 +11,13 @@ pub mod hold;
 pub mod upgrade;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{HOST, HeaderValue};
-use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Uri, Version, request};
+use http::header::{CONNECTION, HOST, HeaderValue};
+use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use tokio::sync::{mpsc, watch};
@@ -28,14 +28,18 @@ use self::body::Body;
 use self::budget::Budget;
 use self::hold::{Hold, Room};
 use self::upgrade::Tunnels;
+use crate::admission::{self, Refusal};
 use crate::backoff;
 use crate::config::{Config, HostHeader};
-use crate::evidence::Failure;
-use crate::headers;
+use crate::evidence::{Failure, Upstream};
+use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
 use crate::page::negotiate;
 use crate::probe::failure as exchange_failure;
 use crate::retry::{self, Verdict};
-use crate::upstream::body::{Allowance, Tape};
+use crate::telemetry::meter::Meter;
+use crate::upstream::body::{self as request_body, Allowance, Tape};
+use crate::upstream::framing;
+use crate::upstream::gate;
 use crate::upstream::pool::{Lease, Pool};
 use crate::watch::{Demand, Report, Snapshot};
 
@@ -46,8 +50,11 @@ pub struct Shared {
     reports: mpsc::Sender<Report>,
     allowance: Arc<Allowance>,
     budget: Budget,
+    /// Our name in `Via`.
+    via: Via,
     /// Sent upstream in place of the client's `Host`, where that is configured or the client has none.
     upstream_host: HeaderValue,
+    meter: Arc<Meter>,
     /// The newest run of the upstream that has answered other than 502, 503, 504.
     proven: AtomicU64,
     /// Numbers requests; starts at random so that ids of two runs of anteroom differ.
@@ -56,7 +63,7 @@ pub struct Shared {
 
 impl Shared {
     /// `reports` leads to the watcher.
-    pub fn new(config: Config, demand: Arc<Demand>, reports: mpsc::Sender<Report>) -> Arc<Self> {
+    pub fn new(config: Config, demand: Arc<Demand>, reports: mpsc::Sender<Report>, meter: Arc<Meter>) -> Arc<Self> {
         let allowance = Arc::new(Allowance::new(config.replay_bytes));
         let upstream_host = host_of(&config);
         Arc::new(Self {
@@ -65,7 +72,9 @@ impl Shared {
             reports,
             allowance,
             budget: Budget::default(),
+            via: Via::new(fastrand::u32(..)),
             upstream_host,
+            meter,
             proven: AtomicU64::new(0),
             ids: AtomicU64::new(fastrand::u64(..) << 24),
         })
@@ -74,14 +83,18 @@ impl Shared {
 
 /// The upstream's own name, as a `Host` header spells it.
 pub fn host_of(config: &Config) -> HeaderValue {
-    let host = &config.upstream.host;
-    let text = match (host.contains(':'), config.upstream.port) {
-        (true, 80) => format!("[{host}]"),
-        (true, port) => format!("[{host}]:{port}"),
-        (false, 80) => host.to_string(),
-        (false, port) => format!("{host}:{port}"),
-    };
+    let Upstream { scheme, host, port, .. } = &config.upstream;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
+    let text = if *port == scheme.default_port() { host } else { format!("{host}:{port}") };
     HeaderValue::try_from(text).expect("a host that was configured is a valid header value")
+}
+
+/// Who sent a request: the other end of the connection that it came over.
+#[derive(Clone, Copy, Debug)]
+pub struct Client {
+    pub peer: IpAddr,
+    /// Whether the connection to us is encrypted.
+    pub tls: bool,
 }
 
 /// Handles the requests of one worker thread.
@@ -138,21 +151,32 @@ impl Proxy {
         self.tunnels.clone()
     }
 
-    /// Answers a request, whatever happens.
-    pub async fn handle(&self, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        let ticket = Ticket::new(self.shared.ids.fetch_add(1, Ordering::Relaxed), self.shared.config.detail);
+    /// Answers a request of `client`, whatever happens.
+    pub async fn handle(&self, client: Client, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        let ticket = self.ticket(request.version());
+        if let Some(refusal) = refused(&request) {
+            return Ok(ticket.refuse(&request.into_parts().0, refusal));
+        }
         if answer::is_status_query(request.headers()) {
             return Ok(ticket.status(&request.into_parts().0, &self.room.newest()));
         }
-        if let Some(status) = refused(&request) {
-            return Ok(ticket.refuse(status));
+        if self.shared.via.passed_here(request.headers()) {
+            let exchange = self.prepare(client, request);
+            return Ok(explain(&ticket, exchange, &self.room.newest(), Some(Failure::Loop)));
+        }
+        if MaxForwards::of(request.method(), request.headers()) == MaxForwards::Spent {
+            return Ok(ticket.options(&request.into_parts().0));
         }
         self.shared.budget.count_request(ticket.started);
-        Ok(self.serve(ticket, request).await)
+        Ok(self.serve(ticket, client, request).await)
     }
 
-    async fn serve(&self, mut ticket: Ticket, request: Request<Incoming>) -> Response<Body> {
-        let exchange = self.prepare(request);
+    fn ticket(&self, version: Version) -> Ticket {
+        Ticket::new(self.shared.ids.fetch_add(1, Ordering::Relaxed), self.shared.config.detail, version)
+    }
+
+    async fn serve(&self, mut ticket: Ticket, client: Client, request: Request<Incoming>) -> Response<Body> {
+        let exchange = self.prepare(client, request);
         let mut last_failure: Option<Failure> = None;
         let mut news_since: Option<u64> = None;
         let mut pooled = true;
@@ -180,10 +204,10 @@ impl Proxy {
                 Sent::Failed(setback) => (setback, None),
             };
             if exchange.tape.client_failed() {
-                return ticket.refuse(StatusCode::BAD_REQUEST);
+                return ticket.refuse(&exchange.head, Refusal::BodyBroken);
             }
             if setback.failure == Failure::NoAnswer && exchange.tape.awaits_client() {
-                return ticket.refuse(StatusCode::REQUEST_TIMEOUT);
+                return ticket.refuse(&exchange.head, Refusal::BodyTooSlow);
             }
             match self.next(&ticket, &exchange, &setback) {
                 Next::AtOnce => pooled = false,
@@ -235,23 +259,33 @@ impl Proxy {
     }
 
     /// Turns what the client sent into what the upstream shall get.
-    fn prepare(&self, mut request: Request<Incoming>) -> Exchange {
-        let client = headers::upgrade_token(request.headers()).is_some().then(|| hyper::upgrade::on(&mut request));
+    fn prepare(&self, client: Client, mut request: Request<Incoming>) -> Exchange {
+        let upgraded = headers::upgrade_token(request.headers()).is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
-        let replacement = match self.shared.config.host_header {
-            HostHeader::Preserve => None,
-            HostHeader::Upstream => Some(&self.shared.upstream_host),
-        };
-        headers::set_host(&mut head.headers, &head.uri, replacement);
-        if !head.headers.contains_key(HOST) {
-            head.headers.insert(HOST, self.shared.upstream_host.clone());
-        }
-        headers::strip_hop_by_hop(&mut head.headers);
+        self.rewrite(client, &mut head);
         let offered = headers::upgrade_token(&head.headers).cloned();
-        let target = head.uri.path_and_query().cloned();
-        head.uri = Uri::from(target.unwrap_or(PathAndQuery::from_static("/")));
+        let tape = Tape::new(incoming, &self.shared.allowance, gate::is_expected(&head.headers));
+        Exchange { head, tape, client: upgraded, offered }
+    }
+
+    /// The order matters: what belongs to one connection goes before anything is added, and `X-Forwarded-Host` is the
+    /// client's `Host` before ours takes its place.
+    fn rewrite(&self, client: Client, head: &mut request::Parts) {
+        let Shared { config, via, upstream_host, .. } = &*self.shared;
+        let trusted = config.trusted_peers.contains(client.peer);
+        headers::set_host(&mut head.headers, &head.uri);
+        headers::strip_hop_by_hop(&mut head.headers);
+        headers::forward(&mut head.headers, Sender { peer: client.peer, tls: client.tls, trusted });
+        if config.host_header == HostHeader::Upstream || !head.headers.contains_key(HOST) {
+            head.headers.insert(HOST, upstream_host.clone());
+        }
+        if head.version >= Version::HTTP_2 {
+            headers::join_cookie_crumbs(&mut head.headers);
+        }
+        MaxForwards::of(&head.method, &head.headers).write(&mut head.headers);
+        via.append(&mut head.headers, head.version);
+        head.uri = Uri::from(admission::target(&head.method, &head.uri, head.version));
         head.version = Version::HTTP_11;
-        Exchange { head, tape: Tape::new(incoming, &self.shared.allowance), client, offered }
     }
 
     async fn send(&self, exchange: &Exchange, run: u64, pooled: bool) -> Sent {
@@ -266,7 +300,9 @@ impl Proxy {
             },
         };
         let connection = lease.connection;
-        let request = Request::from_parts(exchange.head.clone(), exchange.tape.play());
+        let mut request = Request::from_parts(exchange.head.clone(), exchange.tape.play(Some(&lease.trailers)));
+        request_body::frame(&mut request);
+        gate::opened_by_upstream(&mut request);
         let sending = lease.sender.try_send_request(request);
         let answer = tokio::select! {
             biased;
@@ -276,13 +312,15 @@ impl Proxy {
             }
         };
         match answer {
-            Ok(answer) => match switches_rightly(exchange, &answer) {
-                Ok(()) => Sent::Answered(answer, lease),
-                Err(reason) => {
-                    let failure = Failure::NotHttp { reason: reason.into() };
-                    Sent::Failed(Setback { failure, connection, sent: true })
+            Ok(answer) => {
+                match framing::unambiguous(answer.headers()).and_then(|()| switches_rightly(exchange, &answer)) {
+                    Ok(()) => Sent::Answered(answer, lease),
+                    Err(reason) => {
+                        let failure = Failure::NotHttp { reason: reason.into() };
+                        Sent::Failed(Setback { failure, connection, sent: true })
+                    }
                 }
-            },
+            }
             Err(mut error) => {
                 let sent = error.take_message().is_none();
                 Sent::Failed(Setback { failure: exchange_failure(error.error()), connection, sent })
@@ -321,36 +359,58 @@ impl Proxy {
         ticket: &Ticket,
         exchange: Exchange,
         mut answer: Response<Incoming>,
-        lease: Lease,
+        mut lease: Lease,
     ) -> Response<Body> {
-        headers::strip_hop_by_hop(answer.headers_mut());
+        // What is sent next would have to be HTTP/1.0 too, and that has no bodies of unknown length.
+        lease.last = answer.version() == Version::HTTP_10;
+        self.rewrite_answer(&mut answer);
         ticket.log(&exchange.head, answer.status(), Outcome::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = exchange.client
         {
-            tokio::spawn(upgrade::splice(client, hyper::upgrade::on(&mut answer), self.tunnels.open()));
+            lease.leave();
+            tokio::spawn(upgrade::splice(
+                client,
+                hyper::upgrade::on(&mut answer),
+                self.tunnels.open(&self.shared.meter),
+            ));
             return answer.map(|_| Body::empty());
         }
-        answer.map(|incoming| Body::passed(incoming, lease))
+        close_if_unasked(&exchange.tape, &mut answer);
+        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape))
+    }
+
+    fn rewrite_answer(&self, answer: &mut Response<Incoming>) {
+        let (status, received) = (answer.status(), answer.version());
+        let headers = answer.headers_mut();
+        headers::strip_hop_by_hop_of_answer(status, headers);
+        self.shared.via.append(headers, received);
+        // RFC 9209 §2: for those who look. Where nobody before us has written one, nobody does.
+        if headers.contains_key(PROXY_STATUS) {
+            headers.append(PROXY_STATUS, headers::received(status));
+        }
+        // RFC 9110 §6.2: each connection has its own version. hyper lowers it for a client that speaks HTTP/1.0.
+        *answer.version_mut() = Version::HTTP_11;
+    }
+}
+
+/// A client whose body nobody asked for may or may not send it, so that its next bytes can not be told apart.
+fn close_if_unasked<B>(request: &Tape, answer: &mut Response<B>) {
+    if request.stays_unasked() {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
 /// Answers with a diagnosis, and reads what is left of the request so that the answer arrives.
 fn explain(ticket: &Ticket, exchange: Exchange, snapshot: &Snapshot, failure: Option<Failure>) -> Response<Body> {
-    exchange.tape.drain();
-    ticket.diagnose(&exchange.head, snapshot, failure)
+    let mut answer = ticket.diagnose(&exchange.head, snapshot, failure);
+    close_if_unasked(&exchange.tape, &mut answer);
+    answer.map(|body| body.after(exchange.tape))
 }
 
-/// What is refused whoever is behind us.
-fn refused(request: &Request<Incoming>) -> Option<StatusCode> {
-    if request.method() == Method::CONNECT {
-        // A tunnel to anywhere is not what a reverse proxy is for.
-        return Some(StatusCode::METHOD_NOT_ALLOWED);
-    }
-    // RFC 9112 §3.2: one `Host`, unless the client speaks HTTP/1.0.
-    let hosts = request.headers().get_all(HOST).iter().count();
-    let wrong = hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11;
-    wrong.then_some(StatusCode::BAD_REQUEST)
+/// What is refused whoever is behind us. CONNECT with a `:protocol` (RFC 8441) is refused like any other so far.
+fn refused(request: &Request<Incoming>) -> Option<Refusal> {
+    admission::refuse(request.method(), request.uri(), request.version(), request.headers())
 }
 
 /// An upstream may switch protocols only if the client offered to, and only to what it offered (RFC 9110 §7.8).

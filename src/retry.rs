@@ -2,7 +2,8 @@
 //!
 //! | failure | idempotent, or nothing was sent | otherwise |
 //! |---|---|---|
-//! | no connection came about | within patience | within patience: nothing was sent |
+//! | no connection came about, or no TLS on it | within patience | within patience: nothing was sent |
+//! | TLS refused by the upstream after the request was sent | within patience | no |
 //! | pooled connection closed before any byte of the answer | once, at once, on a new connection | no |
 //! | new connection closed before the answer's head | within patience | no |
 //! | 502, 503, 504 from an upstream that has never answered otherwise since it started | within patience | no |
@@ -55,18 +56,22 @@ pub fn verdict(failure: &Failure, connection: Connection, request: Request) -> V
         | Failure::Refused { .. }
         | Failure::Unreachable { .. }
         | Failure::ConnectTimeout => Verdict::WithinPatience,
+        // TLS 1.3 lets us send before the other side has refused our certificate: then the request counts as sent.
+        Failure::Tls { .. } if !request.sent || repeatable => Verdict::WithinPatience,
         Failure::ClosedEarly if repeatable => match connection {
             Connection::Pooled => Verdict::AtOnce,
             Connection::New => Verdict::WithinPatience,
         },
         // Only asked of an upstream that has never answered otherwise: see `proxy`.
         Failure::NotReady { .. } if repeatable => Verdict::WithinPatience,
-        Failure::ClosedEarly
+        Failure::Tls { .. }
+        | Failure::ClosedEarly
         | Failure::NotReady { .. }
         | Failure::NoAnswer
         | Failure::NotHttp { .. }
         | Failure::WaitingRoomFull { .. }
-        | Failure::RetryBudgetSpent => Verdict::GiveUp,
+        | Failure::RetryBudgetSpent
+        | Failure::Loop => Verdict::GiveUp,
     }
 }
 
@@ -104,6 +109,7 @@ mod tests {
             Failure::Refused { address: ADDRESS },
             Failure::Unreachable { reason: "".into() },
             Failure::ConnectTimeout,
+            Failure::Tls { reason: "".into() },
         ];
         for failure in failures {
             for idempotent in [false, true] {
@@ -135,8 +141,15 @@ mod tests {
     }
 
     #[test]
+    fn a_request_that_tls_1_3_sent_too_early_is_judged_by_its_method() {
+        let failure = Failure::Tls { reason: "".into() };
+        assert_eq!(verdict(&failure, Connection::New, request(true, true, true)), Verdict::WithinPatience);
+        assert_eq!(verdict(&failure, Connection::New, request(false, true, true)), Verdict::GiveUp);
+    }
+
+    #[test]
     fn an_answer_that_is_late_or_foreign_is_never_asked_for_twice() {
-        for failure in [Failure::NoAnswer, Failure::NotHttp { reason: "".into() }] {
+        for failure in [Failure::NoAnswer, Failure::NotHttp { reason: "".into() }, Failure::Loop] {
             assert_eq!(verdict(&failure, Connection::New, request(true, true, true)), Verdict::GiveUp);
         }
     }

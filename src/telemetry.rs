@@ -11,6 +11,8 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::LogFormat;
 
+pub mod meter;
+
 /// Says what is wrong with a tracing filter.
 ///
 /// Stricter than the filter itself: to that, a lone word which is no level is a module's name, so a misspelt level

@@ -4,7 +4,11 @@
 
 pub mod body;
 pub mod dial;
+pub mod framing;
+pub mod gate;
+pub mod half_open;
 pub mod pool;
+pub mod trailers;
 
 pub use dial::Dialer;
 pub use pool::Pool;

@@ -338,14 +338,19 @@ fn ended_ago(evidence: &Evidence) -> Option<Duration> {
 /// Whether a probe that failed had got as far as a connection.
 fn connects(failure: &Failure) -> bool {
     match failure {
-        Failure::ClosedEarly | Failure::NoAnswer | Failure::NotHttp { .. } | Failure::NotReady { .. } => true,
+        Failure::Tls { .. }
+        | Failure::ClosedEarly
+        | Failure::NoAnswer
+        | Failure::NotHttp { .. }
+        | Failure::NotReady { .. } => true,
         Failure::NameNotResolved { .. }
         | Failure::NameResolvedOutside { .. }
         | Failure::Refused { .. }
         | Failure::Unreachable { .. }
         | Failure::ConnectTimeout
         | Failure::WaitingRoomFull { .. }
-        | Failure::RetryBudgetSpent => false,
+        | Failure::RetryBudgetSpent
+        | Failure::Loop => false,
     }
 }
 

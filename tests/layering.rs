@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The core: synchronous and total. It knows what is true and what it means, and no socket, clock or file.
-const CORE: [&str; 9] =
-    ["backoff", "config", "diagnosis", "evidence", "headers", "page", "readiness", "retry", "words"];
+const CORE: [&str; 10] =
+    ["admission", "backoff", "config", "diagnosis", "evidence", "headers", "page", "readiness", "retry", "words"];
 
 /// Crates that the core may use. `serde` and `serde_json` turn a problem document into text; `humantime` reads and
 /// writes durations. All three are as pure as the core itself.
@@ -15,7 +15,7 @@ const CONFIG_CRATES: [&str; 1] = ["humantime"];
 
 /// The shell, from the inside out: a module may use the core and those before it.
 const SHELL: [&[&str]; 7] = [
-    &["telemetry", "surroundings", "engine"],
+    &["telemetry", "surroundings", "engine", "tls"],
     &["upstream"],
     &["probe"],
     &["watch"],

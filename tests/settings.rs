@@ -1,12 +1,15 @@
 //! Settings: every value is read or refused, all errors come at once, and none of them tells a secret.
 
 use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom::config::{
-    Config, Detail, Fallback, HostHeader, Input, Invalid, LATER, LogFormat, SETTINGS, Unknown, parse,
-    parse_admin_listen,
+    Config, Detail, Fallback, HostHeader, Identity, Input, Invalid, LATER, LogFormat, SETTINGS, Tls, Unknown,
+    UpstreamTls, parse, parse_admin_listen,
 };
+use anteroom::evidence::Scheme;
 
 fn pairs(given: &[(&str, &str)]) -> Vec<(String, String)> {
     given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -68,6 +71,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!((config.connect_timeout.as_secs(), config.response_timeout.as_secs()), (2, 60));
     assert_eq!((config.host_header, config.detail), (HostHeader::Preserve, Detail::State));
     assert_eq!((config.container, config.docker_host), (None, None));
+    assert_eq!((config.tls, config.upstream_tls), (None, UpstreamTls::default()));
     assert_eq!(config.threads.get(), 3, "one per core");
     assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
 }
@@ -145,17 +149,63 @@ fn values_are_read_with_their_units() {
 
 #[test]
 fn an_upstream_is_a_host_and_perhaps_a_port() {
-    for (value, host, port) in [
-        ("http://grafana:3000", "grafana", 3000),
-        ("http://grafana:3000/", "grafana", 3000),
-        ("HTTP://grafana", "grafana", 80),
-        ("http://cvat_grafana:3000", "cvat_grafana", 3000),
-        ("http://10.0.0.7:3000", "10.0.0.7", 3000),
-        ("http://[fd00::7]:3000", "fd00::7", 3000),
+    for (value, scheme, host, port) in [
+        ("http://grafana:3000", Scheme::Http, "grafana", 3000),
+        ("http://grafana:3000/", Scheme::Http, "grafana", 3000),
+        ("HTTP://grafana", Scheme::Http, "grafana", 80),
+        ("http://cvat_grafana:3000", Scheme::Http, "cvat_grafana", 3000),
+        ("http://10.0.0.7:3000", Scheme::Http, "10.0.0.7", 3000),
+        ("http://[fd00::7]:3000", Scheme::Http, "fd00::7", 3000),
+        ("https://grafana", Scheme::Https, "grafana", 443),
+        ("https://10.0.0.7:3000", Scheme::Https, "10.0.0.7", 3000),
     ] {
         let upstream = with("ANTEROOM_UPSTREAM", value).upstream;
-        assert_eq!((&*upstream.host, upstream.port), (host, port), "{value}");
+        assert_eq!((upstream.scheme, &*upstream.host, upstream.port), (scheme, host, port), "{value}");
     }
+}
+
+#[test]
+fn the_files_of_tls_are_read_by_name_only() {
+    let file = |name: &str| -> Arc<Path> { Path::new(name).into() };
+    let identity = |certificate, key| Identity { certificate: file(certificate), key: file(key) };
+    let environment = [
+        ("ANTEROOM_UPSTREAM", "https://grafana"),
+        ("ANTEROOM_TLS_CERT", "/no/such/cert.pem"),
+        ("ANTEROOM_TLS_KEY", "key.pem"),
+        ("ANTEROOM_TLS_CLIENT_CA", "/clients.pem"),
+        ("ANTEROOM_UPSTREAM_CA", "/roots.pem"),
+        ("ANTEROOM_UPSTREAM_CERT", "/me.pem"),
+        ("ANTEROOM_UPSTREAM_KEY", "/my key.pem"),
+    ];
+    let (config, _) = read(&[], &environment).expect("what is in the files is not looked at here");
+    let served = Tls { identity: identity("/no/such/cert.pem", "key.pem"), client_ca: Some(file("/clients.pem")) };
+    assert_eq!(config.tls, Some(served));
+    let towards = UpstreamTls { ca: Some(file("/roots.pem")), identity: Some(identity("/me.pem", "/my key.pem")) };
+    assert_eq!(config.upstream_tls, towards);
+}
+
+#[test]
+fn half_of_what_tls_needs_is_refused() {
+    let https = ("ANTEROOM_UPSTREAM", "https://grafana");
+    for (given, complaint) in [
+        (vec![("ANTEROOM_TLS_CERT", "/c")], "ANTEROOM_TLS_CERT=\"/c\" needs ANTEROOM_TLS_KEY too."),
+        (vec![("ANTEROOM_TLS_KEY", "/k")], "ANTEROOM_TLS_KEY=\"/k\" needs ANTEROOM_TLS_CERT too."),
+        (vec![("ANTEROOM_TLS_CLIENT_CA", "/a")], "ANTEROOM_TLS_CLIENT_CA=\"/a\" needs ANTEROOM_TLS_CERT and"),
+        (vec![("ANTEROOM_UPSTREAM_CERT", "/c")], "ANTEROOM_UPSTREAM_CERT=\"/c\" needs ANTEROOM_UPSTREAM_KEY too."),
+        (vec![("ANTEROOM_UPSTREAM_KEY", "/k")], "ANTEROOM_UPSTREAM_KEY=\"/k\" needs ANTEROOM_UPSTREAM_CERT too."),
+    ] {
+        let environment: Vec<_> = given.into_iter().chain([https]).collect();
+        let invalid = read(&[], &environment).expect_err(complaint);
+        assert!(invalid.len() == 1 && text(&invalid).starts_with(complaint), "{}", text(&invalid));
+    }
+}
+
+#[test]
+fn tls_towards_an_upstream_that_speaks_none_is_refused() {
+    for name in ["ANTEROOM_UPSTREAM_CA", "ANTEROOM_UPSTREAM_CERT", "ANTEROOM_UPSTREAM_KEY"] {
+        assert!(refusal(name, "/pem").contains("begins with https://, not http://"), "{name}");
+    }
+    assert!(refusal("ANTEROOM_UPSTREAM", "h2c://grafana").contains("not supported yet"));
 }
 
 #[test]
@@ -163,8 +213,6 @@ fn what_is_wrong_is_refused_and_says_why() {
     for (name, value, reason) in [
         ("ANTEROOM_UPSTREAM", "", "is not set"),
         ("ANTEROOM_UPSTREAM", "grafana:3000", "did you mean http://grafana:3000?"),
-        ("ANTEROOM_UPSTREAM", "https://grafana", "not supported yet"),
-        ("ANTEROOM_UPSTREAM", "h2c://grafana", "not supported yet"),
         ("ANTEROOM_UPSTREAM", "ftp://grafana", "unknown scheme"),
         ("ANTEROOM_UPSTREAM", "http://", "no valid host"),
         ("ANTEROOM_UPSTREAM", "http://graf ana", "no valid host"),
@@ -205,6 +253,7 @@ fn what_is_wrong_is_refused_and_says_why() {
         ("ANTEROOM_LOG", "info,anteroom=loud", "is no filter"),
         ("ANTEROOM_LOG", "verbose", "that is no level"),
         ("ANTEROOM_CONTAINER", "../containers", "not a name"),
+        ("ANTEROOM_TLS_CLIENT_CA", "-----BEGIN CERTIFICATE-----", "the content of a file"),
         ("DOCKER_HOST", "/var/run/docker.sock", "put unix:// before it"),
         ("DOCKER_HOST", "unix://docker.sock", "no absolute path"),
         ("DOCKER_HOST", "ssh://host", "not supported yet"),

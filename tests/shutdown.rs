@@ -20,7 +20,44 @@ async fn a_request_that_runs_is_finished_and_its_connection_closed() {
     served.send(OK).await;
     let answer = client.answer().await;
     assert_eq!((answer.status(), answer.body.as_str()), (200, "ok"));
+    assert_eq!(answer.header("connection"), Some("close"), "the client is told");
     assert_eq!(client.rest().await, "", "closed");
+    proxy.stopped().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_runs_may_end_by_itself() {
+    let upstream = FakeUpstream::start().await;
+    let mut proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n").await;
+    client.until("2\r\nhi\r\n").await;
+    proxy.stop();
+    refused(&proxy).await;
+    served.send("3\r\nend\r\n0\r\n\r\n").await;
+    assert_eq!(client.rest().await, "3\r\nend\r\n0\r\n\r\n");
+    proxy.stopped().await;
+}
+
+#[tokio::test]
+async fn a_request_whose_body_is_on_its_way_is_finished() {
+    let upstream = FakeUpstream::start().await;
+    let mut proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.exactly(5).await;
+    proxy.stop();
+    refused(&proxy).await;
+    client.send("world").await;
+    assert_eq!(served.exactly(5).await, "world");
+    served.send(OK).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.body.as_str(), answer.header("connection")), ("ok", Some("close")));
     proxy.stopped().await;
 }
 

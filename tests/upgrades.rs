@@ -2,6 +2,9 @@
 
 mod support;
 
+use std::time::Duration;
+
+use anteroom::config::Patience;
 use support::raw::{Peer, header};
 use support::{FakeUpstream, TestProxy, config, nobody};
 
@@ -105,4 +108,115 @@ async fn a_switch_that_was_not_asked_for_is_a_broken_exchange() {
         served.send(agree).await;
         assert_eq!(client.answer().await.status(), 502);
     }
+}
+
+#[tokio::test]
+async fn the_upstream_may_end_its_direction_first() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let (mut client, mut served) = tunnel(&proxy, &upstream).await;
+    served.send("last words").await;
+    served.finish().await;
+    assert_eq!(client.rest().await, "last words");
+    client.send("and mine").await;
+    client.finish().await;
+    assert_eq!(served.rest().await, "and mine");
+}
+
+#[tokio::test]
+async fn a_direction_that_ended_does_not_end_the_other_one() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    for upstream_ends in [false, true] {
+        let (mut client, mut served) = tunnel(&proxy, &upstream).await;
+        let (ending, going_on) = if upstream_ends { (&mut served, &mut client) } else { (&mut client, &mut served) };
+        ending.finish().await;
+        assert_eq!(going_on.rest().await, "");
+        for round in 0..3 {
+            going_on.send(format!("still {round}")).await;
+            assert_eq!(ending.exactly(7).await, format!("still {round}"));
+        }
+        going_on.finish().await;
+        assert_eq!(ending.rest().await, "");
+    }
+    upstream.left_alone().await;
+}
+
+#[tokio::test]
+async fn a_reset_on_one_side_ends_the_other_side() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    for upstream_resets in [false, true] {
+        let (client, served) = tunnel(&proxy, &upstream).await;
+        let (resetting, mut other) = if upstream_resets { (served, client) } else { (client, served) };
+        resetting.reset();
+        assert_eq!(other.rest().await, "");
+    }
+    upstream.left_alone().await;
+}
+
+#[tokio::test]
+async fn what_one_side_does_not_read_the_other_cannot_send() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    for upstream_sends in [false, true] {
+        let (mut client, mut served) = tunnel(&proxy, &upstream).await;
+        let (sending, reading) = if upstream_sends { (&mut served, &mut client) } else { (&mut client, &mut served) };
+        let mut sent = 0;
+        while let Ok(some) =
+            tokio::time::timeout(Duration::from_millis(300), sending.write_some(&[b'x'; 64 << 10])).await
+        {
+            sent += some;
+            assert!(sent < 64 << 20, "it is bounded");
+        }
+        assert_eq!(reading.exactly(sent).await.len(), sent, "and nothing of it is lost");
+    }
+}
+
+#[tokio::test]
+async fn what_comes_together_with_a_head_belongs_to_the_tunnel() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send(format!("{ASK}early")).await;
+    let mut served = upstream.accept().await;
+    assert_eq!(served.head().await.matches("early").count(), 0);
+    served.send(format!("{AGREE}hello")).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(client.exactly(5).await, "hello");
+    assert_eq!(served.exactly(5).await, "early");
+}
+
+#[tokio::test]
+async fn a_silent_tunnel_is_cut_by_no_timer_of_requests() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.response_timeout = Duration::from_millis(50);
+    config.patience = Patience { navigation: Duration::from_millis(50), request: Duration::from_millis(50) };
+    let proxy = TestProxy::start(config);
+    let (mut client, mut served) = tunnel(&proxy, &upstream).await;
+    // Longer than all of them: silence is what is tested.
+    assert!(tokio::time::timeout(Duration::from_millis(500), client.has_data()).await.is_err());
+    served.send("ping").await;
+    assert_eq!(client.exactly(4).await, "ping");
+    client.send("pong").await;
+    assert_eq!(served.exactly(4).await, "pong");
+}
+
+#[tokio::test]
+async fn a_body_that_comes_with_an_upgrade_arrives_before_the_tunnel() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send(ASK.replace("Host: a", "Host: a\r\nContent-Length: 5")).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send(AGREE).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    client.send("hello").await;
+    assert_eq!(served.exactly(5).await, "hello");
+    served.send("ping").await;
+    assert_eq!(client.exactly(4).await, "ping");
+    client.send("pong").await;
+    assert_eq!(served.exactly(4).await, "pong");
 }

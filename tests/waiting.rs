@@ -9,11 +9,13 @@ use anteroom::engine::Sighting;
 use anteroom::evidence::Engine;
 use anteroom::proxy::{Proxy, Shared};
 use anteroom::readiness::State;
+use anteroom::server::connection::Host;
+use anteroom::telemetry::meter::Meter;
 use anteroom::upstream::{Dialer, Pool};
 use anteroom::watch::{REPORTS_QUEUED, Snapshot, Subject, first_snapshot};
 use support::raw::Peer;
 use support::{FakeUpstream, TestProxy, config, nobody, soon};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /api/x HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
@@ -295,11 +297,14 @@ async fn probes_that_pass_do_not_make_a_request_outlast_its_patience() {
     };
     let (publish, snapshots) = watch::channel(ready(1));
     let (report, mut reports) = mpsc::channel(REPORTS_QUEUED);
-    let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None));
-    let proxy = Proxy::new(Shared::new(config, Arc::default(), report), pool, snapshots);
+    let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None, None));
+    let (limits, meter) = (config.limits, Arc::<Meter>::default());
+    let proxy = Proxy::new(Shared::new(config, Arc::default(), report, Arc::clone(&meter)), pool, snapshots);
+    let host = Host { proxy: Arc::new(proxy), limits, meter, tls: None };
+    let permits = Arc::new(Semaphore::new(limits.connections));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
-    tokio::spawn(anteroom::server::run(listener, Arc::new(proxy), std::future::pending()));
+    tokio::spawn(anteroom::server::run(listener, Arc::new(host), permits, std::future::pending()));
     let hopeful = async {
         for sequence in 2.. {
             publish.send_replace(ready(sequence));

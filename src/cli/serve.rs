@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::Failure;
 use crate::config::{self, Input};
 use crate::engine::docker;
-use crate::instance::{EngineLink, Instance};
+use crate::instance::{BindError, EngineLink, Instance};
 use crate::telemetry;
 
 /// Serves until it is told to stop.
@@ -27,12 +27,15 @@ pub fn run(input: Input<'_>) -> Result<(), Failure> {
         let signals = Signals::listen()?;
         let upstream = config.upstream.clone();
         let docker_host = config.docker_host.clone();
-        let instance = Instance::bind(config).map_err(Failure::Listen)?;
+        let instance = Instance::bind(config).map_err(|error| match error {
+            BindError::Files(invalid) => Failure::Settings(invalid),
+            error @ BindError::Listen { .. } => Failure::Listen(error),
+        })?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             listen = %instance.address().map_err(Failure::Run)?,
             admin_listen = %instance.admin_address().map_err(Failure::Run)?,
-            upstream = format_args!("{}:{}", upstream.host, upstream.port),
+            upstream = format_args!("{}://{}:{}", upstream.scheme.as_str(), upstream.host, upstream.port),
             "anteroom listens"
         );
         until_signal(instance, signals, |EngineLink { wanted, look, sightings }| {

@@ -29,6 +29,7 @@ pub enum Fallback {
 
 const DURATION: &str = "a duration with its unit, e.g. 2s or 500ms, at most 1day";
 const TIMEOUT: &str = "a duration with its unit, e.g. 2s or 500ms, longer than 0, at most 1day";
+const PEM: &str = "the path of a PEM file, e.g. /run/secrets/tls.pem; it is read again when it changes";
 const ADDRESS: &str = "an IP address and a port, e.g. 0.0.0.0:8080 or [::]:8080; port 0 lets the system choose";
 
 /// Every setting, in the order in which help shows them.
@@ -38,7 +39,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "upstream",
         value: "URL",
         default: Fallback::Required,
-        takes: "http://host or http://host:port, without credentials, path and query",
+        takes: "http://host:port or https://host:port, without credentials, path and query; \
+                the port may be left out where it is the usual one",
         meaning: "the service behind anteroom",
     },
     Setting {
@@ -122,12 +124,71 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "how long the head of an answer may take; streams and upgrades have no limit",
     },
     Setting {
+        name: "ANTEROOM_MAX_CONNECTIONS",
+        flag: "max-connections",
+        value: "COUNT",
+        default: Fallback::Value("16384"),
+        takes: "a number of connections from 1 to 1000000",
+        meaning: "how many connections of clients are open at once; more wait until one ends",
+    },
+    Setting {
+        name: "ANTEROOM_MAX_HEADER_BYTES",
+        flag: "max-header-bytes",
+        value: "SIZE",
+        default: Fallback::Value("64KiB"),
+        takes: "a size in bytes, e.g. 64KiB, from 8KiB to 1MiB",
+        meaning: "how long the head of a request may be; a longer one is answered with 431",
+    },
+    Setting {
+        name: "ANTEROOM_MAX_HEADERS",
+        flag: "max-headers",
+        value: "COUNT",
+        default: Fallback::Value("100"),
+        takes: "a number of header fields from 10 to 10000",
+        meaning: "how many header fields a request may have; one with more is answered with 431",
+    },
+    Setting {
+        name: "ANTEROOM_HEADER_TIMEOUT",
+        flag: "header-timeout",
+        value: "DURATION",
+        default: Fallback::Value("10s"),
+        takes: TIMEOUT,
+        meaning: "how long a head may take from its first byte to its last; then the connection is closed",
+    },
+    Setting {
+        name: "ANTEROOM_IDLE_TIMEOUT",
+        flag: "idle-timeout",
+        value: "DURATION",
+        default: Fallback::Value("100s"),
+        takes: TIMEOUT,
+        meaning: "how long a connection may be silent between requests, or take nothing of its answer",
+    },
+    Setting {
+        name: "ANTEROOM_MAX_REQUESTS",
+        flag: "max-requests",
+        value: "COUNT",
+        default: Fallback::Otherwise("no limit"),
+        takes: "a number of requests, 1 or more",
+        meaning: "how many requests a connection carries before it is closed",
+    },
+    Setting {
         name: "ANTEROOM_HOST_HEADER",
         flag: "host-header",
         value: "WHICH",
         default: Fallback::Value("preserve"),
         takes: "preserve or upstream",
         meaning: "which Host the upstream sees: the client's, or its own",
+    },
+    Setting {
+        name: "ANTEROOM_TRUSTED_PEERS",
+        flag: "trusted-peers",
+        value: "NETWORKS",
+        // Loopback, private and link-local addresses (RFC 1122, 1918, 3927, 4193, 4291): a proxy beside us.
+        default: Fallback::Value(
+            "127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,169.254.0.0/16,::1,fc00::/7,fe80::/10",
+        ),
+        takes: "addresses and networks, e.g. 172.20.0.0/16,fd00::/8, or one of the words all and none",
+        meaning: "whose X-Forwarded-* and Forwarded headers are kept; those of anyone else are replaced",
     },
     Setting {
         name: "ANTEROOM_DETAIL",
@@ -170,6 +231,54 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "how it is logged",
     },
     Setting {
+        name: "ANTEROOM_TLS_CERT",
+        flag: "tls-cert",
+        value: "FILE",
+        default: Fallback::Otherwise("plain HTTP"),
+        takes: PEM,
+        meaning: "serve TLS with this certificate, followed by those that lead from it to its root",
+    },
+    Setting {
+        name: "ANTEROOM_TLS_KEY",
+        flag: "tls-key",
+        value: "FILE",
+        default: Fallback::Otherwise("plain HTTP"),
+        takes: PEM,
+        meaning: "the private key of ANTEROOM_TLS_CERT",
+    },
+    Setting {
+        name: "ANTEROOM_TLS_CLIENT_CA",
+        flag: "tls-client-ca",
+        value: "FILE",
+        default: Fallback::Otherwise("clients need no certificate"),
+        takes: PEM,
+        meaning: "clients must show a certificate that one of these has signed",
+    },
+    Setting {
+        name: "ANTEROOM_UPSTREAM_CA",
+        flag: "upstream-ca",
+        value: "FILE",
+        default: Fallback::Otherwise("the system's roots"),
+        takes: PEM,
+        meaning: "the roots that an https:// upstream is trusted by, instead of the system's",
+    },
+    Setting {
+        name: "ANTEROOM_UPSTREAM_CERT",
+        flag: "upstream-cert",
+        value: "FILE",
+        default: Fallback::Otherwise("none"),
+        takes: PEM,
+        meaning: "the certificate to show to an https:// upstream",
+    },
+    Setting {
+        name: "ANTEROOM_UPSTREAM_KEY",
+        flag: "upstream-key",
+        value: "FILE",
+        default: Fallback::Otherwise("none"),
+        takes: PEM,
+        meaning: "the private key of ANTEROOM_UPSTREAM_CERT",
+    },
+    Setting {
         name: "DOCKER_HOST",
         flag: "docker-host",
         value: "URL",
@@ -196,13 +305,8 @@ const fn later(name: &'static str, flag: &'static str, meaning: &'static str) ->
 
 /// What is refused with "not yet".
 pub const LATER: &[Later] = &[
-    later("ANTEROOM_TLS_CERT", "tls-cert", "TLS towards clients"),
-    later("ANTEROOM_TLS_KEY", "tls-key", "TLS towards clients"),
-    later("ANTEROOM_UPSTREAM_CA", "upstream-ca", "TLS towards the upstream"),
-    later("ANTEROOM_UPSTREAM_CERT", "upstream-cert", "TLS towards the upstream"),
-    later("ANTEROOM_UPSTREAM_KEY", "upstream-key", "TLS towards the upstream"),
     later("ANTEROOM_DEPENDS_ON", "depends-on", "naming what the target needs"),
-    later("ANTEROOM_TRUSTED_PEERS", "trusted-peers", "trusting the forwarding headers of named peers only"),
+    later("ANTEROOM_MAX_BODY_BYTES", "max-body-bytes", "limiting the length of bodies"),
     later("ANTEROOM_SPOOL_DIR", "spool-dir", "keeping request bodies on disk"),
     later("ANTEROOM_STATE_DIR", "state-dir", "remembering warm-up times over a restart"),
     later("ANTEROOM_NOTIFY_URL", "notify-url", "notifications"),

@@ -3,18 +3,19 @@
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery};
 
+use crate::evidence::Scheme;
+
 /// Far beyond any sense, and near enough that adding it to a clock cannot overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a message repeats of a number; more is no duration that anybody means.
 const LONGEST_NUMBER: usize = 12;
-/// All bodies together may keep this much, so one may not keep more.
-const LARGEST: usize = 64 << 20;
 /// The longest name that DNS can carry (RFC 1035 §2.3.4), without the root's dot.
 const LONGEST_NAME: usize = 253;
 
@@ -53,7 +54,7 @@ pub(super) fn count(text: &str, allowed: RangeInclusive<usize>) -> Result<usize,
     if allowed.contains(&count) { Ok(count) } else { Err("is out of range".to_owned()) }
 }
 
-pub(super) fn size(text: &str) -> Result<usize, String> {
+pub(super) fn size(text: &str, allowed: RangeInclusive<usize>) -> Result<usize, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits.min(LONGEST_NUMBER));
     let factor = match unit.trim_start() {
@@ -70,7 +71,11 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
         _ => return Err("is not a size".to_owned()),
     };
     let number: usize = number.parse().map_err(|_| "is not a size".to_owned())?;
-    number.checked_mul(factor).filter(|size| *size <= LARGEST).ok_or_else(|| "is too large".to_owned())
+    match number.checked_mul(factor) {
+        Some(size) if size < *allowed.start() => Err("is too small".to_owned()),
+        Some(size) if allowed.contains(&size) => Ok(size),
+        Some(_) | None => Err("is too large".to_owned()),
+    }
 }
 
 /// One of a few words.
@@ -102,20 +107,29 @@ pub(super) fn container(text: &str) -> Result<Arc<str>, String> {
     if fits { Ok(name.into()) } else { Err("is not a name that a container can have".to_owned()) }
 }
 
-/// Host (without brackets) and port of the upstream.
-pub(super) fn upstream(text: &str) -> Result<(Arc<str>, u16), String> {
+/// The path of a file; whether it is there and what is in it is seen when it is read.
+pub(super) fn file(text: &str) -> Result<Arc<Path>, String> {
+    if text.contains("-----BEGIN") {
+        return Err("is the content of a file, not its path".to_owned());
+    }
+    if text.contains(char::is_control) { Err("is not a path".to_owned()) } else { Ok(Path::new(text).into()) }
+}
+
+/// Scheme, host (without brackets) and port of the upstream.
+pub(super) fn upstream(text: &str) -> Result<(Scheme, Arc<str>, u16), String> {
     let Some((scheme, rest)) = text.split_once("://") else {
         return Err(match host_and_port(text) {
             Ok(_) => format!("has no scheme: did you mean http://{text}?"),
             Err(_) => "is not a URL".to_owned(),
         });
     };
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => return Err("asks for TLS towards the upstream, which is not supported yet".to_owned()),
-        "h2c" => return Err("asks for HTTP/2 towards the upstream, which is not supported yet".to_owned()),
-        _ => return Err("has an unknown scheme".to_owned()),
+    if scheme.eq_ignore_ascii_case("h2c") {
+        return Err("asks for HTTP/2 towards the upstream, which is not supported yet".to_owned());
     }
+    let scheme = [Scheme::Http, Scheme::Https]
+        .into_iter()
+        .find(|known| known.as_str().eq_ignore_ascii_case(scheme))
+        .ok_or("has an unknown scheme")?;
     if rest.contains(['?', '#']) {
         return Err("has a query or a fragment: every request brings its own".to_owned());
     }
@@ -126,7 +140,7 @@ pub(super) fn upstream(text: &str) -> Result<(Arc<str>, u16), String> {
     let (host, port) = host_and_port(authority)?;
     // What passed these checks must also be a URL to the library that will build requests from it.
     text.parse::<Uri>().map_err(|error| format!("is not a URL: {error}"))?;
-    Ok((host, port.unwrap_or(80)))
+    Ok((scheme, host, port.unwrap_or(scheme.default_port())))
 }
 
 /// `DOCKER_HOST`, as every Docker client writes it.

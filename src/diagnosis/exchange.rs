@@ -63,6 +63,17 @@ pub(super) fn port_refused(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// It can be reached, and its idea of TLS is not ours.
+pub(super) fn tls_mismatch(evidence: &Evidence) -> Option<Finding> {
+    // No warming target shows it: its certificate does not change while it starts.
+    let reason = facts::failures(evidence).find_map(|failure| match failure {
+        Failure::Tls { reason } => Some(redact(reason)),
+        _ => None,
+    })?;
+    let title = format!("No TLS with {}: {reason}", facts::upstream(evidence));
+    Some(broken(evidence, Code::TlsMismatch, title, &Failure::Tls { reason: reason.into() }))
+}
+
 /// What answers on the port is no web server.
 pub(super) fn not_http(evidence: &Evidence) -> Option<Finding> {
     // The one failure that no warming target shows: even a probe's is meant as it looks.
@@ -106,6 +117,25 @@ pub(super) fn upstream_error(evidence: &Evidence) -> Option<Finding> {
         facts::ago(container.started.as_ref(), evidence)
     );
     Some(broken(evidence, Code::UpstreamError, title, &Failure::NotReady { status }))
+}
+
+/// A request that we had passed on came back.
+pub(super) fn proxy_loop(evidence: &Evidence) -> Option<Finding> {
+    if evidence.exchange != Some(Failure::Loop) {
+        return None;
+    }
+    let upstream = facts::upstream(evidence);
+    Some(Finding {
+        code: Code::ProxyLoop,
+        severity: Severity::Error,
+        title: format!(
+            "What anteroom sends to {upstream} comes back to it: ANTEROOM_UPSTREAM leads to anteroom itself, or to the \
+             proxy before it"
+        ),
+        evidence: vec![("connection", format!("{upstream}: {}", facts::failure(&Failure::Loop)))],
+        // Only the operator knows which service was meant.
+        remedies: vec![],
+    })
 }
 
 /// More requests wait than we hold.

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::evidence::{
     Attachment, Compose, Container, Engine, Evidence, Failure, Happening, Health, HealthStatus, Moment, Network,
-    RestartPolicy, Status, Target, Upstream,
+    RestartPolicy, Scheme, Status, Target, Upstream,
 };
 
 pub(super) const MINUTE: u64 = 60;
@@ -120,7 +120,7 @@ pub(super) fn with(grafana: Container) -> Evidence {
     let networks = [(NETWORK, "cvat_cvat"), ("0000aaaa1111bbbb", "bridge"), (OTHER_NETWORK, "monitoring_default")];
     Evidence {
         seen_at: now(),
-        upstream: Upstream { host: "grafana".into(), port: 3000, ready_path: None },
+        upstream: Upstream { scheme: Scheme::Http, host: "grafana".into(), port: 3000, ready_path: None },
         engine: Engine::Available { version: "20.10.24".into() },
         booted_at: Some(before(15 * DAY)),
         ourselves: Some(Arc::new(container("cvat_anteroom"))),

@@ -275,6 +275,7 @@ fn network() -> Vec<Scene> {
 
 fn exchange() -> Vec<Scene> {
     use Code::*;
+    let tls = || Failure::Tls { reason: "its certificate has expired".into() };
     let not_http = || Failure::NotHttp { reason: "SSH-2.0-OpenSSH".into() };
     vec![
         ("connection attempts vanish", probed(grafana(), Some(Failure::ConnectTimeout)), vec![ConnectTimeout]),
@@ -284,6 +285,9 @@ fn exchange() -> Vec<Scene> {
         ("closed under a request", failed(started(9), Failure::ClosedEarly), vec![ClosedEarly]),
         ("closed under a probe", probed(grafana(), Some(Failure::ClosedEarly)), vec![ClosedEarly]),
         ("closed under a probe at first", probed(started(9), Some(Failure::ClosedEarly)), vec![TargetWarming]),
+        ("certificate refused", failed(grafana(), tls()), vec![TlsMismatch]),
+        ("certificate refused at first", probed(started(9), Some(tls())), vec![TlsMismatch]),
+        ("closed in the handshake at first", probed(started(9), Some(Failure::ClosedEarly)), vec![TargetWarming]),
         ("garbage", failed(grafana(), not_http()), vec![NotHttp]),
         ("garbage at first", probed(started(9), Some(not_http())), vec![NotHttp]),
         (
@@ -295,6 +299,12 @@ fn exchange() -> Vec<Scene> {
             "too many wait for one that exited",
             failed(ended(0, 2), Failure::WaitingRoomFull { held: 1024 }),
             vec![TargetExited, WaitingRoomFull],
+        ),
+        ("came back to us", failed(grafana(), Failure::Loop), vec![ProxyLoop]),
+        (
+            "a probe is told of a loop elsewhere",
+            probed(grafana(), Some(Failure::NotReady { status: 508 })),
+            vec![UpstreamError],
         ),
         ("too much tried again", failed(grafana(), Failure::RetryBudgetSpent), vec![TargetWarming, RetryBudgetSpent]),
     ]

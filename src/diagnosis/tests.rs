@@ -163,6 +163,7 @@ fn a_request_that_fails_on_a_ready_target_is_explained() {
     for (exchange, expected) in [
         (Failure::RetryBudgetSpent, Code::RetryBudgetSpent),
         (Failure::ClosedEarly, Code::ClosedEarly),
+        (Failure::Loop, Code::ProxyLoop),
         (Failure::Unreachable { reason: "no route to host".into() }, Code::TargetWarming),
     ] {
         let evidence = Evidence { exchange: Some(exchange), ..evidence() };
@@ -176,7 +177,9 @@ fn the_status_follows_the_exchange_and_is_503_without_one() {
         (None, 503),
         (Some(Failure::ClosedEarly), 502),
         (Some(Failure::NotHttp { reason: "SSH-2.0".into() }), 502),
+        (Some(Failure::Tls { reason: "its certificate has expired".into() }), 502),
         (Some(Failure::NoAnswer), 504),
+        (Some(Failure::Loop), 508),
         (Some(Failure::ConnectTimeout), 503),
         (refused(), 503),
         (Some(Failure::WaitingRoomFull { held: 1024 }), 503),

@@ -72,7 +72,7 @@ fn grafana() -> Container {
 fn evidence(target: Target) -> Evidence {
     Evidence {
         seen_at: now(),
-        upstream: Upstream { host: "grafana".into(), port: 3000, ready_path: None },
+        upstream: Upstream { scheme: Scheme::Http, host: "grafana".into(), port: 3000, ready_path: None },
         engine: Engine::Available { version: "27.5.1".into() },
         booted_at: None,
         ourselves: None,

@@ -73,6 +73,10 @@ pub(super) enum Situation {
 
 impl Situation {
     fn of(diagnosis: &Diagnosis, status: StatusCode) -> Self {
+        // No state of the target mends that.
+        if status == StatusCode::LOOP_DETECTED {
+            return Self::Broken;
+        }
         match diagnosis.state {
             // What is found to be broken will not mend itself by warming up, and a visitor need not wait for it. A
             // target that was ready is given the time of a restart first.

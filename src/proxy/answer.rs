@@ -4,18 +4,19 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::body::Body;
+use crate::admission::{self, Refusal};
 use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::evidence::Failure;
-use crate::headers::proxy_status;
+use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Page, negotiate};
 use crate::watch::Snapshot;
 
@@ -24,7 +25,8 @@ use crate::watch::Snapshot;
 const STATUS_QUERY: HeaderName = HeaderName::from_static("x-anteroom");
 /// The readiness in an answer to [`STATUS_QUERY`].
 const STATE: HeaderName = HeaderName::from_static("x-anteroom-state");
-const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+/// In bytes: what a log line repeats of what a client sent, which may be as long as a head.
+const LOGGED_MOST: usize = 1 << 10;
 
 /// How a request ended, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,12 +51,14 @@ pub struct Ticket {
     pub retries: u32,
     id: u64,
     detail: Detail,
+    /// In which the client speaks; the upstream may hear another.
+    version: Version,
 }
 
 impl Ticket {
     /// `id` is unique among the requests of this process.
-    pub fn new(id: u64, detail: Detail) -> Self {
-        Self { started: Instant::now(), held: Duration::ZERO, retries: 0, id, detail }
+    pub fn new(id: u64, detail: Detail, version: Version) -> Self {
+        Self { started: Instant::now(), held: Duration::ZERO, retries: 0, id, detail, version }
     }
 
     /// Explains why the request did not pass.
@@ -78,17 +82,31 @@ impl Ticket {
         let mut answer = respond(page);
         answer.headers_mut().insert(STATE, HeaderValue::from_static(snapshot.state.name()));
         answer.headers_mut().insert(VARY, HeaderValue::from_static("x-anteroom"));
+        answer.headers_mut().insert(PROXY_STATUS, proxy_status_without_error());
         answer
     }
 
     /// Refuses a request that is the client's own mistake, and closes the connection.
-    pub fn refuse(&self, status: StatusCode) -> Response<Body> {
-        tracing::debug!(id = %self.id(), %status, "refused");
-        let mut answer = Response::new(Body::empty());
-        *answer.status_mut() = status;
-        let headers = answer.headers_mut();
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    pub fn refuse(&self, head: &Parts, refusal: Refusal) -> Response<Body> {
+        let (status, reason) = (refusal.status(), refusal.reason());
+        let (method, path) = (cut(head.method.as_str()), cut(head.uri.path()));
+        tracing::debug!(id = %self.id(), method, path, status = status.as_u16(), reason, "refused");
+        let mut answer = bare(status, proxy_status(status, reason));
+        if self.version < Version::HTTP_2 {
+            // What follows on the connection may be a part of what was refused. HTTP/2 has its frames.
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            answer.headers_mut().insert(ALLOW, admission::ALLOW);
+        }
+        answer
+    }
+
+    /// Answers an OPTIONS request that may go no further (RFC 9110 §9.3.7).
+    pub fn options(&self, head: &Parts) -> Response<Body> {
+        tracing::debug!(id = %self.id(), path = cut(head.uri.path()), "answered OPTIONS in the upstream's place");
+        let mut answer = bare(StatusCode::NO_CONTENT, proxy_status_without_error());
+        answer.headers_mut().insert(ALLOW, admission::ALLOW);
         answer
     }
 
@@ -103,8 +121,8 @@ impl Ticket {
         tracing::info!(
             target: "anteroom::access",
             id = %self.id(),
-            method = %head.method,
-            path = head.uri.path(),
+            method = cut(head.method.as_str()),
+            path = cut(head.uri.path()),
             status = status.as_u16(),
             ?outcome,
             took_ms = millis(self.started.elapsed()),
@@ -150,6 +168,20 @@ fn respond(page: Page) -> Response<Body> {
     answer
 }
 
+/// An answer of ours without a body.
+fn bare(status: StatusCode, proxy_status: HeaderValue) -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer.headers_mut().insert(PROXY_STATUS, proxy_status);
+    answer
+}
+
+/// What a log line repeats of a text.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LOGGED_MOST)]
+}
+
 /// Joins what the request met with what the watcher knows.
 fn verdict(snapshot: &Snapshot, failure: Option<Failure>) -> Diagnosis {
     let mut evidence = snapshot.evidence.clone();
@@ -166,8 +198,20 @@ fn millis(duration: Duration) -> u64 {
 /// The answer to a request whose handling panicked: a bug of ours, which costs one answer and no connection.
 pub fn panicked(_payload: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
     tracing::error!("a request's handler panicked; this is a bug in anteroom");
-    let mut answer = Response::new(Body::empty());
-    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    let mut answer = bare(status, proxy_status(status, "a bug in anteroom"));
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_repeats_only_the_beginning_of_a_long_text() {
+        assert_eq!(cut("/short"), "/short");
+        assert_eq!(cut(&"x".repeat(64 << 10)).len(), LOGGED_MOST);
+        assert_eq!(cut(&"\u{20ac}".repeat(LOGGED_MOST)).len(), LOGGED_MOST - 1, "cut between two characters");
+    }
 }

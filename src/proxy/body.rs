@@ -7,42 +7,89 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::upstream::body::Tape;
 use crate::upstream::pool::Lease;
+use crate::upstream::trailers::{self, Slot};
 
 /// The body of an answer.
-pub struct Body(Kind);
+pub struct Body {
+    kind: Kind,
+    /// Where trailers go, if the client's connection speaks HTTP/1.1.
+    trailers: Option<Slot>,
+    unread: Unread,
+}
+
+/// What the client has yet to send of its request. Once the answer is written it is read and thrown away for a while.
+struct Unread(Option<Tape>);
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(tape) = self.0.take() {
+            tape.drain();
+        }
+    }
+}
 
 enum Kind {
     /// Of our own making, or empty.
     Own(Option<Bytes>),
     /// The upstream's. Its connection goes back to the pool when the last frame was read, and is closed when the
-    /// client leaves before: that cancels the upstream's work.
+    /// client leaves before: that cancels the upstream's work. It is also closed when the request is not over by then:
+    /// the upstream has answered without the rest of it.
     Passed { incoming: Incoming, lease: Option<Lease> },
 }
 
 impl Body {
     /// No body.
     pub fn empty() -> Self {
-        Self(Kind::Own(None))
+        Self::new(Kind::Own(None))
     }
 
     /// A body of our own.
     pub fn own(text: String) -> Self {
-        Self(Kind::Own(Some(text.into())))
+        Self::new(Kind::Own(Some(text.into())))
     }
 
-    /// The upstream's body, read over `lease`.
-    pub fn passed(incoming: Incoming, lease: Lease) -> Self {
-        if http_body::Body::is_end_stream(&incoming) {
-            lease.give_back();
-            return Self::empty_like(incoming);
+    /// The upstream's body, read over `lease`, in answer to a request that may not be over yet.
+    pub fn passed(incoming: Incoming, lease: Lease, request: Tape) -> Self {
+        // An answer without a body still tells its length: to a HEAD, that of the GET.
+        let empty = http_body::Body::is_end_stream(&incoming);
+        let body = Self::new(Kind::Passed { incoming, lease: Some(lease) }).after(request);
+        if empty { body.without_lease() } else { body }
+    }
+
+    /// Reads what is left of a request when this body is written, so that it arrives: a connection that is closed with
+    /// bytes unread is reset, and the reset may overtake the answer.
+    pub fn after(mut self, request: Tape) -> Self {
+        if !request.is_over() {
+            self.unread = Unread(Some(request));
         }
-        Self(Kind::Passed { incoming, lease: Some(lease) })
+        self
     }
 
-    /// An answer without a body still tells its length: to a HEAD, that of the GET.
-    fn empty_like(incoming: Incoming) -> Self {
-        Self(Kind::Passed { incoming, lease: None })
+    /// Sends trailers over the client's HTTP/1.1 connection, if there is a slot of one.
+    pub fn with_trailers(mut self, slot: Option<Slot>) -> Self {
+        self.trailers = slot;
+        self
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self { kind, trailers: None, unread: Unread(None) }
+    }
+
+    fn without_lease(mut self) -> Self {
+        self.release();
+        self
+    }
+
+    /// The answer was read to its end.
+    fn release(&mut self) {
+        if let Kind::Passed { lease, .. } = &mut self.kind
+            && let Some(lease) = lease.take()
+            && self.unread.0.as_ref().is_none_or(Tape::is_over)
+        {
+            lease.give_back();
+        }
     }
 }
 
@@ -51,32 +98,34 @@ impl http_body::Body for Body {
     type Error = hyper::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.0 {
-            Kind::Own(text) => Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Kind::Passed { incoming, lease } => {
-                let frame = ready!(Pin::new(&mut *incoming).poll_frame(cx));
-                let over = match &frame {
-                    None => true,
-                    Some(Ok(_)) => http_body::Body::is_end_stream(incoming),
-                    Some(Err(_)) => false,
-                };
-                if over && let Some(lease) = lease.take() {
-                    lease.give_back();
+        let frame = match &mut self.kind {
+            Kind::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Kind::Passed { incoming, .. } => {
+                let length = http_body::Body::size_hint(incoming);
+                match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                    Some(Ok(frame)) => match frame.into_trailers() {
+                        Ok(fields) => trailers::end(fields, self.trailers.as_ref(), &length).map(Ok),
+                        Err(data) => Some(Ok(data)),
+                    },
+                    end => end,
                 }
-                Poll::Ready(frame)
             }
+        };
+        if frame.is_none() || self.is_end_stream() {
+            self.release();
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Own(text) => text.is_none(),
             Kind::Passed { incoming, .. } => http_body::Body::is_end_stream(incoming),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Kind::Passed { incoming, .. } => http_body::Body::size_hint(incoming),
         }

@@ -1,9 +1,13 @@
 //! After `101 Switching Protocols`: two connections become one tunnel.
 
+use std::sync::Arc;
+
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tokio::sync::watch;
+
+use crate::telemetry::meter::{Counted, Meter};
 
 /// Counts the tunnels of one worker, so that stopping can wait for them.
 #[derive(Clone, Debug)]
@@ -17,9 +21,9 @@ impl Default for Tunnels {
 
 impl Tunnels {
     /// Counts a tunnel until the guard is dropped.
-    pub fn open(&self) -> Open {
+    pub fn open(&self, meter: &Arc<Meter>) -> Open {
         self.0.send_modify(|open| *open += 1);
-        Open(self.0.clone())
+        Open { open: self.0.clone(), _counted: meter.tunnel() }
     }
 
     /// Ends when no tunnel is open.
@@ -30,11 +34,14 @@ impl Tunnels {
 }
 
 /// An open tunnel.
-pub struct Open(watch::Sender<usize>);
+pub struct Open {
+    open: watch::Sender<usize>,
+    _counted: Counted,
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.send_modify(|open| *open -= 1);
+        self.open.send_modify(|open| *open -= 1);
     }
 }
 

@@ -11,10 +11,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
+
+use super::gate::Gate;
+use super::trailers::{self, Slot};
 
 /// How much may be kept, of one body and of all together.
 #[derive(Debug)]
@@ -65,6 +69,12 @@ struct Reel {
     awaits_client: bool,
     /// When the client last delivered something.
     progress: Instant,
+    /// The client waits for the upstream to ask for the body.
+    expects: bool,
+    /// The body was asked for: the client has been told to send it.
+    asked: bool,
+    /// It shall not be asked for any more: the upstream has answered without it.
+    unwanted: bool,
     /// Which reader may read: an abandoned one must not steal frames from its successor.
     reader: u32,
 }
@@ -77,8 +87,8 @@ const KEPT_LEAST: usize = 4 << 10;
 const DRAIN_LONGEST: Duration = Duration::from_secs(5);
 
 impl Tape {
-    /// Nothing is read yet.
-    pub fn new(source: Incoming, allowance: &Arc<Allowance>) -> Self {
+    /// Nothing is read yet, and with `expects` not before the upstream asks for it.
+    pub fn new(source: Incoming, allowance: &Arc<Allowance>, expects: bool) -> Self {
         if source.is_end_stream() {
             return Self { reel: None };
         }
@@ -95,17 +105,29 @@ impl Tape {
             client_failed: false,
             awaits_client: false,
             progress: Instant::now(),
+            expects,
+            asked: false,
+            unwanted: false,
             reader: 0,
         };
         Self { reel: Some(Arc::new(Mutex::new(reel))) }
     }
 
-    /// The body from its first byte. Readers that were made before read nothing any more.
-    pub fn play(&self) -> RequestBody {
+    /// The body from its first byte. Readers that were made before read nothing any more. `slot` is that of the
+    /// connection, if it speaks HTTP/1.1.
+    pub fn play(&self, slot: Option<&Slot>) -> RequestBody {
         let reel = self.reel.as_ref().map(|reel| {
             let mut guard = lock(reel);
             guard.reader += 1;
-            Reader { reel: Arc::clone(reel), reader: guard.reader, next: 0, trailed: false, hint: guard.hint }
+            Reader {
+                reel: Arc::clone(reel),
+                reader: guard.reader,
+                next: 0,
+                trailed: false,
+                hint: guard.hint,
+                gate: (guard.expects && !guard.asked).then(Gate::shut),
+                slot: slot.cloned(),
+            }
         });
         RequestBody { reader: reel }
     }
@@ -128,6 +150,20 @@ impl Tape {
     /// Whether the upstream waits for bytes that the client has yet to send.
     pub fn awaits_client(&self) -> bool {
         self.ask(false, |reel| reel.awaits_client)
+    }
+
+    /// Whether the client has sent everything, and it was read.
+    pub fn is_over(&self) -> bool {
+        self.ask(true, |reel| reel.ended || reel.source.is_end_stream())
+    }
+
+    /// Leaves a body unasked for that nobody has asked for yet. Says whether it stays so: then the client may or may
+    /// not send it, and what it sends next means nothing without knowing which (RFC 9110 §10.1.1).
+    pub fn stays_unasked(&self) -> bool {
+        let Some(reel) = &self.reel else { return false };
+        let mut reel = lock(reel);
+        reel.unwanted = reel.expects && !reel.asked;
+        reel.unwanted
     }
 
     /// Reads what is left and throws it away, for a while, in a task of its own.
@@ -156,12 +192,17 @@ impl Tape {
 
 impl Reel {
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        self.asked = true;
         let read = Pin::new(&mut self.source).poll_frame(cx);
         self.awaits_client = read.is_pending();
         let read = ready!(read);
         self.progress = Instant::now();
         match &read {
-            Some(Ok(frame)) => self.keep(frame),
+            Some(Ok(frame)) => {
+                // Nobody asks for what follows trailers.
+                self.ended = frame.is_trailers();
+                self.keep(frame);
+            }
             Some(Err(_)) => self.client_failed = true,
             None => self.ended = true,
         }
@@ -227,6 +268,25 @@ struct Reader {
     /// Whether the trailers were sent.
     trailed: bool,
     hint: SizeHint,
+    /// Shut while the upstream has not asked for the body.
+    gate: Option<Gate>,
+    slot: Option<Slot>,
+}
+
+impl RequestBody {
+    /// What holds the body back, if anything does.
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        self.reader.as_ref()?.gate.as_ref()
+    }
+}
+
+/// Says how a body without a length is framed, on a connection that speaks HTTP/1.1. For a GET or a HEAD hyper takes it
+/// that there is none.
+pub fn frame(request: &mut Request<RequestBody>) {
+    let body = request.body();
+    if !body.is_end_stream() && body.size_hint().exact().is_none() && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
 }
 
 /// Why a request's body could not be sent.
@@ -248,9 +308,16 @@ impl Body for RequestBody {
         let Some(reader) = &mut self.reader else {
             return Poll::Ready(None);
         };
+        if let Some(gate) = &mut reader.gate {
+            ready!(gate.poll_open(cx));
+        }
         let mut reel = lock(&reader.reel);
         if reel.reader != reader.reader {
             return Poll::Ready(Some(Err(BodyError::TakenOver)));
+        }
+        if reel.unwanted {
+            // The answer is being read: the connection is closed after it.
+            return Poll::Pending;
         }
         if reader.next < reel.kept.len() {
             let again = Bytes::copy_from_slice(&reel.kept[reader.next..]);
@@ -260,12 +327,22 @@ impl Body for RequestBody {
         if reel.ended || reel.trailers.is_some() {
             let trailers = if reader.trailed { None } else { reel.trailers.clone() };
             reader.trailed = true;
-            return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+            return Poll::Ready(trailers.and_then(|trailers| reader.end(trailers)));
         }
         let read = ready!(reel.poll_next(cx));
         reader.next = reel.kept.len();
-        reader.trailed = read.as_ref().is_some_and(|frame| frame.as_ref().is_ok_and(Frame::is_trailers));
-        Poll::Ready(read.map(|frame| frame.map_err(BodyError::Client)))
+        drop(reel);
+        Poll::Ready(match read {
+            None => None,
+            Some(Err(error)) => Some(Err(BodyError::Client(error))),
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Ok(trailers) => {
+                    reader.trailed = true;
+                    reader.end(trailers)
+                }
+                Err(data) => Some(Ok(data)),
+            },
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -278,6 +355,13 @@ impl Body for RequestBody {
 
     fn size_hint(&self) -> SizeHint {
         self.reader.as_ref().map_or(SizeHint::with_exact(0), |reader| reader.hint)
+    }
+}
+
+impl Reader {
+    /// The end of a body that has trailers.
+    fn end(&self, trailers: HeaderMap) -> Option<Result<Frame<Bytes>, BodyError>> {
+        trailers::end(trailers, self.slot.as_ref(), &self.hint).map(Ok)
     }
 }
 

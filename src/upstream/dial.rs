@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 
 use crate::evidence::{Failure, Upstream};
 use crate::readiness::single_label;
+use crate::tls::{self, Protocols, Stream, Towards};
 
 /// Says whether an address lies in one of our own networks.
 pub type Inside = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -20,19 +22,20 @@ pub struct Dialer {
     upstream: Upstream,
     timeout: Duration,
     inside: Option<Inside>,
+    tls: Option<Towards>,
 }
 
 impl Dialer {
-    /// `timeout` covers one attempt as a whole: name and connection. With `inside`, a single-label name must
+    /// `timeout` covers one attempt as a whole: name, connection and, with `tls`, its handshake. With `inside`, a single-label name must
     /// resolve to an address for which it is true: a container engine hands names that it does not know to the
     /// host's resolver, and whatever stranger that one knows under the name would get the users' cookies.
-    pub fn new(upstream: Upstream, timeout: Duration, inside: Option<Inside>) -> Self {
-        Self { upstream, timeout, inside }
+    pub fn new(upstream: Upstream, timeout: Duration, inside: Option<Inside>, tls: Option<Towards>) -> Self {
+        Self { upstream, timeout, inside, tls }
     }
 
     /// Resolves the name afresh (a recreated container has a new address, and the engine's resolver says 600 s for
-    /// the old one) and tries its addresses in turn.
-    pub async fn connect(&self) -> Result<TcpStream, Failure> {
+    /// the old one) and tries its addresses in turn. Over TLS, `protocols` are offered.
+    pub async fn connect(&self, protocols: Protocols) -> Result<Stream, Failure> {
         let deadline = Instant::now() + self.timeout;
         let addresses = self.resolve(deadline).await?;
         let mut failure = Failure::ConnectTimeout;
@@ -40,17 +43,34 @@ impl Dialer {
             // Each address gets a fair share of what is left, so that one that hangs does not hide one that works.
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-            match timeout_at(Instant::now() + share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // Requests are written whole; waiting for more to coalesce would only delay them.
-                    let _ = stream.set_nodelay(true);
-                    return Ok(stream);
-                }
-                Ok(Err(error)) => failure = refusal(&error, *address),
-                Err(_) => failure = Failure::ConnectTimeout,
+            let end = Instant::now() + share;
+            let encrypted = match timeout_at(end, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => self.encrypt(stream, protocols, end).await,
+                Ok(Err(error)) => Err(refusal(&error, *address)),
+                Err(_) => Err(Failure::ConnectTimeout),
+            };
+            match encrypted {
+                Ok(stream) => return Ok(stream),
+                Err(its) => failure = its,
             }
         }
         Err(failure)
+    }
+
+    async fn encrypt(&self, stream: TcpStream, protocols: Protocols, end: Instant) -> Result<Stream, Failure> {
+        // Requests are written whole; waiting for more to coalesce would only delay them.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else {
+            return Ok(Stream::Plain(stream));
+        };
+        // Boxed, or every request would have room for a handshake.
+        let handshake = Box::pin(TlsConnector::from(tls.newest(protocols)).connect(tls.name.clone(), stream));
+        match timeout_at(end, handshake).await {
+            Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream.into()))),
+            // One that accepts and closes, as an engine's port forwarder does, is away rather than at odds with us.
+            Ok(Err(error)) => Err(tls::explain(&error).map_or(Failure::ClosedEarly, |reason| Failure::Tls { reason })),
+            Err(_) => Err(Failure::Tls { reason: "it did not finish the handshake in time".into() }),
+        }
     }
 
     async fn resolve(&self, deadline: Instant) -> Result<Vec<SocketAddr>, Failure> {
@@ -94,10 +114,11 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::evidence::Scheme;
 
     fn dialer(host: &str, port: u16, inside: Option<Inside>) -> Dialer {
-        let upstream = Upstream { host: host.into(), port, ready_path: None };
-        Dialer::new(upstream, Duration::from_secs(2), inside)
+        let upstream = Upstream { scheme: Scheme::Http, host: host.into(), port, ready_path: None };
+        Dialer::new(upstream, Duration::from_secs(2), inside, None)
     }
 
     #[tokio::test]
@@ -105,7 +126,7 @@ mod tests {
         // `localhost` is ::1 and 127.0.0.1 on most machines, and only one of them listens here.
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
-        assert!(dialer("localhost", port, None).connect().await.is_ok());
+        assert!(dialer("localhost", port, None).connect(Protocols::Http1).await.is_ok());
     }
 
     #[tokio::test]
@@ -113,13 +134,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         drop(listener);
-        let failure = dialer("127.0.0.1", port, None).connect().await.expect_err("nobody listens");
+        let failure = dialer("127.0.0.1", port, None).connect(Protocols::Http1).await.expect_err("nobody listens");
         assert_eq!(failure, Failure::Refused { address: "127.0.0.1".parse().expect("an address") });
     }
 
     #[tokio::test]
     async fn an_unknown_name_is_not_resolved() {
-        let failure = dialer("no-such-host.invalid", 80, None).connect().await.expect_err("RFC 6761 reserves it");
+        let failure =
+            dialer("no-such-host.invalid", 80, None).connect(Protocols::Http1).await.expect_err("RFC 6761 reserves it");
         assert!(matches!(failure, Failure::NameNotResolved { .. }), "{failure:?}");
     }
 

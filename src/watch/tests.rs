@@ -7,7 +7,7 @@ use tokio::task::LocalSet;
 use tokio::time::advance;
 
 use super::*;
-use crate::evidence::{Engine, Moment, RestartPolicy, Status, Target};
+use crate::evidence::{Engine, Moment, RestartPolicy, Scheme, Status, Target};
 
 /// A prober whose answers the test sets, and whose questions it counts.
 #[derive(Clone)]
@@ -50,7 +50,7 @@ impl Stage {
     /// Must run inside a [`LocalSet`].
     fn set(answer: Answer) -> Self {
         let subject = Subject {
-            upstream: Upstream { host: "grafana".into(), port: 3000, ready_path: None },
+            upstream: Upstream { scheme: Scheme::Http, host: "grafana".into(), port: 3000, ready_path: None },
             booted_at: None,
             grace: GRACE,
         };

@@ -1,16 +1,19 @@
 //! The stage of the socket tests: a real anteroom on port 0, a client and an upstream that are written byte by byte.
 #![allow(dead_code, reason = "each test binary uses a part of the stage")]
 
+pub mod certificates;
+pub mod encrypted;
 pub mod raw;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anteroom::config::{Config, Detail, HostHeader, LogFormat, Patience};
+use anteroom::config::{self, Config, Detail, HostHeader, Limits, LogFormat, Patience, TrustedPeers, UpstreamTls};
 use anteroom::engine::Sighting;
-use anteroom::evidence::Upstream;
+use anteroom::evidence::{Scheme, Upstream};
 use anteroom::instance::Instance;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{oneshot, watch};
@@ -31,21 +34,49 @@ pub fn config(upstream: SocketAddr) -> Config {
     Config {
         listen: any,
         admin_listen: any,
-        upstream: Upstream { host: upstream.ip().to_string().into(), port: upstream.port(), ready_path: None },
+        upstream: Upstream {
+            scheme: Scheme::Http,
+            host: upstream.ip().to_string().into(),
+            port: upstream.port(),
+            ready_path: None,
+        },
         patience: Patience { navigation: Duration::from_millis(200), request: LONG },
         grace: Duration::from_secs(10),
         max_held: 1024,
         replay_bytes: 1 << 20,
         connect_timeout: Duration::from_secs(2),
         response_timeout: LONG,
+        limits: Limits {
+            connections: 1024,
+            header_bytes: 64 << 10,
+            headers: 100,
+            header_timeout: LONG,
+            idle_timeout: LONG * 5,
+            requests: None,
+        },
         host_header: HostHeader::Preserve,
+        trusted_peers: trusted_peers("127.0.0.0/8"),
         detail: Detail::State,
         container: None,
         threads: 1.try_into().expect("not zero"),
         log: "info".to_owned(),
         log_format: LogFormat::Text,
         docker_host: None,
+        tls: None,
+        upstream_tls: UpstreamTls::default(),
     }
+}
+
+/// The value of `ANTEROOM_TRUSTED_PEERS`, as the settings read it.
+pub fn trusted_peers(text: &str) -> TrustedPeers {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let input = config::Input {
+        flags: &[pair("upstream", "http://a"), pair("trusted-peers", text)],
+        environment: &[],
+        cores: NonZeroUsize::MIN,
+        check_log: |_| Ok(()),
+    };
+    config::parse(input).expect("right settings").0.trusted_peers
 }
 
 /// A running anteroom; stops when it is dropped.
@@ -126,13 +157,32 @@ impl FakeUpstream {
 
     /// The next connection on which something is asked: probes connect and close without a word.
     pub async fn accept(&self) -> Peer {
-        loop {
-            let (stream, _) = soon(self.listener.accept()).await.expect("a connection");
-            let mut peer = Peer::new(stream);
-            if peer.has_data().await {
-                return peer;
+        let asked = async {
+            loop {
+                let (stream, _) = self.listener.accept().await.expect("a connection");
+                let mut peer = Peer::new(stream);
+                if peer.has_data().await {
+                    return peer;
+                }
             }
-        }
+        };
+        // As a whole: probes never end.
+        soon(asked).await
+    }
+
+    /// Waits until nobody holds a connection to it open. An end that was closed is not seen here by reading before all
+    /// that was sent is read, so the kernel is asked (`man 5 proc`: 01 is ESTABLISHED).
+    pub async fn left_alone(&self) {
+        let mine = format!(":{:04X} 01", self.address.port());
+        soon(async {
+            while std::fs::read_to_string("/proc/net/tcp").expect("Linux").lines().any(|line| {
+                let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+                format!("{} {}", columns[2], columns[3]).ends_with(&mine)
+            }) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
     }
 
     /// Answers every request on every connection alike, until it is dropped.
@@ -182,7 +232,23 @@ impl Drop for Serving {
     }
 }
 
+/// An address at which nobody listens, and which nobody else is given as long as the socket lives. Anteroom may still
+/// listen there.
+pub fn reserved() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let address = socket.local_addr().expect("bound");
+    (socket, address)
+}
+
 /// An address at which nobody listens (yet).
 pub async fn nobody() -> SocketAddr {
-    FakeUpstream::start().await.address
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_reuseaddr(true).expect("an option");
+    socket.bind("127.0.0.1:0".parse().expect("an address")).expect("a free port");
+    let address = socket.local_addr().expect("bound");
+    // Bound and deaf for as long as the test runs, or another test would listen there and get our requests.
+    std::mem::forget(socket);
+    address
 }

@@ -1,7 +1,9 @@
-//! One end of a TCP connection that speaks HTTP/1.1 by hand.
+//! One end of a connection that speaks HTTP/1.1 by hand.
 
 use std::net::SocketAddr;
 
+use anteroom::tls::Stream;
+use futures_util::FutureExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -9,7 +11,7 @@ use super::soon;
 
 /// A connection, and what was read of it but not asked for yet.
 pub struct Peer {
-    stream: TcpStream,
+    stream: Stream,
     read: Vec<u8>,
 }
 
@@ -46,6 +48,11 @@ pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 impl Peer {
     pub fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("an option");
+        Self::over(Stream::Plain(stream))
+    }
+
+    /// Over a connection that may be encrypted.
+    pub fn over(stream: Stream) -> Self {
         Self { stream, read: Vec::new() }
     }
 
@@ -80,9 +87,31 @@ impl Peer {
         }
     }
 
+    /// Sends as much as fits now.
+    pub async fn write_some(&mut self, bytes: &[u8]) -> usize {
+        self.stream.write(bytes).await.expect("the other side is there")
+    }
+
+    /// What has arrived and was not asked for yet, without waiting for more.
+    pub fn received(&mut self) -> String {
+        while let Some(Ok(1..)) = self.stream.read_buf(&mut self.read).now_or_never() {}
+        String::from_utf8_lossy(&self.read).into_owned()
+    }
+
     /// Reads a head, up to the empty line.
     pub async fn head(&mut self) -> String {
         self.until("\r\n\r\n").await
+    }
+
+    /// The same, byte for byte.
+    pub async fn head_bytes(&mut self) -> Vec<u8> {
+        loop {
+            if let Some(at) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
+                let rest = self.read.split_off(at + 4);
+                return std::mem::replace(&mut self.read, rest);
+            }
+            assert!(self.fill().await, "the stream ends within a head");
+        }
     }
 
     /// Reads so many bytes.
@@ -109,6 +138,12 @@ impl Peer {
         self.take(self.read.len())
     }
 
+    /// Reads to the end of the stream, bytes that are no text.
+    pub async fn rest_of_bytes(&mut self) -> Vec<u8> {
+        while self.fill().await {}
+        std::mem::take(&mut self.read)
+    }
+
     /// Closes the sending half.
     pub async fn finish(&mut self) {
         soon(self.stream.shutdown()).await.expect("still connected");
@@ -116,7 +151,8 @@ impl Peer {
 
     /// Closes with a reset.
     pub fn reset(self) {
-        self.stream.set_zero_linger().expect("an option");
+        let Stream::Plain(stream) = self.stream else { panic!("TLS has its own ways to end") };
+        stream.set_zero_linger().expect("an option");
     }
 
     async fn fill(&mut self) -> bool {

@@ -16,6 +16,7 @@ fn secrets_in_the_engines_words_are_removed() {
         blind(Engine::Unavailable { reason: error.into() }),
         blind(Engine::Forbidden { reason: error.into() }),
         Evidence { exchange: Some(Failure::NotHttp { reason: error.into() }), ..evidence() },
+        Evidence { exchange: Some(Failure::Tls { reason: error.into() }), ..evidence() },
         Evidence { probe: Some(Failure::Unreachable { reason: error.into() }), ..evidence() },
         Evidence { probe: Some(Failure::NameNotResolved { reason: error.into() }), ..evidence() },
     ] {

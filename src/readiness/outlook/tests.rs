@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::evidence::{Attachment, Happening, Health, Moment, RestartPolicy, Upstream};
+use crate::evidence::{Attachment, Happening, Health, Moment, RestartPolicy, Scheme, Upstream};
 
 fn moment(at: SystemTime) -> Option<Moment> {
     Some(Moment { at, text: "".into() })
@@ -42,7 +42,7 @@ fn container(status: Status) -> Container {
 fn evidence(target: Container) -> Evidence {
     Evidence {
         seen_at: at(100),
-        upstream: Upstream { host: "grafana".into(), port: 3000, ready_path: None },
+        upstream: Upstream { scheme: Scheme::Http, host: "grafana".into(), port: 3000, ready_path: None },
         engine: Engine::Available { version: "20.10.24".into() },
         booted_at: None,
         ourselves: Some(Arc::new(container(Status::Running))),

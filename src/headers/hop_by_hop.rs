@@ -1,0 +1,199 @@
+//! What belongs to one connection, and to no other (RFC 9110 §7.6.1).
+
+use http::header::{CONNECTION, CONTENT_LENGTH, FORWARDED, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE};
+use http::header::{PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::{HeaderMap, StatusCode};
+
+use super::items;
+
+/// Valid for one connection only, besides those that `Connection` names. `TE` is treated apart.
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+];
+
+/// What nobody may nominate away with `Connection`: whom a message is for, how long it is, and who is said to have sent
+/// it. The rest of these begins with `x-forwarded-`.
+const NEVER_NOMINATED: [HeaderName; 5] = [HOST, CONTENT_LENGTH, FORWARDED, VIA, HeaderName::from_static("x-real-ip")];
+
+/// Removes what belongs to one connection. If the message switches protocols, says so again for the next one.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let upgrade = offer(headers);
+    let trailers = items(headers, TE).any(|item| {
+        let name = item.split(|byte| *byte == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"trailers")
+    });
+    if headers.contains_key(CONNECTION) {
+        for name in nominated(headers) {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+    headers.remove(TE);
+    if trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+    if let Some(protocols) = upgrade {
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, protocols);
+    }
+}
+
+/// The same for an answer. Only two of them say something about an upgrade that concerns the client: that it happens,
+/// and that the request needs one. Elsewhere it is the upstream's offer to us, e.g. Apache's `Upgrade: h2,h2c`.
+pub fn strip_hop_by_hop_of_answer(status: StatusCode, headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    if status != StatusCode::SWITCHING_PROTOCOLS && status != StatusCode::UPGRADE_REQUIRED {
+        headers.remove(CONNECTION);
+        headers.remove(UPGRADE);
+    }
+}
+
+/// The protocol that a message offers or agrees to switch to: `Upgrade`, if `Connection` names it.
+pub fn upgrade_token(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let nominated = headers.contains_key(UPGRADE)
+        && items(headers, CONNECTION).any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+    headers.get(UPGRADE).filter(|_| nominated)
+}
+
+/// Whether an answer's `101` agrees to something that the request offered.
+pub fn agrees(offered: &HeaderValue, accepted: &HeaderValue) -> bool {
+    let offers = |token: &[u8]| {
+        offered.as_bytes().split(|byte| *byte == b',').any(|offer| offer.trim_ascii().eq_ignore_ascii_case(token))
+    };
+    accepted.as_bytes().split(|byte| *byte == b',').all(|token| offers(token.trim_ascii()))
+}
+
+/// All protocols that a message offers but `h2c`: it would make a connection that we speak HTTP/1.1 on a tunnel for
+/// requests that nobody looks at, and RFC 9113 §3.1 has done away with it.
+fn offer(headers: &HeaderMap) -> Option<HeaderValue> {
+    let first = upgrade_token(headers)?;
+    let plain = |protocol: &&[u8]| !protocol.is_empty() && !protocol.eq_ignore_ascii_case(b"h2c");
+    if headers.get_all(UPGRADE).iter().nth(1).is_none() && items(headers, UPGRADE).all(|protocol| plain(&protocol)) {
+        return Some(first.clone());
+    }
+    let protocols: Vec<&[u8]> = items(headers, UPGRADE).filter(plain).collect();
+    if protocols.is_empty() {
+        return None;
+    }
+    HeaderValue::from_bytes(&protocols.join(&b", "[..])).ok()
+}
+
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    items(headers, CONNECTION)
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
+        .filter(|name| !NEVER_NOMINATED.contains(name) && !name.as_str().starts_with("x-forwarded-"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::headers;
+    use super::*;
+
+    #[test]
+    fn what_belongs_to_one_connection_is_removed_and_the_rest_is_kept() {
+        let mut given = headers(&[
+            ("connection", "close, X-Private"),
+            ("host", "a"),
+            ("x-private", "1"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic x"),
+            ("transfer-encoding", "chunked"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
+            ("cookie", "a=b"),
+            ("set-cookie", "one"),
+            ("set-cookie", "two"),
+        ]);
+        strip_hop_by_hop(&mut given);
+        assert_eq!(given, headers(&[("host", "a"), ("cookie", "a=b"), ("set-cookie", "one"), ("set-cookie", "two")]));
+    }
+
+    #[test]
+    fn what_decides_trust_or_framing_cannot_be_nominated_away() {
+        for name in ["Host", "Content-Length", "X-Forwarded-For", "X-Forwarded-Proto", "X-Real-Ip", "Forwarded", "Via"]
+        {
+            let mut given = headers(&[("connection", name), (name, "1")]);
+            strip_hop_by_hop(&mut given);
+            assert_eq!(given, headers(&[(name, "1")]));
+        }
+    }
+
+    #[test]
+    fn every_line_of_connection_nominates_and_an_empty_one_nothing() {
+        let mut given = headers(&[("connection", ""), ("connection", ", ,a"), ("connection", "b ,c d"), ("a", "1")]);
+        given.extend(headers(&[("b", "1"), ("c", "1"), ("d", "1")]));
+        strip_hop_by_hop(&mut given);
+        assert_eq!(given, headers(&[("c", "1"), ("d", "1")]));
+    }
+
+    #[test]
+    fn of_te_only_trailers_survives() {
+        for (te, expected) in [
+            ("gzip;q=0.5, trailers", &[("te", "trailers")][..]),
+            ("Trailers;q=0.5", &[("te", "trailers")]),
+            ("gzip", &[]),
+            ("xtrailers", &[]),
+            ("", &[]),
+        ] {
+            let mut given = headers(&[("connection", "TE"), ("te", te)]);
+            strip_hop_by_hop(&mut given);
+            assert_eq!(given, headers(expected), "{te}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_is_offered_again_on_the_next_connection_without_h2c() {
+        for (offered, expected) in [
+            (&["websocket"][..], Some("websocket")),
+            (&["h2c, websocket"], Some("websocket")),
+            (&["a/1, H2C,b"], Some("a/1, b")),
+            (&["h2c", "websocket"], Some("websocket")),
+            (&["h2c"], None),
+            (&["h2c, h2c"], None),
+            (&[""], None),
+        ] {
+            let mut given = headers(&[("connection", "keep-alive, Upgrade, HTTP2-Settings"), ("http2-settings", "x")]);
+            given.extend(offered.iter().map(|value| (UPGRADE, HeaderValue::from_static(value))));
+            strip_hop_by_hop(&mut given);
+            let expected = expected.map(|value| headers(&[("connection", "upgrade"), ("upgrade", value)]));
+            assert_eq!(given, expected.unwrap_or_default(), "{offered:?}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_that_connection_does_not_name_is_none() {
+        let mut given = headers(&[("upgrade", "websocket")]);
+        assert_eq!(upgrade_token(&given), None);
+        strip_hop_by_hop(&mut given);
+        assert!(given.is_empty());
+    }
+
+    #[test]
+    fn an_answer_tells_of_an_upgrade_only_where_one_happens_or_is_needed() {
+        for (status, kept) in [(200, false), (101, true), (426, true), (400, false)] {
+            let mut given = headers(&[("connection", "Upgrade"), ("upgrade", "tls/1.3"), ("x", "y")]);
+            strip_hop_by_hop_of_answer(StatusCode::from_u16(status).expect("a status"), &mut given);
+            assert_eq!(given.contains_key(UPGRADE), kept, "{status}");
+            assert_eq!(given.contains_key(CONNECTION), kept, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_answer_may_agree_only_to_what_was_offered() {
+        let value = HeaderValue::from_static;
+        assert!(agrees(&value("websocket"), &value("WebSocket")));
+        assert!(agrees(&value("h2c, websocket"), &value("websocket")));
+        assert!(!agrees(&value("websocket"), &value("h2c")));
+        assert!(!agrees(&value("websocket"), &value("websocket, h2c")));
+    }
+}

@@ -1,0 +1,334 @@
+//! One connection of a client: which HTTP it speaks, and how it ends.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::{Request, Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::{BoxError, Service, ServiceBuilder, service_fn};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::Place;
+use super::grammar::Scanner;
+use super::wire::Wire;
+use crate::config::Limits;
+use crate::proxy::{Client, Proxy, answer};
+use crate::telemetry::meter::{Limit, Meter};
+use crate::tls::{Served, Stream};
+use crate::upstream::trailers::{Slot, Trailing};
+
+/// What a client says first that speaks HTTP/2 without asking (RFC 9113 §3.4).
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// A preface comes in one piece. If it does not, the rest is looked for this much later.
+const PREFACE_AGAIN: Duration = Duration::from_millis(5);
+/// Requests that one HTTP/2 connection may have open at once; Traefik opens further connections for more.
+const STREAMS_MOST: u32 = 128;
+/// Of one stream's answer that waits for the client to take it, in bytes: with all streams, 8 MiB a connection.
+const STREAM_BUFFER: usize = 64 << 10;
+/// An HTTP/2 client that is gone without a word is noticed by a ping: this long after it was last heard of, and so
+/// much later.
+const PING_AFTER: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What all connections of one worker share.
+pub struct Host {
+    pub proxy: Arc<Proxy>,
+    pub limits: Limits,
+    pub meter: Arc<Meter>,
+    /// What TLS is served with; `None` is plain HTTP.
+    pub tls: Option<Served>,
+}
+
+/// Which HTTP a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// A connection, from its requests' point of view.
+struct Conversation {
+    host: Arc<Host>,
+    client: Client,
+    requests: AtomicUsize,
+    /// For the trailers of the answers, where the connection speaks HTTP/1.1.
+    trailers: Slot,
+    /// Requests whose answer has not ended, and whether there may be more.
+    open: watch::Sender<usize>,
+    spent: watch::Sender<bool>,
+}
+
+/// Finds out what a client speaks, after the handshake where TLS is served.
+///
+/// # Errors
+/// The connection broke, or nothing came in time.
+pub async fn open(stream: TcpStream, host: &Host) -> io::Result<(Stream, Protocol)> {
+    let Some(served) = &host.tls else {
+        let protocol = sniff(&stream, &host.limits).await?;
+        return Ok((Stream::Plain(stream), protocol));
+    };
+    // The newest: the files may have changed since the last connection.
+    let newest = Arc::clone(&served.borrow());
+    // Boxed, or the task of every plain connection would have room for a handshake.
+    let handshake = Box::pin(TlsAcceptor::from(newest).accept(stream));
+    let stream = Stream::Tls(Box::new(timeout(host.limits.header_timeout, handshake).await??.into()));
+    let protocol = if stream.is_h2() { Protocol::Http2 } else { Protocol::Http1 };
+    Ok((stream, protocol))
+}
+
+/// What a client without TLS speaks. HTTP/2 is known by its preface alone (RFC 9113 §3.3).
+async fn sniff(stream: &TcpStream, limits: &Limits) -> io::Result<Protocol> {
+    let mut start = [0; PREFACE.len()];
+    // The first byte may come late, as between two requests; the rest of a preface may not.
+    let mut read = timeout(limits.idle_timeout, stream.peek(&mut start)).await??;
+    let rest = async {
+        loop {
+            if read == 0 || start[..read] != PREFACE[..read] {
+                return Ok(Protocol::Http1);
+            }
+            if read == PREFACE.len() {
+                return Ok(Protocol::Http2);
+            }
+            sleep(PREFACE_AGAIN).await;
+            read = stream.peek(&mut start).await?;
+        }
+    };
+    timeout(limits.header_timeout, rest).await?
+}
+
+/// Serves a connection until it ends; once `stopping` changes, until the requests that run have ended.
+pub async fn serve<S>(
+    stream: S,
+    protocol: Protocol,
+    client: Client,
+    place: Place,
+    host: &Arc<Host>,
+    stopping: watch::Receiver<bool>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let conversation = Arc::new(Conversation {
+        host: Arc::clone(host),
+        client,
+        requests: AtomicUsize::new(0),
+        trailers: Slot::default(),
+        open: watch::Sender::new(0),
+        spent: watch::Sender::new(false),
+    });
+    let ended = match protocol {
+        Protocol::Http1 => {
+            let wire = Wire::new(stream, Scanner::default(), place, &host.limits, Arc::clone(&host.meter));
+            http1(wire, &conversation, stopping).await
+        }
+        Protocol::Http2 => {
+            let wire = Wire::new(stream, Scanner::default(), place, &host.limits, Arc::clone(&host.meter));
+            http2(wire, &conversation, stopping).await
+        }
+    };
+    if let Err(error) = ended {
+        if let Some(limit) = limit(&error) {
+            host.meter.reached(limit);
+        }
+        // A client that left or sent what is no HTTP: its own affair.
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+async fn http1<S>(
+    wire: Wire<S>,
+    conversation: &Arc<Conversation>,
+    mut stopping: watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &conversation.host.limits;
+    let mut builder = http1::Builder::new();
+    if limits.headers != MAX_HEADERS {
+        builder.max_headers(limits.headers);
+    }
+    let connection = builder
+        .timer(TokioTimer::new())
+        // Between two requests; `Wire` watches over a head that has begun.
+        .header_read_timeout(limits.idle_timeout)
+        // The buffer alone would let a head pass that ends within the read that fills it.
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes)
+        .preserve_header_case(true)
+        // The upstream's `Date` passes; where it sends none, none is invented.
+        .auto_date_header(false)
+        .serve_connection(
+            TokioIo::new(Trailing::new(wire, conversation.trailers.clone())),
+            TowerToHyperService::new(stack(conversation)),
+        )
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        _ = stopping.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+async fn http2<S>(
+    wire: Wire<S>,
+    conversation: &Arc<Conversation>,
+    mut stopping: watch::Receiver<bool>,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let Host { limits, meter, .. } = &*conversation.host;
+    // Floods of resets, settings, pings and continuations are bounded by the library's own defaults: tests/floods.rs.
+    let mut connection = pin!(
+        http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS_MOST)
+            .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .max_send_buf_size(STREAM_BUFFER)
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .auto_date_header(false)
+            .serve_connection(TokioIo::new(wire), TowerToHyperService::new(stack(conversation)))
+    );
+    let mut spent = conversation.spent.subscribe();
+    let over = async {
+        tokio::select! {
+            _ = stopping.changed() => {}
+            _ = spent.changed() => {}
+            () = conversation.idle(limits.idle_timeout) => meter.reached(Limit::IdleTimeout),
+        }
+    };
+    tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = over => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    }
+}
+
+/// hyper's own limit, which it keeps without an allocation.
+const MAX_HEADERS: usize = 100;
+
+/// Which limit a connection ended at, if at any.
+fn limit(error: &hyper::Error) -> Option<Limit> {
+    let flood = |error: &h2::Error| error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
+    if error.is_parse_too_large() {
+        Some(Limit::HeaderSize)
+    } else if error.is_timeout() {
+        Some(Limit::IdleTimeout)
+    } else {
+        error.source().and_then(|source| source.downcast_ref()).is_some_and(flood).then_some(Limit::Flood)
+    }
+}
+
+impl Conversation {
+    /// Counts a request in. Says whether its answer has to be the connection's last.
+    fn begin<B>(&self, request: &Request<B>) -> bool {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let most = self.host.limits.requests.is_some_and(|most| number >= most.get());
+        if most && !self.spent.send_replace(true) {
+            self.host.meter.reached(Limit::Requests);
+        }
+        // What follows an offer to switch protocols was not looked at by the scanner.
+        request.version() < Version::HTTP_2 && (most || request.headers().contains_key(UPGRADE))
+    }
+
+    /// Ends when no request has been open for so long.
+    async fn idle(&self, limit: Duration) {
+        let mut open = self.open.subscribe();
+        loop {
+            // Errors would mean that the sender is gone, which is ours.
+            let _ = open.wait_for(|open| *open == 0).await;
+            if timeout(limit, open.changed()).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// The generic layers around [`Proxy::handle`], for the requests of one connection.
+fn stack(
+    conversation: &Arc<Conversation>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<impl Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static>,
+    Error = Infallible,
+    Future: Send + 'static,
+> + Clone
++ Send
++ 'static {
+    let conversation = Arc::clone(conversation);
+    ServiceBuilder::new().layer(CatchPanicLayer::custom(answer::panicked)).service(service_fn(move |request| {
+        let conversation = Arc::clone(&conversation);
+        async move {
+            let last = conversation.begin(&request);
+            let open = (request.version() == Version::HTTP_2).then(|| Open::new(&conversation));
+            // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
+            let trailers = (request.version() == Version::HTTP_11).then(|| conversation.trailers.clone());
+            let mut answer = conversation.host.proxy.handle(conversation.client, request).await?;
+            if last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok(answer.map(|body| Answer { body: body.with_trailers(trailers), _open: open }))
+        }
+    }))
+}
+
+/// A request of an HTTP/2 connection whose answer has not ended.
+struct Open(Arc<Conversation>);
+
+impl Open {
+    fn new(conversation: &Arc<Conversation>) -> Self {
+        conversation.open.send_modify(|open| *open += 1);
+        Self(Arc::clone(conversation))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.send_modify(|open| *open -= 1);
+    }
+}
+
+/// An answer's body that keeps its request open.
+struct Answer<B> {
+    body: B,
+    _open: Option<Open>,
+}
+
+impl<B: Body + Unpin> Body for Answer<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

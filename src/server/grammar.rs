@@ -1,0 +1,264 @@
+//! What an HTTP/1.1 parser may repair, and we refuse: pure, over the bytes as they come.
+//!
+//! hyper takes a bare LF for the end of a line, drops `Content-Length` beside `Transfer-Encoding` and folds equal
+//! lengths into one. All of that is allowed (RFC 9112 §2.2, §6.3), and all of it is how one request comes to mean two
+//! things to two neighbours. Once hyper has parsed a head none of it can be seen any more, so it is looked for before.
+//!
+//! The scanner follows the framing of requests just far enough to tell lines from bodies:
+//!
+//! ```text
+//!  ┌─────────────────── nothing follows ───────────────────┐
+//!  ▼                                                       │
+//! Head ── empty line ──▶ Length: Data ──────────────────▶ Head
+//!                        chunked: Size ─▶ Data ─▶ DataEnd ─▶ Size … ─ 0 ─▶ Trailers ─▶ Head
+//!                        Upgrade, or a coding that will be refused: Opaque, for good
+//! ```
+
+use std::fmt;
+
+/// How much of a line is kept: enough for the longest `Content-Length` or `Transfer-Encoding` that can be right. Such a
+/// line that is longer is refused.
+const KEPT: usize = 48;
+/// More hex digits than this are no size of a chunk, but an attempt at an overflow.
+const SIZE_DIGITS: usize = 15;
+
+/// Follows the requests of one connection.
+#[derive(Debug, Default)]
+pub struct Scanner {
+    state: State,
+    line: Line,
+    head: Head,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// The request line and the fields.
+    #[default]
+    Head,
+    /// So many bytes of a body.
+    Data { left: u64, then: After },
+    /// The line with a chunk's size.
+    Size,
+    /// The end of the line after a chunk's data.
+    DataEnd,
+    /// The fields after the last chunk.
+    Trailers,
+    /// Not HTTP/1.1 any more, or not for long.
+    Opaque,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    Head,
+    DataEnd,
+}
+
+/// The current line as far as it was read.
+#[derive(Debug)]
+struct Line {
+    kept: [u8; KEPT],
+    /// Of the whole line, which may be longer than what is kept.
+    length: usize,
+    last: u8,
+}
+
+/// What the fields of the current head say about its framing.
+#[derive(Debug, Default)]
+struct Head {
+    begun: bool,
+    length: Option<u64>,
+    coding: Option<Coding>,
+    upgrade: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Coding {
+    Chunked,
+    /// Anything else is refused by whoever sees the parsed head, and the connection ends with that.
+    Foreign,
+}
+
+/// What is wrong with the framing of a body: nothing that follows can be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken(&'static str);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl Scanner {
+    /// For a connection whose bytes are not HTTP/1.1.
+    pub fn opaque() -> Self {
+        Self { state: State::Opaque, ..Self::default() }
+    }
+
+    /// Whether a head has begun and has not ended.
+    pub fn in_head(&self) -> bool {
+        self.state == State::Head && (self.head.begun || self.line.length > 0)
+    }
+
+    /// Whether it has stopped looking.
+    pub fn is_opaque(&self) -> bool {
+        self.state == State::Opaque
+    }
+
+    /// Looks at the next bytes of the connection, however they are cut.
+    ///
+    /// What is wrong in a head is overwritten with NUL, which no part of a head may contain (RFC 9110 §5.5): so the
+    /// parser answers 400 by itself, after the answers to the requests before it.
+    ///
+    /// # Errors
+    /// The framing of a body is broken, after so many bytes that are well.
+    pub fn scan(&mut self, bytes: &mut [u8]) -> Result<(), (usize, Broken)> {
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &mut bytes[at..];
+            match self.state {
+                State::Opaque => return Ok(()),
+                State::Data { left, then } => {
+                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    at += here;
+                    self.state = match left - here as u64 {
+                        0 => then.into(),
+                        left => State::Data { left, then },
+                    };
+                }
+                State::Head | State::Size | State::DataEnd | State::Trailers => {
+                    let Some(end) = memchr::memchr(b'\n', rest) else {
+                        self.line.extend(rest);
+                        return Ok(());
+                    };
+                    self.line.extend(&rest[..end]);
+                    let next = self.line_ended();
+                    self.line = Line::default();
+                    match (self.state, next) {
+                        (_, Ok(next)) => self.state = next,
+                        (State::Head, Err(_)) => {
+                            rest[end] = 0;
+                            self.state = State::Opaque;
+                        }
+                        (_, Err(broken)) => return Err((at, broken)),
+                    }
+                    at += end + 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What comes after the line that has just ended.
+    fn line_ended(&mut self) -> Result<State, Broken> {
+        if self.line.last != b'\r' {
+            return Err(Broken("a line ends without CR"));
+        }
+        let line = self.line.without_cr();
+        match self.state {
+            State::Head if line.is_empty() && self.head.begun => Ok(std::mem::take(&mut self.head).body()),
+            // RFC 9112 §2.2: an empty line before a request is ignored.
+            State::Head if line.is_empty() => Ok(State::Head),
+            State::Head => {
+                let whole = self.line.is_whole();
+                if std::mem::replace(&mut self.head.begun, true) {
+                    self.head.field(line, whole)?;
+                }
+                Ok(State::Head)
+            }
+            State::Size => match chunk_size(line)? {
+                0 => Ok(State::Trailers),
+                left => Ok(State::Data { left, then: After::DataEnd }),
+            },
+            State::DataEnd if line.is_empty() => Ok(State::Size),
+            State::DataEnd => Err(Broken("a chunk is longer than its size")),
+            State::Trailers if line.is_empty() => Ok(State::Head),
+            State::Trailers => Ok(State::Trailers),
+            State::Data { .. } | State::Opaque => unreachable!("these have no lines"),
+        }
+    }
+}
+
+impl Head {
+    fn field(&mut self, line: &[u8], whole: bool) -> Result<(), Broken> {
+        let Some(colon) = memchr::memchr(b':', line) else { return Ok(()) };
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let digits = whole && !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+            let length = std::str::from_utf8(value).ok().filter(|_| digits).and_then(|digits| digits.parse().ok());
+            let length = length.ok_or(Broken("a length is no number"))?;
+            if self.length.replace(length).is_some() || self.coding.is_some() {
+                return Err(Broken("two framings"));
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            let chunked = whole && value.eq_ignore_ascii_case(b"chunked");
+            let coding = if chunked { Coding::Chunked } else { Coding::Foreign };
+            if self.coding.replace(coding).is_some() || self.length.is_some() {
+                return Err(Broken("two framings"));
+            }
+        } else if name.eq_ignore_ascii_case(b"upgrade") {
+            self.upgrade = true;
+        }
+        Ok(())
+    }
+
+    fn body(self) -> State {
+        match (self.coding, self.length) {
+            // After such a head the other protocol may begin at any moment, even before it was agreed to. If it is
+            // refused, the connection ends with the answer: see `connection`.
+            _ if self.upgrade => State::Opaque,
+            (Some(Coding::Foreign), _) => State::Opaque,
+            (Some(Coding::Chunked), _) => State::Size,
+            (None, Some(left)) if left > 0 => State::Data { left, then: After::Head },
+            (None, _) => State::Head,
+        }
+    }
+}
+
+impl From<After> for State {
+    fn from(after: After) -> Self {
+        match after {
+            After::Head => Self::Head,
+            After::DataEnd => Self::DataEnd,
+        }
+    }
+}
+
+/// RFC 9112 §7.1: hex digits, then nothing or an extension. White space is allowed before an extension alone.
+fn chunk_size(line: &[u8]) -> Result<u64, Broken> {
+    let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    let (size, rest) = line.split_at(digits);
+    let rest = rest.trim_ascii_start();
+    let extended = rest.first() == Some(&b';') || rest.is_empty() && line.len() == digits;
+    let size = std::str::from_utf8(size).ok().filter(|_| extended && digits <= SIZE_DIGITS);
+    size.and_then(|size| u64::from_str_radix(size, 16).ok()).ok_or(Broken("a chunk has no size"))
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self { kept: [0; KEPT], length: 0, last: 0 }
+    }
+}
+
+impl Line {
+    fn extend(&mut self, bytes: &[u8]) {
+        let from = self.length.min(KEPT);
+        let here = bytes.len().min(KEPT - from);
+        self.kept[from..from + here].copy_from_slice(&bytes[..here]);
+        self.length += bytes.len();
+        self.last = bytes.last().copied().unwrap_or(self.last);
+    }
+
+    /// What is kept of it. Must end with CR.
+    fn without_cr(&self) -> &[u8] {
+        &self.kept[..(self.length - 1).min(KEPT)]
+    }
+
+    fn is_whole(&self) -> bool {
+        self.length - 1 <= KEPT
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+use super::*;
+
+/// What becomes of the bytes when they come in pieces of `size`.
+fn scanned(bytes: &str, size: usize) -> (Result<(), (usize, Broken)>, Vec<u8>, Scanner) {
+    let mut scanner = Scanner::default();
+    let mut out = bytes.as_bytes().to_vec();
+    let result = out.chunks_mut(size).try_for_each(|piece| scanner.scan(piece));
+    (result, out, scanner)
+}
+
+/// However they are cut, the bytes pass unchanged, and the scanner waits for the next request.
+fn passes(bytes: &str) {
+    for size in 1..=bytes.len() {
+        let (result, out, scanner) = scanned(bytes, size);
+        assert_eq!(result, Ok(()), "{bytes:?} in pieces of {size}");
+        assert_eq!(String::from_utf8_lossy(&out), bytes, "in pieces of {size}");
+        assert!(!scanner.is_opaque() && !scanner.in_head(), "{bytes:?}: {scanner:?}");
+    }
+}
+
+/// However they are cut, one byte of the head is made a NUL.
+fn poisoned(bytes: &str) {
+    for size in 1..=bytes.len() {
+        let (result, out, scanner) = scanned(bytes, size);
+        assert_eq!(result, Ok(()), "{bytes:?} in pieces of {size}");
+        assert_eq!(out.iter().filter(|byte| **byte == 0).count(), 1, "{bytes:?} in pieces of {size}");
+        assert!(scanner.is_opaque(), "{bytes:?}");
+    }
+}
+
+fn broken(bytes: &str) {
+    for size in 1..=bytes.len() {
+        let (result, ..) = scanned(bytes, size);
+        assert!(result.is_err(), "{bytes:?} in pieces of {size}");
+    }
+}
+
+#[test]
+fn right_requests_pass_one_after_the_other() {
+    passes("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    passes("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    passes("POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n\n\n\n\nGET / HTTP/1.1\r\n\r\n");
+    passes("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\n\r\n");
+    passes(
+        "POST / HTTP/1.1\r\nTRANSFER-encoding:\tChunked \r\n\r\n3;a=\"b\"\r\n\n\n\n\r\na ;x\r\n0123456789\r\n0\r\nT: x\r\n\r\nGET / HTTP/1.1\r\n\r\n",
+    );
+    // The name must match as a whole, and a request line is no field.
+    passes("GET http://content-length: HTTP/1.1\r\nX-Content-Length: 5\r\nContent-Lengthy: 6\r\n\r\n");
+}
+
+#[test]
+fn a_bare_lf_in_a_head_is_poisoned() {
+    poisoned("GET / HTTP/1.1\nHost: a\r\n\r\n");
+    poisoned("GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n");
+    poisoned("GET / HTTP/1.1\r\nHost: a\r\n\n");
+    poisoned("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+}
+
+#[test]
+fn a_second_framing_is_poisoned_in_any_order() {
+    poisoned("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n");
+    poisoned("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n");
+    poisoned("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n");
+    poisoned("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n");
+    poisoned("POST / HTTP/1.1\r\nContent-Length: 5\r\nX: y\r\ncontent-length: 6\r\n\r\n");
+}
+
+#[test]
+fn a_length_that_is_no_number_is_poisoned() {
+    for length in ["", "+5", "-1", "5, 5", "0x5", "5 5", "٣", "18446744073709551616", &"0".repeat(100)] {
+        poisoned(&format!("POST / HTTP/1.1\r\nContent-Length: {length}\r\n\r\n"));
+    }
+    poisoned(&format!("POST / HTTP/1.1\r\nContent-Length:{}5\r\n\r\n", " ".repeat(KEPT)));
+}
+
+#[test]
+fn a_chunk_that_is_not_framed_exactly_breaks_the_body() {
+    let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+    for body in [
+        "5\nhello\r\n",
+        "5\r\nhello\n",
+        "5\r\nhello!\r\n",
+        "5 \r\nhello\r\n",
+        " 5\r\nhello\r\n",
+        "0x5\r\nhello\r\n",
+        "-5\r\nhello\r\n",
+        "\r\nhello\r\n",
+        ";a\r\nhello\r\n",
+        "5;a\nhello\r\n",
+        "1000000000000000\r\n",
+        "0\r\nT: x\n\r\n",
+        "0\r\n\n",
+    ] {
+        broken(&format!("{head}{body}"));
+    }
+}
+
+#[test]
+fn after_an_offer_to_switch_protocols_nothing_is_looked_at() {
+    for head in ["Upgrade: websocket", "Transfer-Encoding: gzip", "Transfer-Encoding: chunked, chunked"] {
+        let bytes = format!("GET / HTTP/1.1\r\n{head}\r\n\r\n\n\n\n");
+        let (result, out, scanner) = scanned(&bytes, 7);
+        assert_eq!((result, out), (Ok(()), bytes.into_bytes()));
+        assert!(scanner.is_opaque());
+    }
+}
+
+#[test]
+fn a_head_is_open_from_its_first_byte_to_its_empty_line() {
+    let mut scanner = Scanner::default();
+    assert!(!scanner.in_head());
+    for byte in b"GET / HTTP/1.1\r\nContent-Length: 1\r\n\r" {
+        scanner.scan(&mut [*byte]).expect("it is right");
+        assert!(scanner.in_head());
+    }
+    scanner.scan(&mut [b'\n']).expect("it is right");
+    assert!(!scanner.in_head(), "a body");
+    scanner.scan(&mut [b'x']).expect("it is right");
+    assert!(!scanner.in_head(), "between two requests");
+}

@@ -1,0 +1,162 @@
+//! TLS in both directions, by rustls: what certificates, keys and roots are in the configured files, now and after they
+//! change.
+//!
+//! [`load`] reads all of them once, so that a broken file is refused at the start like any wrong setting. After that a
+//! [`Reload`] looks every two seconds whether a file is another one, reads it again, and publishes what comes of it; a
+//! worker takes the newest for each new connection, and open connections live on with what they began with. Looking
+//! is simpler than to be told: inotify sees neither a bind mount's nor a network file system's changes.
+
+mod pem;
+mod reload;
+mod stream;
+mod words;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{ClientConfig, ServerConfig};
+
+use self::pem::Identity;
+pub use self::reload::Reload;
+use self::reload::Source;
+pub use self::stream::Stream;
+pub use self::words::explain;
+use crate::config::{self, Config, Invalid};
+use crate::evidence::Scheme;
+
+/// ALPN's names of what we speak (RFC 7301 §6), the preferred one first.
+const H2: &[u8] = b"h2";
+const HTTP1: &[u8] = b"http/1.1";
+
+/// Which protocols a connection to the upstream may speak. Only HTTP/1.1 can switch to a WebSocket with every server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    /// HTTP/2 if the upstream likes, else HTTP/1.1.
+    Any,
+    Http1,
+}
+
+/// What the configured files say, now and later.
+#[derive(Debug)]
+pub struct Tls {
+    /// What TLS is served with; `None` is plain HTTP.
+    pub served: Option<Served>,
+    /// What TLS is spoken to the upstream with; `None` for an upstream that speaks none.
+    pub upstream: Option<Towards>,
+}
+
+/// The newest configuration to serve with.
+pub type Served = watch::Receiver<Arc<ServerConfig>>;
+
+/// The newest configuration to speak to the upstream with.
+#[derive(Clone, Debug)]
+pub struct Towards {
+    /// Whom the certificate must name, and SNI asks for.
+    pub name: ServerName<'static>,
+    clients: watch::Receiver<Clients>,
+}
+
+/// One for each choice of [`Protocols`]; they share sessions.
+#[derive(Clone, Debug)]
+struct Clients {
+    any: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
+}
+
+impl Towards {
+    /// For one new connection.
+    pub fn newest(&self, protocols: Protocols) -> Arc<ClientConfig> {
+        let clients = self.clients.borrow();
+        Arc::clone(match protocols {
+            Protocols::Any => &clients.any,
+            Protocols::Http1 => &clients.http1,
+        })
+    }
+}
+
+/// Reads every file that the configuration names.
+///
+/// # Errors
+/// Every file that is missing, broken, or does not fit the others.
+pub fn load(config: &Config) -> Result<(Tls, Reload), Vec<Invalid>> {
+    let (mut reload, mut invalid) = (Reload::default(), Vec::new());
+    let mut note = |wrong: Invalid| invalid.push(wrong);
+    let served = config.tls.clone().and_then(|files| {
+        let paths = [Some(&files.identity.certificate), Some(&files.identity.key), files.client_ca.as_ref()];
+        let source = Source::new(paths.into_iter().flatten().cloned().collect(), move || serve(&files));
+        source.map(|source| reload.add(source)).map_err(&mut note).ok()
+    });
+    let upstream = (config.upstream.scheme == Scheme::Https).then(|| {
+        let files = config.upstream_tls.clone();
+        let name = ServerName::try_from(config.upstream.host.to_string());
+        let name = name.map_err(|_| note(wrong("ANTEROOM_UPSTREAM", None, "has a host that no certificate can name")));
+        let identity = files.identity.iter().flat_map(|identity| [&identity.certificate, &identity.key]);
+        let paths = files.ca.iter().chain(identity).cloned().collect();
+        let source = Source::new(paths, move || towards(&files));
+        let clients = source.map(|source| reload.add(source)).map_err(note);
+        Some(Towards { name: name.ok()?, clients: clients.ok()? })
+    });
+    if invalid.is_empty() { Ok((Tls { served, upstream: upstream.flatten() }, reload)) } else { Err(invalid) }
+}
+
+fn serve(files: &config::Tls) -> Result<Arc<ServerConfig>, Invalid> {
+    let Identity { certificates, key } = pem::identity(&files.identity, ["ANTEROOM_TLS_CERT", "ANTEROOM_TLS_KEY"])?;
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring can do the versions that rustls calls safe");
+    let builder = match &files.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(file) => {
+            const SETTING: &str = "ANTEROOM_TLS_CLIENT_CA";
+            let roots = Arc::new(pem::roots(SETTING, file)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+            builder.with_client_cert_verifier(verifier.map_err(|error| wrong(SETTING, Some(file), error))?)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(certificates, key)
+        .map_err(|error| wrong("ANTEROOM_TLS_KEY", Some(&files.identity.key), pem::unfit(&error)))?;
+    config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn towards(files: &config::UpstreamTls) -> Result<Clients, Invalid> {
+    const SETTING: &str = "ANTEROOM_UPSTREAM_CA";
+    let roots = files.ca.as_ref().map_or_else(|| pem::system_roots(SETTING), |file| pem::roots(SETTING, file))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    let verifier = verifier.map_err(|error| wrong(SETTING, files.ca.as_ref(), error))?;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring can do the versions that rustls calls safe")
+        .with_webpki_verifier(verifier);
+    let mut http1 = match &files.identity {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let settings = ["ANTEROOM_UPSTREAM_CERT", "ANTEROOM_UPSTREAM_KEY"];
+            let Identity { certificates, key } = pem::identity(files, settings)?;
+            builder
+                .with_client_auth_cert(certificates, key)
+                .map_err(|error| wrong(settings[1], Some(&files.key), pem::unfit(&error)))?
+        }
+    };
+    http1.alpn_protocols = vec![HTTP1.to_vec()];
+    let mut any = http1.clone();
+    any.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+    Ok(Clients { any: Arc::new(any), http1: Arc::new(http1) })
+}
+
+/// Named rather than found: rustls finds none once another crate in the tree brings a second one.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// What is wrong with a file.
+fn wrong(setting: &'static str, file: Option<&Arc<Path>>, reason: impl ToString) -> Invalid {
+    let value = file.map(|file| format!("{:?}", file.display().to_string()));
+    Invalid { setting: setting.to_owned(), value, reason: reason.to_string() }
+}

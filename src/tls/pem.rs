@@ -1,0 +1,98 @@
+//! From files to certificates and keys, or to what is wrong with them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{Error, RootCertStore};
+
+use super::wrong;
+use crate::config::{self, Invalid};
+
+/// In bytes. All the roots of a system are a quarter of a mebibyte; a file beyond this is another kind of file.
+const LARGEST: u64 = 4 << 20;
+
+/// A certificate with those that lead from it to its root, and its private key.
+pub(super) struct Identity {
+    pub certificates: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// Reads both files. `settings` are those of the certificate and of the key.
+pub(super) fn identity(files: &config::Identity, settings: [&'static str; 2]) -> Result<Identity, Invalid> {
+    let certificates = certificates(settings[0], &files.certificate)?;
+    let key = read(settings[1], &files.key)?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| {
+        let reason = broken(&error, "no private key: it begins with -----BEGIN PRIVATE KEY-----, and is not encrypted");
+        wrong(settings[1], Some(&files.key), reason)
+    })?;
+    Ok(Identity { certificates, key })
+}
+
+/// Reads a file of roots.
+pub(super) fn roots(setting: &'static str, file: &Arc<Path>) -> Result<RootCertStore, Invalid> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(setting, file)? {
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(setting, Some(file), format!("has a bad certificate: {error}")))?;
+    }
+    Ok(roots)
+}
+
+/// The roots that the system trusts, where `SSL_CERT_FILE` and `SSL_CERT_DIR` say or where systems keep them.
+pub(super) fn system_roots(setting: &'static str) -> Result<RootCertStore, Invalid> {
+    let mut roots = RootCertStore::empty();
+    // Old systems carry certificates that nobody can read any more: the others still count.
+    let (read, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    // The image of anteroom has none: it holds one binary.
+    if read == 0 {
+        return Err(wrong(setting, None, "is not set, and this system has no roots of its own. It takes a PEM file"));
+    }
+    Ok(roots)
+}
+
+/// What rustls says of a certificate and a key that it cannot use together.
+pub(super) fn unfit(error: &Error) -> String {
+    match error {
+        Error::InconsistentKeys(_) => "is not the key of the certificate".to_owned(),
+        error => format!("cannot be used with the certificate: {error}"),
+    }
+}
+
+fn certificates(setting: &'static str, file: &Arc<Path>) -> Result<Vec<CertificateDer<'static>>, Invalid> {
+    let read = read(setting, file)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read).collect();
+    const NONE: &str = "no certificate: it begins with -----BEGIN CERTIFICATE-----";
+    match certificates {
+        Ok(certificates) if certificates.is_empty() => Err(wrong(setting, Some(file), format!("holds {NONE}"))),
+        Ok(certificates) => Ok(certificates),
+        Err(error) => Err(wrong(setting, Some(file), broken(&error, NONE))),
+    }
+}
+
+fn read(setting: &'static str, file: &Arc<Path>) -> Result<Vec<u8>, Invalid> {
+    let content = fs::metadata(file).and_then(|found| match found.len() {
+        0..=LARGEST if found.is_file() => fs::read(file),
+        _ => Err(ErrorKind::InvalidData.into()),
+    });
+    content.map_err(|error| {
+        let reason = match error.kind() {
+            ErrorKind::InvalidData => "is no PEM file".to_owned(),
+            _ => format!("cannot be read: {error}"),
+        };
+        wrong(setting, Some(file), reason)
+    })
+}
+
+/// Without the file's own words: a line of a key file may be a part of the key.
+fn broken(error: &pem::Error, none: &str) -> String {
+    match error {
+        pem::Error::NoItemsFound => format!("holds {none}"),
+        pem::Error::MissingSectionEnd { .. } => "ends in the middle".to_owned(),
+        _ => "is no valid PEM file".to_owned(),
+    }
+}

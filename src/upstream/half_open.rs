@@ -1,0 +1,117 @@
+//! A connection that is heard out after it has stopped listening.
+//!
+//! An upstream may answer before it has read the whole request, and close (RFC 9112 §9.6). What we go on sending is
+//! then answered by a reset, and hyper gives a connection up at the first write that fails, though the answer waits
+//! to be read.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Swallows what is written once a write has failed, so that everything that was received is read.
+#[derive(Debug)]
+pub struct HalfOpen<Io> {
+    inner: Io,
+    /// The kernel tells of a reset only once, to the first who asks: the reader is told at the end.
+    failed: Option<io::ErrorKind>,
+}
+
+impl<Io> HalfOpen<Io> {
+    /// Nothing has failed yet.
+    pub fn new(inner: Io) -> Self {
+        Self { inner, failed: None }
+    }
+}
+
+impl<Io: AsyncWrite + Unpin> AsyncWrite for HalfOpen<Io> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.failed.is_none() {
+            match ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)) {
+                Ok(written) => return Poll::Ready(Ok(written)),
+                Err(error) => self.failed = Some(error.kind()),
+            }
+        }
+        Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.failed.is_some() { Poll::Ready(Ok(())) } else { Pin::new(&mut self.inner).poll_flush(cx) }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+impl<Io: AsyncRead + Unpin> AsyncRead for HalfOpen<Io> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let room = buffer.remaining();
+        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        match self.failed {
+            // Not a clean end: an answer that ends with its connection would look complete.
+            Some(kind) if buffer.remaining() == room => Poll::Ready(Err(kind.into())),
+            Some(_) | None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// A peer that has said something, and has reset the connection.
+    struct Reset(&'static [u8]);
+
+    impl AsyncWrite for Reset {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncRead for Reset {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_received_is_read_after_a_write_has_failed_and_then_the_failure_is_told() {
+        let mut connection = HalfOpen::new(Reset(b"answer"));
+        connection.write_all(b"request").await.expect("swallowed");
+        connection.flush().await.expect("nothing to flush");
+        let mut answer = [0; 6];
+        connection.read_exact(&mut answer).await.expect("it was received");
+        assert_eq!(&answer, b"answer");
+        let end = connection.read(&mut answer).await.expect_err("no clean end");
+        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn a_clean_end_stays_one() {
+        assert_eq!(HalfOpen::new(Reset(b"")).read(&mut [0]).await.expect("an end"), 0);
+    }
+}

@@ -1,0 +1,193 @@
+//! Every limit has a name, an end of its own, and a count of how often it was reached.
+
+mod support;
+
+use std::time::Duration;
+
+use support::raw::Peer;
+use support::{FakeUpstream, Serving, TestProxy, config, soon};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+/// Short, but longer than anything that must happen before it on a slow machine.
+const SHORT: Duration = Duration::from_millis(300);
+
+async fn stage(change: impl FnOnce(&mut anteroom::config::Config)) -> (TestProxy, Serving) {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    change(&mut config);
+    (TestProxy::start(config), upstream.answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"))
+}
+
+/// How often a limit was reached, as `/metrics` tells it.
+async fn reached(proxy: &TestProxy, limit: &str) -> u64 {
+    let mut admin = Peer::connect(proxy.admin).await;
+    admin.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let text = admin.answer().await.body;
+    let line = format!("anteroom_limit_reached_total{{limit=\"{limit}\"}} ");
+    let count = text.lines().find_map(|its| its.strip_prefix(&line));
+    count.unwrap_or_else(|| panic!("{limit} in {text}")).parse().expect("a number")
+}
+
+/// Waits until a limit was reached so often: the connection may end a moment before it is counted.
+async fn counts(proxy: &TestProxy, limit: &str, times: u64) {
+    soon(async { while reached(proxy, limit).await < times {} }).await;
+    assert_eq!(reached(proxy, limit).await, times, "{limit}");
+}
+
+#[tokio::test]
+async fn a_head_that_drips_is_cut_at_its_deadline_however_lively_it_is() {
+    let (proxy, _upstream) = stage(|config| config.limits.header_timeout = SHORT).await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\n").await;
+    let drip = async {
+        while client.try_send("X: y\r\n").await.is_ok() {
+            tokio::time::sleep(SHORT / 10).await;
+        }
+    };
+    soon(drip).await;
+    counts(&proxy, "header_timeout", 1).await;
+}
+
+#[tokio::test]
+async fn the_deadline_of_a_head_holds_for_every_request_of_a_connection() {
+    let (proxy, _upstream) = stage(|config| config.limits.header_timeout = SHORT).await;
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    assert_eq!(client.answer().await.body, "ok");
+    client.send("GET / HT").await;
+    assert_eq!(client.rest().await, "");
+    counts(&proxy, "header_timeout", 1).await;
+}
+
+#[tokio::test]
+async fn a_body_that_takes_long_is_no_head() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.limits.header_timeout = SHORT;
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    tokio::time::sleep(SHORT * 2).await;
+    client.send("b").await;
+    assert_eq!(served.exactly(2).await, "ab");
+}
+
+#[tokio::test]
+async fn a_silent_connection_is_closed_before_and_between_requests() {
+    let (proxy, _upstream) = stage(|config| config.limits.idle_timeout = SHORT).await;
+    let mut client = proxy.client().await;
+    assert_eq!(client.rest().await, "");
+    counts(&proxy, "idle_timeout", 1).await;
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    assert_eq!(client.answer().await.body, "ok");
+    assert_eq!(client.rest().await, "");
+    counts(&proxy, "idle_timeout", 2).await;
+}
+
+#[tokio::test]
+async fn a_preface_that_does_not_end_is_cut() {
+    let (proxy, _upstream) = stage(|config| config.limits.header_timeout = SHORT).await;
+    let mut client = proxy.client().await;
+    client.send("PRI * HTTP").await;
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_its_answer_is_cut_and_the_upstream_let_go() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.limits.idle_timeout = SHORT;
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+    let piece = vec![b'x'; 1 << 20];
+    while served.try_send(&piece).await.is_ok() {}
+    counts(&proxy, "idle_timeout", 1).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_is_silent_is_not_idle() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.limits.idle_timeout = SHORT;
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\na\n\r\n").await;
+    client.until("a\n\r\n").await;
+    tokio::time::sleep(SHORT * 3).await;
+    served.send("2\r\nb\n\r\n").await;
+    client.until("b\n\r\n").await;
+}
+
+#[tokio::test]
+async fn connections_beyond_the_bound_wait_for_one_to_end() {
+    let (proxy, _upstream) = stage(|config| config.limits.connections = 1).await;
+    let mut first = proxy.client().await;
+    first.send(GET).await;
+    first.answer().await;
+    let mut second = proxy.client().await;
+    second.send(GET).await;
+    counts(&proxy, "connections", 1).await;
+    drop(first);
+    assert_eq!(second.answer().await.body, "ok");
+}
+
+#[tokio::test]
+async fn a_tunnel_keeps_its_place() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.limits.connections = 1;
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    client.head().await;
+    let mut second = proxy.client().await;
+    second.send(GET).await;
+    counts(&proxy, "connections", 1).await;
+    drop((client, served));
+    upstream.accept().await.head().await;
+}
+
+#[tokio::test]
+async fn the_last_request_of_a_connection_says_so() {
+    let (proxy, _upstream) = stage(|config| config.limits.requests = std::num::NonZeroUsize::new(2)).await;
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    assert_eq!(client.answer().await.header("connection"), None);
+    client.send(GET).await;
+    assert_eq!(client.answer().await.header("connection"), Some("close"));
+    assert_eq!(client.rest().await, "");
+    counts(&proxy, "requests", 1).await;
+}
+
+#[tokio::test]
+async fn the_bounds_of_a_head_are_settings() {
+    let (proxy, _upstream) = stage(|config| {
+        config.limits.header_bytes = 8 << 10;
+        config.limits.headers = 10;
+    })
+    .await;
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(9 << 10));
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(10));
+    for (count, bytes) in [(1, long), (2, many)] {
+        let mut client = proxy.client().await;
+        let _ = client.try_send(bytes).await;
+        assert!(client.rest().await.starts_with("HTTP/1.1 431 "));
+        counts(&proxy, "header_size", count).await;
+    }
+    let mut client = proxy.client().await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(9))).await;
+    assert_eq!(client.answer().await.status(), 200);
+}
