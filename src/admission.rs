@@ -47,6 +47,8 @@ pub enum Refusal {
     BodyBroken,
     /// The body stopped coming after the head had been admitted.
     BodyTooSlow,
+    /// The body is longer than it may be.
+    BodyTooLarge,
 }
 
 impl Refusal {
@@ -57,6 +59,7 @@ impl Refusal {
             // RFC 9112 §6.1: a server that does not understand a coding says so.
             Self::CodingUnknown => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HostMissing
             | Self::HostRepeated
             | Self::HostInvalid
@@ -91,6 +94,7 @@ impl Refusal {
             Self::CodingUnknown => "unknown transfer coding",
             Self::BodyBroken => "broken body",
             Self::BodyTooSlow => "body not in time",
+            Self::BodyTooLarge => "body too large",
         }
     }
 }

@@ -102,6 +102,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Requests on one connection, if they are limited.
     pub requests: Option<NonZeroUsize>,
+    /// Bytes of a request's body, if they are limited.
+    pub body_bytes: Option<u64>,
 }
 
 /// Which `Host` the upstream sees.
@@ -260,6 +262,7 @@ fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
     let header_timeout = reader.read("ANTEROOM_HEADER_TIMEOUT", value::timeout);
     let idle_timeout = reader.read("ANTEROOM_IDLE_TIMEOUT", value::timeout);
     let requests = reader.read_optional("ANTEROOM_MAX_REQUESTS", |text| value::count(text, 1..=usize::MAX));
+    let body_bytes = reader.read_optional("ANTEROOM_MAX_BODY_BYTES", |text| value::size(text, 0..=usize::MAX));
     Some(Limits {
         connections: connections?,
         header_bytes: header_bytes?,
@@ -267,6 +270,7 @@ fn limits(reader: &mut Reader<'_>) -> Option<Limits> {
         header_timeout: header_timeout?,
         idle_timeout: idle_timeout?,
         requests: requests.and_then(NonZeroUsize::new),
+        body_bytes: body_bytes.map(|bytes| bytes as u64),
     })
 }
 

@@ -2,20 +2,22 @@
 
 use std::error::Error;
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{Request, Uri};
+use http::{Request, Response, Uri};
 use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::timeout;
 
 use crate::evidence::Failure;
-use crate::tls::{self, Protocols};
-use crate::upstream::Dialer;
+use crate::tls::{self, Protocols, Stream};
+use crate::upstream::{Dialer, lease};
 
 /// A healthy service answers its health path in milliseconds; one that needs longer is not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -41,31 +43,48 @@ impl Prober {
 
 impl Probe for Prober {
     async fn probe(&self) -> Result<(), Failure> {
-        let stream = self.dialer.connect(Protocols::Http1).await?;
+        let stream = self.dialer.connect(Protocols::Any).await?;
         let Some((path, host)) = &self.get else {
             return Ok(());
         };
-        let asked = async {
-            let (mut sender, connection) =
-                http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::ClosedEarly)?;
-            let mut request = Request::new(Empty::<Bytes>::new());
-            *request.uri_mut() = Uri::from(path.clone());
-            request.headers_mut().insert(HOST, host.clone());
-            request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("anteroom-probe"));
-            request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            let mut answer = std::pin::pin!(sender.send_request(request));
-            // Driven here rather than in a task, so that a probe that is dropped takes its connection along.
-            let answer = tokio::select! {
-                answer = &mut answer => answer,
-                _ = connection => answer.await,
-            };
-            answer.map_err(|error| failure(&error))
-        };
-        let answer = timeout(PROBE_TIMEOUT, asked).await.map_err(|_| Failure::NoAnswer)??;
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = Uri::from(path.clone());
+        request.headers_mut().insert(HOST, host.clone());
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("anteroom-probe"));
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let asked = timeout(PROBE_TIMEOUT, self.ask(stream, request));
+        let answer = asked.await.map_err(|_| Failure::NoAnswer)?.map_err(|error| failure(&error))?;
         match answer.status() {
             status if status.is_success() || status.is_redirection() => Ok(()),
             status => Err(Failure::NotReady { status: status.as_u16() }),
         }
+    }
+}
+
+impl Prober {
+    async fn ask(&self, stream: Stream, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        if self.dialer.speaks_http2(&stream) {
+            let (mut head, body) = request.into_parts();
+            lease::write_for_http2(&mut head, self.dialer.scheme());
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+            driven(connection, sender.send_request(Request::from_parts(head, body))).await
+        } else {
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            driven(connection, sender.send_request(request)).await
+        }
+    }
+}
+
+/// Waits for an answer on a connection that is driven here rather than in a task, so that a probe that is dropped takes
+/// its connection along.
+async fn driven(
+    connection: impl Future<Output = hyper::Result<()>>,
+    answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
+) -> hyper::Result<Response<Incoming>> {
+    let mut answer = pin!(answer);
+    tokio::select! {
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
     }
 }
 
@@ -74,7 +93,13 @@ pub fn failure(error: &hyper::Error) -> Failure {
     if error.is_parse() {
         return Failure::NotHttp { reason: error.to_string().into() };
     }
+    let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    // What the upstream sent was against the protocol; most likely it speaks another one.
+    if let Some(error) = http2.filter(|error| error.is_library() && !error.is_remote()) {
+        return Failure::NotHttp { reason: format!("it does not speak HTTP/2: {error}").into() };
+    }
     // In TLS 1.3 the other side refuses our certificate only after we have begun to speak (RFC 8446 §4.4.2.4).
-    let reason = error.source().and_then(|source| tls::explain(source.downcast_ref()?));
+    let io = error.source().and_then(|source| source.downcast_ref().or_else(|| http2?.get_io()));
+    let reason = io.and_then(tls::explain);
     reason.map_or(Failure::ClosedEarly, |reason| Failure::Tls { reason })
 }

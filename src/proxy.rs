@@ -19,7 +19,6 @@ use std::time::Duration;
 use http::header::{CONNECTION, HOST, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -27,7 +26,7 @@ use self::answer::{Outcome, Ticket};
 use self::body::Body;
 use self::budget::Budget;
 use self::hold::{Hold, Room};
-use self::upgrade::Tunnels;
+use self::upgrade::{Switch, Tunnels};
 use crate::admission::{self, Refusal};
 use crate::backoff;
 use crate::config::{Config, HostHeader};
@@ -36,11 +35,10 @@ use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
 use crate::page::negotiate;
 use crate::probe::failure as exchange_failure;
 use crate::retry::{self, Verdict};
-use crate::telemetry::meter::Meter;
-use crate::upstream::body::{self as request_body, Allowance, Tape};
-use crate::upstream::framing;
-use crate::upstream::gate;
-use crate::upstream::pool::{Lease, Pool};
+use crate::telemetry::meter::{Limit, Meter};
+use crate::tls::Protocols;
+use crate::upstream::body::{Allowance, Fault, Tape};
+use crate::upstream::{Lease, Pool, framing, gate, lease};
 use crate::watch::{Demand, Report, Snapshot};
 
 /// What all workers share.
@@ -109,8 +107,8 @@ pub struct Proxy {
 struct Exchange {
     head: request::Parts,
     tape: Tape,
-    client: Option<OnUpgrade>,
-    offered: Option<HeaderValue>,
+    /// What its client offers to switch to.
+    switch: Option<Switch>,
 }
 
 /// What came of sending it once.
@@ -154,6 +152,7 @@ impl Proxy {
     /// Answers a request of `client`, whatever happens.
     pub async fn handle(&self, client: Client, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let ticket = self.ticket(request.version());
+        let request = upgrade::out_of_connect(request);
         if let Some(refusal) = refused(&request) {
             return Ok(ticket.refuse(&request.into_parts().0, refusal));
         }
@@ -177,6 +176,9 @@ impl Proxy {
 
     async fn serve(&self, mut ticket: Ticket, client: Client, request: Request<Incoming>) -> Response<Body> {
         let exchange = self.prepare(client, request);
+        if exchange.tape.announces_too_much() {
+            return self.refuse_large(&ticket, exchange);
+        }
         let mut last_failure: Option<Failure> = None;
         let mut news_since: Option<u64> = None;
         let mut pooled = true;
@@ -203,8 +205,10 @@ impl Proxy {
                 Sent::Answered(answer, lease) => return self.pass_on(&ticket, exchange, answer, lease),
                 Sent::Failed(setback) => (setback, None),
             };
-            if exchange.tape.client_failed() {
-                return ticket.refuse(&exchange.head, Refusal::BodyBroken);
+            match exchange.tape.fault() {
+                None => {}
+                Some(Fault::Broken) => return ticket.refuse(&exchange.head, Refusal::BodyBroken),
+                Some(Fault::TooLarge) => return self.refuse_large(&ticket, exchange),
             }
             if setback.failure == Failure::NoAnswer && exchange.tape.awaits_client() {
                 return ticket.refuse(&exchange.head, Refusal::BodyTooSlow);
@@ -228,6 +232,15 @@ impl Proxy {
             last_failure = Some(setback.failure);
             ticket.retries += 1;
         }
+    }
+
+    /// Refuses a body that is too large, and reads what comes of it for a while, so that the answer arrives.
+    fn refuse_large(&self, ticket: &Ticket, exchange: Exchange) -> Response<Body> {
+        self.shared.meter.reached(Limit::BodySize);
+        let answer = ticket.refuse(&exchange.head, Refusal::BodyTooLarge);
+        // A client that waits for a word before it sends the body has it now.
+        let _ = exchange.tape.stays_unasked();
+        answer.map(|body| body.after(exchange.tape))
     }
 
     /// Looks the setback up in the retry table, and bounds what it allows by the budget and by the client's patience.
@@ -263,9 +276,10 @@ impl Proxy {
         let upgraded = headers::upgrade_token(request.headers()).is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
         self.rewrite(client, &mut head);
-        let offered = headers::upgrade_token(&head.headers).cloned();
-        let tape = Tape::new(incoming, &self.shared.allowance, gate::is_expected(&head.headers));
-        Exchange { head, tape, client: upgraded, offered }
+        let switch = upgraded.and_then(|client| Switch::offered(client, &mut head));
+        let Shared { allowance, config, .. } = &*self.shared;
+        let tape = Tape::new(incoming, allowance, gate::is_expected(&head.headers), config.limits.body_bytes);
+        Exchange { head, tape, switch }
     }
 
     /// The order matters: what belongs to one connection goes before anything is added, and `X-Forwarded-Host` is the
@@ -289,10 +303,12 @@ impl Proxy {
     }
 
     async fn send(&self, exchange: &Exchange, run: u64, pooled: bool) -> Sent {
-        let lease = if pooled { self.pool.take(run) } else { None };
+        // Only HTTP/1.1 can switch to a WebSocket with every server.
+        let protocols = if exchange.switch.is_some() { Protocols::Http1 } else { Protocols::Any };
+        let lease = if pooled { self.pool.take(run, protocols) } else { None };
         let mut lease = match lease {
             Some(lease) => lease,
-            None => match self.pool.connect(run).await {
+            None => match self.pool.connect(run, protocols).await {
                 Ok(lease) => lease,
                 Err(failure) => {
                     return Sent::Failed(Setback { failure, connection: retry::Connection::New, sent: false });
@@ -300,10 +316,7 @@ impl Proxy {
             },
         };
         let connection = lease.connection;
-        let mut request = Request::from_parts(exchange.head.clone(), exchange.tape.play(Some(&lease.trailers)));
-        request_body::frame(&mut request);
-        gate::opened_by_upstream(&mut request);
-        let sending = lease.sender.try_send_request(request);
+        let sending = lease.send(exchange.head.clone(), &exchange.tape);
         let answer = tokio::select! {
             biased;
             answer = sending => answer,
@@ -322,7 +335,7 @@ impl Proxy {
                 }
             }
             Err(mut error) => {
-                let sent = error.take_message().is_none();
+                let sent = error.take_message().is_none() && !lease::is_unprocessed(error.error());
                 Sent::Failed(Setback { failure: exchange_failure(error.error()), connection, sent })
             }
         }
@@ -366,14 +379,12 @@ impl Proxy {
         self.rewrite_answer(&mut answer);
         ticket.log(&exchange.head, answer.status(), Outcome::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(client) = exchange.client
+            && let Some(switch) = exchange.switch
         {
             lease.leave();
-            tokio::spawn(upgrade::splice(
-                client,
-                hyper::upgrade::on(&mut answer),
-                self.tunnels.open(&self.shared.meter),
-            ));
+            let upstream = hyper::upgrade::on(&mut answer);
+            switch.tell(&mut answer);
+            tokio::spawn(upgrade::splice(switch.client, upstream, self.tunnels.open(&self.shared.meter)));
             return answer.map(|_| Body::empty());
         }
         close_if_unasked(&exchange.tape, &mut answer);
@@ -408,19 +419,16 @@ fn explain(ticket: &Ticket, exchange: Exchange, snapshot: &Snapshot, failure: Op
     answer.map(|body| body.after(exchange.tape))
 }
 
-/// What is refused whoever is behind us. CONNECT with a `:protocol` (RFC 8441) is refused like any other so far.
+/// What is refused whoever is behind us.
 fn refused(request: &Request<Incoming>) -> Option<Refusal> {
     admission::refuse(request.method(), request.uri(), request.version(), request.headers())
 }
 
-/// An upstream may switch protocols only if the client offered to, and only to what it offered (RFC 9110 §7.8).
+/// An upstream may switch protocols only if the client offered to (RFC 9110 §7.8).
 fn switches_rightly(exchange: &Exchange, answer: &Response<Incoming>) -> Result<(), &'static str> {
-    if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(());
-    }
-    match (&exchange.offered, headers::upgrade_token(answer.headers())) {
-        (Some(offered), Some(accepted)) if headers::agrees(offered, accepted) => Ok(()),
-        (Some(_), _) => Err("it switched to a protocol that was not offered"),
-        (None, _) => Err("it switched protocols unasked"),
+    match &exchange.switch {
+        Some(switch) => switch.agreed(answer.status(), answer.headers()),
+        None if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err("it switched protocols unasked"),
+        None => Ok(()),
     }
 }

@@ -7,8 +7,10 @@ pub mod dial;
 pub mod framing;
 pub mod gate;
 pub mod half_open;
+pub mod lease;
 pub mod pool;
 pub mod trailers;
 
 pub use dial::Dialer;
+pub use lease::Lease;
 pub use pool::Pool;

@@ -191,3 +191,46 @@ async fn the_bounds_of_a_head_are_settings() {
     client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(9))).await;
     assert_eq!(client.answer().await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_body_that_is_announced_as_too_large_is_refused_before_anyone_waits_for_it() {
+    // Nobody listens there: a request that were held would be for long.
+    let mut config = config(support::nobody().await);
+    config.limits.body_bytes = Some(4);
+    let proxy = TestProxy::start(config);
+    for expect in ["", "Expect: 100-continue\r\n"] {
+        let mut client = proxy.client().await;
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{expect}Content-Length: 5\r\n\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status(), answer.header("connection")), (413, Some("close")));
+    }
+    counts(&proxy, "body_size", 2).await;
+}
+
+#[tokio::test]
+async fn a_body_that_turns_out_too_large_is_refused_and_the_upstream_sees_no_end_of_it() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.limits.body_bytes = Some(4);
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    assert_eq!(served.until("abc\r\n").await, "3\r\nabc\r\n");
+    client.send("2\r\nde\r\n0\r\n\r\n").await;
+    assert_eq!(client.answer().await.status(), 413);
+    assert_eq!(served.rest().await, "");
+    counts(&proxy, "body_size", 1).await;
+}
+
+#[tokio::test]
+async fn a_body_as_large_as_it_may_be_passes() {
+    let (proxy, _upstream) = stage(|config| config.limits.body_bytes = Some(4)).await;
+    for body in ["Content-Length: 4\r\n\r\nabcd", "Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n"] {
+        // The upstream does not read bodies, so each request has a connection of its own.
+        let mut client = proxy.client().await;
+        client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{body}")).await;
+        assert_eq!(client.answer().await.body, "ok", "{body}");
+    }
+}

@@ -205,7 +205,6 @@ fn tls_towards_an_upstream_that_speaks_none_is_refused() {
     for name in ["ANTEROOM_UPSTREAM_CA", "ANTEROOM_UPSTREAM_CERT", "ANTEROOM_UPSTREAM_KEY"] {
         assert!(refusal(name, "/pem").contains("begins with https://, not http://"), "{name}");
     }
-    assert!(refusal("ANTEROOM_UPSTREAM", "h2c://grafana").contains("not supported yet"));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "upstream",
         value: "URL",
         default: Fallback::Required,
-        takes: "http://host:port or https://host:port, without credentials, path and query; \
+        takes: "http://, https:// or h2c:// with host:port, without credentials, path and query; \
                 the port may be left out where it is the usual one",
         meaning: "the service behind anteroom",
     },
@@ -170,6 +170,14 @@ pub const SETTINGS: &[Setting] = &[
         default: Fallback::Otherwise("no limit"),
         takes: "a number of requests, 1 or more",
         meaning: "how many requests a connection carries before it is closed",
+    },
+    Setting {
+        name: "ANTEROOM_MAX_BODY_BYTES",
+        flag: "max-body-bytes",
+        value: "SIZE",
+        default: Fallback::Otherwise("no limit"),
+        takes: "bytes, KiB, MiB or GiB",
+        meaning: "the longest body of a request; a longer one gets 413",
     },
     Setting {
         name: "ANTEROOM_HOST_HEADER",
@@ -306,7 +314,6 @@ const fn later(name: &'static str, flag: &'static str, meaning: &'static str) ->
 /// What is refused with "not yet".
 pub const LATER: &[Later] = &[
     later("ANTEROOM_DEPENDS_ON", "depends-on", "naming what the target needs"),
-    later("ANTEROOM_MAX_BODY_BYTES", "max-body-bytes", "limiting the length of bodies"),
     later("ANTEROOM_SPOOL_DIR", "spool-dir", "keeping request bodies on disk"),
     later("ANTEROOM_STATE_DIR", "state-dir", "remembering warm-up times over a restart"),
     later("ANTEROOM_NOTIFY_URL", "notify-url", "notifications"),

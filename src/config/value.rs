@@ -123,10 +123,7 @@ pub(super) fn upstream(text: &str) -> Result<(Scheme, Arc<str>, u16), String> {
             Err(_) => "is not a URL".to_owned(),
         });
     };
-    if scheme.eq_ignore_ascii_case("h2c") {
-        return Err("asks for HTTP/2 towards the upstream, which is not supported yet".to_owned());
-    }
-    let scheme = [Scheme::Http, Scheme::Https]
+    let scheme = [Scheme::Http, Scheme::Https, Scheme::H2c]
         .into_iter()
         .find(|known| known.as_str().eq_ignore_ascii_case(scheme))
         .ok_or("has an unknown scheme")?;

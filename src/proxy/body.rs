@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use crate::upstream::Lease;
 use crate::upstream::body::Tape;
-use crate::upstream::pool::Lease;
 use crate::upstream::trailers::{self, Slot};
 
 /// The body of an answer.

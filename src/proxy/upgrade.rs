@@ -1,13 +1,99 @@
 //! After `101 Switching Protocols`: two connections become one tunnel.
+//!
+//! Over HTTP/2 a client asks for a WebSocket by `CONNECT` with a `:protocol` (RFC 8441), and one stream of its connection
+//! becomes the tunnel. Upwards we speak HTTP/1.1 for it, with a key of our own, and turn `101` into `200`.
 
 use std::sync::Arc;
 
+use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
+use http::{Method, Request, Response, StatusCode, request};
+use hyper::ext::Protocol;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use crate::headers;
 use crate::telemetry::meter::{Counted, Meter};
+
+/// What a client offers to switch to.
+pub struct Switch {
+    /// Its connection, or its stream of one, once it has been told.
+    pub client: OnUpgrade,
+    offered: HeaderValue,
+    by_connect: Option<ByConnect>,
+}
+
+/// A WebSocket that was asked for over HTTP/2.
+#[derive(Clone, Debug)]
+struct ByConnect {
+    /// What the upstream has to answer to our key (RFC 6455 §4.2.2).
+    accept: HeaderValue,
+}
+
+/// Turns the CONNECT by which HTTP/2 asks for a WebSocket into the GET by which HTTP/1.1 does. Other requests stay as
+/// they are.
+pub fn out_of_connect<B>(mut request: Request<B>) -> Request<B> {
+    let is_websocket = |protocol: &Protocol| protocol.as_str().eq_ignore_ascii_case("websocket");
+    if request.method() != Method::CONNECT || !request.extensions().get().is_some_and(is_websocket) {
+        return request;
+    }
+    let key = generate_key();
+    let (Ok(accept), Ok(key)) = (HeaderValue::try_from(derive_accept_key(key.as_bytes())), HeaderValue::try_from(key))
+    else {
+        return request;
+    };
+    *request.method_mut() = Method::GET;
+    request.extensions_mut().remove::<Protocol>();
+    request.extensions_mut().insert(ByConnect { accept });
+    let headers = request.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_KEY, key);
+    request
+}
+
+impl Switch {
+    /// What a request offers after it was rewritten for the upstream.
+    pub fn offered(client: OnUpgrade, head: &mut request::Parts) -> Option<Self> {
+        let offered = headers::upgrade_token(&head.headers)?.clone();
+        Some(Self { client, offered, by_connect: head.extensions.remove() })
+    }
+
+    /// Whether an answer agrees to the offer, or declines it properly (RFC 9110 §7.8).
+    ///
+    /// # Errors
+    /// What is wrong, as a sentence about the upstream.
+    pub fn agreed(&self, status: StatusCode, answer: &HeaderMap) -> Result<(), &'static str> {
+        if status != StatusCode::SWITCHING_PROTOCOLS {
+            // To a CONNECT, success is the tunnel.
+            let mistakable = self.by_connect.is_some() && status.is_success();
+            return if mistakable { Err("it answered a request for a WebSocket as any other") } else { Ok(()) };
+        }
+        if !headers::upgrade_token(answer).is_some_and(|accepted| headers::agrees(&self.offered, accepted)) {
+            return Err("it switched to a protocol that was not offered");
+        }
+        match &self.by_connect {
+            // The key was ours, so that nobody else can check what became of it.
+            Some(ByConnect { accept }) if answer.get(SEC_WEBSOCKET_ACCEPT) != Some(accept) => {
+                Err("it accepted another WebSocket than the one it was asked for")
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Says `101` as the client's HTTP does.
+    pub fn tell<B>(&self, answer: &mut Response<B>) {
+        if self.by_connect.is_some() {
+            *answer.status_mut() = StatusCode::OK;
+            for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_ACCEPT] {
+                answer.headers_mut().remove(name);
+            }
+        }
+    }
+}
 
 /// Counts the tunnels of one worker, so that stopping can wait for them.
 #[derive(Clone, Debug)]

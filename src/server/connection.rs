@@ -204,6 +204,7 @@ where
             .max_concurrent_streams(STREAMS_MOST)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(STREAM_BUFFER)
+            .enable_connect_protocol()
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT)
             .auto_date_header(false)

@@ -32,14 +32,23 @@ pub enum Limit {
     IdleTimeout,
     /// `ANTEROOM_MAX_REQUESTS`.
     Requests,
+    /// `ANTEROOM_MAX_BODY_BYTES`.
+    BodySize,
     /// HTTP/2: a client resets streams, or sends frames that want an answer, faster than is plausible.
     Flood,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Connections, Self::HeaderSize, Self::HeaderTimeout, Self::IdleTimeout, Self::Requests, Self::Flood];
+    pub const ALL: [Self; 7] = [
+        Self::Connections,
+        Self::HeaderSize,
+        Self::HeaderTimeout,
+        Self::IdleTimeout,
+        Self::Requests,
+        Self::BodySize,
+        Self::Flood,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -48,6 +57,7 @@ impl Limit {
             Self::HeaderTimeout => "header_timeout",
             Self::IdleTimeout => "idle_timeout",
             Self::Requests => "requests",
+            Self::BodySize => "body_size",
             Self::Flood => "flood",
         }
     }

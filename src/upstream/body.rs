@@ -63,8 +63,10 @@ struct Reel {
     allowance: Arc<Allowance>,
     replayable: bool,
     ended: bool,
-    /// The client's own fault: it left, or its framing is broken.
-    client_failed: bool,
+    /// How many bytes may still come; `None` is any number.
+    left: Option<u64>,
+    /// Why the rest cannot be had: always the client's own mistake.
+    fault: Option<Fault>,
     /// The upstream would take more, and the client has not sent it.
     awaits_client: bool,
     /// When the client last delivered something.
@@ -79,6 +81,15 @@ struct Reel {
     reader: u32,
 }
 
+/// What a client did wrong with its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It left, or its framing is broken.
+    Broken,
+    /// It is longer than it may be.
+    TooLarge,
+}
+
 /// The first growth of what is kept, in bytes: most bodies are smaller.
 const KEPT_LEAST: usize = 4 << 10;
 
@@ -87,8 +98,8 @@ const KEPT_LEAST: usize = 4 << 10;
 const DRAIN_LONGEST: Duration = Duration::from_secs(5);
 
 impl Tape {
-    /// Nothing is read yet, and with `expects` not before the upstream asks for it.
-    pub fn new(source: Incoming, allowance: &Arc<Allowance>, expects: bool) -> Self {
+    /// Nothing is read yet, and with `expects` not before the upstream asks for it. More than `longest` bytes are not.
+    pub fn new(source: Incoming, allowance: &Arc<Allowance>, expects: bool, longest: Option<u64>) -> Self {
         if source.is_end_stream() {
             return Self { reel: None };
         }
@@ -102,7 +113,8 @@ impl Tape {
             allowance: Arc::clone(allowance),
             replayable: true,
             ended: false,
-            client_failed: false,
+            left: longest,
+            fault: None,
             awaits_client: false,
             progress: Instant::now(),
             expects,
@@ -137,9 +149,14 @@ impl Tape {
         self.ask(true, |reel| reel.replayable)
     }
 
-    /// Whether the body could not be read because of the client.
-    pub fn client_failed(&self) -> bool {
-        self.ask(false, |reel| reel.client_failed)
+    /// Why the body could not be read, if that was the client's mistake.
+    pub fn fault(&self) -> Option<Fault> {
+        self.ask(None, |reel| reel.fault)
+    }
+
+    /// Whether the client has announced more than it may send.
+    pub fn announces_too_much(&self) -> bool {
+        self.ask(false, |reel| reel.left.is_some_and(|left| reel.hint.lower() > left))
     }
 
     /// When the client last delivered something of its body.
@@ -174,7 +191,9 @@ impl Tape {
             reel.reader += 1;
             reel.replayable = false;
             reel.let_go();
-            if reel.ended || reel.client_failed {
+            // It is thrown away: its length does not matter.
+            reel.left = None;
+            if reel.ended || reel.fault == Some(Fault::Broken) {
                 return;
             }
         }
@@ -191,7 +210,7 @@ impl Tape {
 }
 
 impl Reel {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.asked = true;
         let read = Pin::new(&mut self.source).poll_frame(cx);
         self.awaits_client = read.is_pending();
@@ -199,14 +218,24 @@ impl Reel {
         self.progress = Instant::now();
         match &read {
             Some(Ok(frame)) => {
+                if !self.admit(frame) {
+                    self.fault = Some(Fault::TooLarge);
+                    return Poll::Ready(Some(Err(BodyError::TooLarge)));
+                }
                 // Nobody asks for what follows trailers.
                 self.ended = frame.is_trailers();
                 self.keep(frame);
             }
-            Some(Err(_)) => self.client_failed = true,
+            Some(Err(_)) => self.fault = Some(Fault::Broken),
             None => self.ended = true,
         }
-        Poll::Ready(read)
+        Poll::Ready(read.map(|read| read.map_err(BodyError::Client)))
+    }
+
+    /// Counts what has come. Says whether it may be so much.
+    fn admit(&mut self, frame: &Frame<Bytes>) -> bool {
+        let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) else { return true };
+        left.checked_sub(data.len() as u64).inspect(|less| *left = *less).is_some()
     }
 
     fn keep(&mut self, frame: &Frame<Bytes>) {
@@ -295,6 +324,9 @@ pub enum BodyError {
     /// The client left or broke its framing.
     #[error("the client's body could not be read")]
     Client(#[source] hyper::Error),
+    /// The client sent more than it may.
+    #[error("the client's body is too large")]
+    TooLarge,
     /// The request is being sent on another connection.
     #[error("the body was taken over by another attempt")]
     TakenOver,
@@ -334,7 +366,7 @@ impl Body for RequestBody {
         drop(reel);
         Poll::Ready(match read {
             None => None,
-            Some(Err(error)) => Some(Err(BodyError::Client(error))),
+            Some(Err(error)) => Some(Err(error)),
             Some(Ok(frame)) => match frame.into_trailers() {
                 Ok(trailers) => {
                     reader.trailed = true;

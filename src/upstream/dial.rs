@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::evidence::{Failure, Upstream};
+use crate::evidence::{Failure, Scheme, Upstream};
 use crate::readiness::single_label;
 use crate::tls::{self, Protocols, Stream, Towards};
 
@@ -55,6 +55,20 @@ impl Dialer {
             }
         }
         Err(failure)
+    }
+
+    /// Whether a connection that was made here speaks HTTP/2.
+    pub fn speaks_http2(&self, stream: &Stream) -> bool {
+        match self.upstream.scheme {
+            Scheme::Http => false,
+            Scheme::Https => stream.is_h2(),
+            Scheme::H2c => true,
+        }
+    }
+
+    /// What the upstream is configured to speak.
+    pub fn scheme(&self) -> Scheme {
+        self.upstream.scheme
     }
 
     async fn encrypt(&self, stream: TcpStream, protocols: Protocols, end: Instant) -> Result<Stream, Failure> {
@@ -114,7 +128,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::evidence::Scheme;
 
     fn dialer(host: &str, port: u16, inside: Option<Inside>) -> Dialer {
         let upstream = Upstream { scheme: Scheme::Http, host: host.into(), port, ready_path: None };

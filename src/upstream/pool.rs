@@ -1,149 +1,173 @@
-//! Idle connections to the upstream, one pool per worker thread.
+//! Connections to the upstream that wait for their next request, one pool per worker thread: one of HTTP/1.1 for each
+//! request that runs, and one of HTTP/2 for many.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, timeout};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
 
 use super::Dialer;
 use super::body::RequestBody;
 use super::half_open::HalfOpen;
+use super::lease::{Alone, Cut, Lease, Shared, Way};
 use super::trailers::{Slot, Trailing};
 use crate::evidence::Failure;
 use crate::retry;
-use crate::tls::Protocols;
+use crate::tls::{Protocols, Stream};
 
 /// More idle connections than this are closed: a burst should not be remembered for ever.
 const IDLE_MOST: usize = 512;
 /// Servers close idle connections after a minute or so; ours should go first, so that no request meets the closing.
 const IDLE_LONGEST: Duration = Duration::from_secs(50);
 
-/// What an upstream that speaks TLS may choose from.
-const OFFERED: Protocols = Protocols::Http1;
-
 /// In bytes: an answer's head beyond it is refused. As much as a client's may be.
 const HEAD_MOST: usize = 64 << 10;
-/// How long the end of an exchange may take to be noticed; an upstream that does not read the last bytes of a request
-/// that it has answered would be waited for without end.
-const SETTLE_LONGEST: Duration = Duration::from_secs(5);
+/// Requests at once on one HTTP/2 connection, if the upstream allows as many; it may wish for fewer. Further ones get
+/// a further connection, since they may be streams that never end.
+const STREAMS_MOST: usize = 100;
+/// An HTTP/2 upstream that has gone without a word is noticed by a ping: this long after it was last heard of while
+/// requests run, and so much later.
+const PING_AFTER: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Connections that wait for their next request.
 ///
-/// The lock is private to one worker thread and never held across an await, so nobody ever waits for it; it is
-/// there because tower's layers want what they wrap to be `Send`.
+/// The locks are private to one worker thread and never held across an await, so nobody ever waits for them; they
+/// are there because tower's layers want what they wrap to be `Send`.
 pub struct Pool {
     dialer: Dialer,
-    idle: Mutex<VecDeque<Idle>>,
+    idle: Mutex<VecDeque<Idle<Alone>>>,
+    shared: Mutex<Vec<Idle<Shared>>>,
 }
 
-struct Idle {
-    sender: SendRequest<RequestBody>,
-    trailers: Slot,
-    task: Cut,
+/// A connection, since when it waits, and to which run of the target it leads.
+struct Idle<C> {
+    connection: C,
     since: Instant,
     run: u64,
-}
-
-/// A connection that is taken: it goes back with [`Lease::give_back`], or is closed when it is dropped.
-pub struct Lease {
-    pub sender: SendRequest<RequestBody>,
-    pub connection: retry::Connection,
-    /// For the trailers of what is sent over it.
-    pub trailers: Slot,
-    /// Whether it carries no further request.
-    pub last: bool,
-    task: Cut,
-    pool: Arc<Pool>,
-    run: u64,
-}
-
-/// Ends a connection's task when it is dropped, whatever the connection is doing: one that waits for an upstream which
-/// does not read would otherwise not notice that nobody waits for it any more.
-struct Cut(Option<AbortHandle>);
-
-impl Drop for Cut {
-    fn drop(&mut self) {
-        if let Some(task) = self.0.take() {
-            task.abort();
-        }
-    }
 }
 
 impl Pool {
     /// An empty pool.
     pub fn new(dialer: Dialer) -> Arc<Self> {
-        Arc::new(Self { dialer, idle: Mutex::default() })
+        Arc::new(Self { dialer, idle: Mutex::default(), shared: Mutex::default() })
     }
 
-    /// Takes the connection that was used last, since it is the least likely to be closed by now. `run` is the
-    /// target's: a connection to a former run is dead, even if nothing has said so yet.
-    pub fn take(self: &Arc<Self>, run: u64) -> Option<Lease> {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(Idle { sender, trailers, task, since, run: its }) = idle.pop_back() {
-            if its == run && sender.is_ready() && since.elapsed() < IDLE_LONGEST {
-                let pool = Arc::clone(self);
-                let connection = retry::Connection::Pooled;
-                return Some(Lease { sender, connection, trailers, last: false, task, pool, run });
+    /// Takes a connection that speaks one of `protocols`, if there is one. `run` is the target's: a connection to a
+    /// former run is dead, even if nothing has said so yet.
+    pub fn take(self: &Arc<Self>, run: u64, protocols: Protocols) -> Option<Lease> {
+        let shared = match protocols {
+            Protocols::Any => self.take_shared(run).map(Way::Shared),
+            Protocols::Http1 => None,
+        };
+        let way = shared.or_else(|| self.take_idle(run).map(Way::Alone))?;
+        Some(self.lease(way, retry::Connection::Pooled, run))
+    }
+
+    /// Makes a new connection.
+    pub async fn connect(self: &Arc<Self>, run: u64, protocols: Protocols) -> Result<Lease, Failure> {
+        let stream = self.dialer.connect(protocols).await?;
+        let way = if self.dialer.speaks_http2(&stream) {
+            Way::Shared(self.http2(stream, run).await?)
+        } else {
+            Way::Alone(http1(stream).await?)
+        };
+        Ok(self.lease(way, retry::Connection::New, run))
+    }
+
+    fn lease(self: &Arc<Self>, way: Way, connection: retry::Connection, run: u64) -> Lease {
+        Lease { way, connection, last: false, pool: Arc::clone(self), run, scheme: self.dialer.scheme() }
+    }
+
+    /// The one that was used last, since it is the least likely to be closed by now.
+    fn take_idle(&self, run: u64) -> Option<Alone> {
+        let mut idle = lock(&self.idle);
+        while let Some(Idle { connection, since, run: its }) = idle.pop_back() {
+            if its == run && connection.sender.is_ready() && since.elapsed() < IDLE_LONGEST {
+                return Some(connection);
             }
         }
         None
     }
 
-    /// Makes a new connection.
-    pub async fn connect(self: &Arc<Self>, run: u64) -> Result<Lease, Failure> {
-        let stream = self.dialer.connect(OFFERED).await?;
-        let trailers = Slot::default();
-        let (sender, connection) = http1::Builder::new()
-            .preserve_header_case(true)
-            .max_header_size(HEAD_MOST)
-            .max_buf_size(HEAD_MOST)
-            .handshake(TokioIo::new(Trailing::new(HalfOpen::new(stream), trailers.clone())))
-            .await
-            .map_err(|_| Failure::ClosedEarly)?;
-        let task = tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "upstream connection ended");
-            }
+    /// One with room for another request.
+    fn take_shared(&self, run: u64) -> Option<Shared> {
+        let mut shared = lock(&self.shared);
+        if shared.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        shared.retain(|Idle { connection, since, run: its }| {
+            let used = connection.requests() > 0 || now - *since < IDLE_LONGEST;
+            *its == run && used && !connection.sender.is_closed()
         });
-        let task = Cut(Some(task.abort_handle()));
-        let (connection, pool) = (retry::Connection::New, Arc::clone(self));
-        Ok(Lease { sender, connection, trailers, last: false, task, pool, run })
+        let Idle { connection, since, .. } = shared.iter_mut().find(|idle| idle.connection.has_room())?;
+        *since = now;
+        Some(connection.clone())
     }
 
-    fn put(&self, Lease { sender, trailers, task, run, .. }: Lease) {
+    /// Gives a connection back once its exchange is over.
+    pub(super) fn put(&self, connection: Alone, run: u64) {
         let now = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.push_back(Idle { sender, trailers, task, since: now, run });
+        let mut idle = lock(&self.idle);
+        idle.push_back(Idle { connection, since: now, run });
         while idle.len() > IDLE_MOST || idle.front().is_some_and(|oldest| now - oldest.since > IDLE_LONGEST) {
             idle.pop_front();
         }
     }
+
+    /// A connection that others may use from now on.
+    async fn http2(&self, stream: Stream, run: u64) -> Result<Shared, Failure> {
+        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_header_list_size(HEAD_MOST as u32)
+            .keep_alive_interval(PING_AFTER)
+            .keep_alive_timeout(PING_TIMEOUT)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|_| Failure::ClosedEarly)?;
+        let room = Arc::new(AtomicUsize::new(STREAMS_MOST));
+        let told = Arc::clone(&room);
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx);
+                told.store(connection.current_max_send_streams().min(STREAMS_MOST), Ordering::Relaxed);
+                ended
+            });
+            if let Err(error) = ended.await {
+                tracing::debug!(%error, "upstream connection ended");
+            }
+        });
+        let connection = Shared::new(sender, room);
+        lock(&self.shared).push(Idle { connection: connection.clone(), since: Instant::now(), run });
+        Ok(connection)
+    }
 }
 
-impl Lease {
-    /// Puts the connection back once request and answer are over.
-    pub fn give_back(mut self) {
-        if self.last {
-            return;
+async fn http1(stream: Stream) -> Result<Alone, Failure> {
+    let trailers = Slot::default();
+    let (sender, connection) = http1::Builder::new()
+        .preserve_header_case(true)
+        .max_header_size(HEAD_MOST)
+        .max_buf_size(HEAD_MOST)
+        .handshake::<_, RequestBody>(TokioIo::new(Trailing::new(HalfOpen::new(stream), trailers.clone())))
+        .await
+        .map_err(|_| Failure::ClosedEarly)?;
+    let task = tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "upstream connection ended");
         }
-        if self.sender.is_ready() {
-            Arc::clone(&self.pool).put(self);
-        } else if !self.sender.is_closed() {
-            // The connection's own task has yet to notice that the exchange is over.
-            tokio::spawn(async move {
-                if let Ok(Ok(())) = timeout(SETTLE_LONGEST, self.sender.ready()).await {
-                    Arc::clone(&self.pool).put(self);
-                }
-            });
-        }
-    }
+    });
+    Ok(Alone { sender, trailers, task: Cut::when_dropped(task.abort_handle()) })
+}
 
-    /// Leaves the connection to the tunnel that it becomes.
-    pub fn leave(mut self) {
-        self.task.0 = None;
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,7 @@
 
 pub mod certificates;
 pub mod encrypted;
+pub mod http2;
 pub mod raw;
 
 use std::net::SocketAddr;
@@ -53,6 +54,7 @@ pub fn config(upstream: SocketAddr) -> Config {
             header_timeout: LONG,
             idle_timeout: LONG * 5,
             requests: None,
+            body_bytes: None,
         },
         host_header: HostHeader::Preserve,
         trusted_peers: trusted_peers("127.0.0.0/8"),

@@ -1,0 +1,171 @@
+//! A connection to the upstream that one request has taken.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::Either;
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::uri::{self, Authority, Uri};
+use http::{Request, Response, Version, request};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::Pool;
+use super::body::{self, RequestBody, Tape};
+use super::gate;
+use super::trailers::Slot;
+use crate::evidence::Scheme;
+use crate::retry;
+
+/// How long the end of an exchange may take to be noticed; an upstream that does not read the last bytes of a request
+/// that it has answered would be waited for without end.
+const SETTLE_LONGEST: Duration = Duration::from_secs(5);
+
+/// A connection that is taken. It goes back with [`Lease::give_back`]; one of HTTP/1.1 is closed when it is dropped
+/// instead, and of one of HTTP/2 the request's stream is reset.
+pub struct Lease {
+    pub(super) way: Way,
+    pub connection: retry::Connection,
+    /// Whether it carries no further request.
+    pub last: bool,
+    pub(super) pool: Arc<Pool>,
+    pub(super) run: u64,
+    pub(super) scheme: Scheme,
+}
+
+/// What is spoken over it.
+pub(super) enum Way {
+    Alone(Alone),
+    Shared(Shared),
+}
+
+/// HTTP/1.1: one request at a time.
+pub(super) struct Alone {
+    pub(super) sender: http1::SendRequest<RequestBody>,
+    /// For the trailers of what is sent over it.
+    pub(super) trailers: Slot,
+    pub(super) task: Cut,
+}
+
+/// HTTP/2: requests side by side. Lives as long as somebody holds it.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) sender: http2::SendRequest<RequestBody>,
+    /// How many requests it carries at once, as the upstream last said. Held once by the connection's task, once by the
+    /// pool, and once by each request.
+    room: Arc<AtomicUsize>,
+}
+
+/// Ends a connection's task when it is dropped, whatever the connection is doing: one that waits for an upstream which
+/// does not read would otherwise not notice that nobody waits for it any more.
+pub(super) struct Cut(Option<AbortHandle>);
+
+impl Cut {
+    pub(super) fn when_dropped(task: AbortHandle) -> Self {
+        Self(Some(task))
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(sender: http2::SendRequest<RequestBody>, room: Arc<AtomicUsize>) -> Self {
+        Self { sender, room }
+    }
+
+    /// How many requests run over it.
+    pub(super) fn requests(&self) -> usize {
+        Arc::strong_count(&self.room).saturating_sub(2)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.requests() < self.room.load(Ordering::Relaxed)
+    }
+}
+
+impl Lease {
+    /// Sends a request whose target is in origin form, with its body from the start.
+    pub fn send(
+        &mut self,
+        mut head: request::Parts,
+        tape: &Tape,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+        match &mut self.way {
+            Way::Alone(Alone { sender, trailers, .. }) => {
+                let mut request = Request::from_parts(head, tape.play(Some(trailers)));
+                body::frame(&mut request);
+                gate::opened_by_upstream(&mut request);
+                Either::Left(sender.try_send_request(request))
+            }
+            Way::Shared(Shared { sender, .. }) => {
+                write_for_http2(&mut head, self.scheme);
+                Either::Right(sender.try_send_request(Request::from_parts(head, tape.play(None))))
+            }
+        }
+    }
+
+    /// Puts the connection back once request and answer are over.
+    pub fn give_back(self) {
+        let Self { way: Way::Alone(mut alone), last: false, pool, run, .. } = self else { return };
+        if alone.sender.is_ready() {
+            pool.put(alone, run);
+        } else if !alone.sender.is_closed() {
+            // The connection's own task has yet to notice that the exchange is over.
+            tokio::spawn(async move {
+                if let Ok(Ok(())) = timeout(SETTLE_LONGEST, alone.sender.ready()).await {
+                    pool.put(alone, run);
+                }
+            });
+        }
+    }
+
+    /// Leaves the connection to the tunnel that it becomes.
+    pub fn leave(self) {
+        if let Way::Alone(mut alone) = self.way {
+            alone.task.0 = None;
+        }
+    }
+}
+
+/// Writes a head as HTTP/2 has it: no fields of the connection, and the authority in the target (RFC 9113 §8.2.2,
+/// §8.3.1).
+pub fn write_for_http2(head: &mut request::Parts, scheme: Scheme) {
+    for name in [CONNECTION, UPGRADE] {
+        head.headers.remove(name);
+    }
+    // `Host` may be valid and yet none to the library that writes URIs: then it stays a field, which is valid too.
+    let authority = head.headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let Some(authority) = authority else { return };
+    let mut target = uri::Parts::default();
+    target.scheme = Some(match scheme {
+        Scheme::Https => uri::Scheme::HTTPS,
+        Scheme::Http | Scheme::H2c => uri::Scheme::HTTP,
+    });
+    target.authority = Some(authority);
+    target.path_and_query = head.uri.path_and_query().cloned();
+    if let Ok(target) = Uri::from_parts(target) {
+        head.uri = target;
+        head.version = Version::HTTP_2;
+        head.headers.remove(HOST);
+    }
+}
+
+/// Whether the upstream has said that it did nothing about a request (RFC 9113 §8.7): it may be sent again, whatever
+/// it is.
+pub fn is_unprocessed(error: &hyper::Error) -> bool {
+    let error = std::error::Error::source(error).and_then(|source| source.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| {
+        // A stream hears of a GOAWAY only if it is newer than the last one that the upstream will answer.
+        error.is_remote() && (error.is_go_away() || error.reason() == Some(h2::Reason::REFUSED_STREAM))
+    })
+}
