@@ -51,6 +51,8 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// and that the request needs one. Elsewhere it is the upstream's offer to us, e.g. Apache's `Upgrade: h2,h2c`.
 pub fn strip_hop_by_hop_of_answer(status: StatusCode, headers: &mut HeaderMap) {
     strip_hop_by_hop(headers);
+    // A request's: what its sender takes.
+    headers.remove(TE);
     if status != StatusCode::SWITCHING_PROTOCOLS && status != StatusCode::UPGRADE_REQUIRED {
         headers.remove(CONNECTION);
         headers.remove(UPGRADE);
@@ -181,10 +183,12 @@ mod tests {
     #[test]
     fn an_answer_tells_of_an_upgrade_only_where_one_happens_or_is_needed() {
         for (status, kept) in [(200, false), (101, true), (426, true), (400, false)] {
-            let mut given = headers(&[("connection", "Upgrade"), ("upgrade", "tls/1.3"), ("x", "y")]);
+            let mut given =
+                headers(&[("connection", "Upgrade"), ("upgrade", "tls/1.3"), ("te", "trailers"), ("x", "y")]);
             strip_hop_by_hop_of_answer(StatusCode::from_u16(status).expect("a status"), &mut given);
             assert_eq!(given.contains_key(UPGRADE), kept, "{status}");
             assert_eq!(given.contains_key(CONNECTION), kept, "{status}");
+            assert!(!given.contains_key(TE), "{status}");
         }
     }
 
