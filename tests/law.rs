@@ -5,8 +5,6 @@
 
 mod support;
 
-#[path = "law/message.rs"]
-mod message;
 #[path = "law/strategies.rs"]
 mod strategies;
 
@@ -22,8 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
-use message::{Field, Framing, Message, Reader, values, write};
 use strategies::Sent;
+use support::message::{Field, Framing, Message, Reader, values, write};
 use support::{TestProxy, config, soon};
 
 /// Never passed on (RFC 9110 §7.6.1), besides what `Connection` names.

@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select, subsequence};
 
-use super::message::{Field, Framing};
+use super::support::message::{Field, Framing};
 
 /// A message of which a part belongs to one connection only.
 #[derive(Clone, Debug)]

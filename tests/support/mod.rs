@@ -4,6 +4,7 @@
 pub mod certificates;
 pub mod encrypted;
 pub mod http2;
+pub mod message;
 pub mod raw;
 
 use std::net::SocketAddr;

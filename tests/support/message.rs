@@ -1,5 +1,4 @@
-//! Messages as these laws see them: made to be written in any way that HTTP/1.1 allows, and read strictly, without
-//! anteroom's own parser.
+//! Messages of HTTP/1.1: written in any way that it allows, and read strictly, without anteroom's own parser.
 
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -84,6 +83,11 @@ impl Reader {
         Self { stream, read: Vec::new() }
     }
 
+    /// What was read and is no message yet.
+    pub fn left(&self) -> &[u8] {
+        &self.read
+    }
+
     /// A message; `is_bodiless` says of which start lines there is no body whatever its head says.
     pub async fn message(&mut self, is_answer: bool, is_bodiless: impl Fn(&str) -> bool) -> Option<Message> {
         let start = String::from_utf8(self.line().await?).ok()?;
@@ -101,7 +105,7 @@ impl Reader {
                 let length = std::str::from_utf8(length).ok()?.parse().ok()?;
                 message.body = self.exactly(length).await?;
             }
-            ([], [b"chunked"]) => loop {
+            ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") => loop {
                 let size = String::from_utf8(self.line().await?).ok()?;
                 let size = usize::from_str_radix(&size, 16).ok()?;
                 if size == 0 {
