@@ -11,7 +11,7 @@
 pub mod docker;
 
 mod client;
-mod convert;
+pub mod convert;
 mod search;
 mod timeline;
 

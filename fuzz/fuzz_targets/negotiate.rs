@@ -1,0 +1,18 @@
+#![no_main]
+//! Every request has a format, whatever it accepts.
+
+use anteroom::page::{Format, negotiate};
+use anteroom_fuzz::fields;
+use http::Method;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let fields = fields(bytes);
+    let format = negotiate::format(&fields);
+    if negotiate::is_navigation(&Method::GET, &fields) {
+        assert_eq!(format, Format::Html, "who looks at a blank tab gets a page");
+    }
+    if fields.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate") {
+        assert!(negotiate::is_navigation(&Method::POST, &fields));
+    }
+});
