@@ -133,11 +133,11 @@ pub async fn serve<S>(
     });
     let ended = match protocol {
         Protocol::Http1 => {
-            let wire = Wire::new(stream, Scanner::default(), place, &host.limits, Arc::clone(&host.meter));
+            let wire = Wire::new(stream, Some(Scanner::default()), place, &host.limits, Arc::clone(&host.meter));
             http1(wire, &conversation, stopping).await
         }
         Protocol::Http2 => {
-            let wire = Wire::new(stream, Scanner::default(), place, &host.limits, Arc::clone(&host.meter));
+            let wire = Wire::new(stream, None, place, &host.limits, Arc::clone(&host.meter));
             http2(wire, &conversation, stopping).await
         }
     };

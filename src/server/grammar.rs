@@ -91,11 +91,6 @@ impl fmt::Display for Broken {
 impl std::error::Error for Broken {}
 
 impl Scanner {
-    /// For a connection whose bytes are not HTTP/1.1.
-    pub fn opaque() -> Self {
-        Self { state: State::Opaque, ..Self::default() }
-    }
-
     /// Whether a head has begun and has not ended.
     pub fn in_head(&self) -> bool {
         self.state == State::Head && (self.head.begun || self.line.length > 0)

@@ -34,7 +34,8 @@ const LINGER: Duration = Duration::from_millis(75);
 /// A client's connection.
 pub struct Wire<S> {
     inner: S,
-    scanner: Scanner,
+    /// `None` where the bytes are those of HTTP/2, which has frames instead of lines.
+    scanner: Option<Scanner>,
     head_timeout: Duration,
     stall_timeout: Duration,
     meter: Arc<Meter>,
@@ -49,8 +50,8 @@ pub struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    /// With `scanner` looking at what the client sends.
-    pub fn new(inner: S, scanner: Scanner, place: Place, limits: &Limits, meter: Arc<Meter>) -> Self {
+    /// With `scanner` looking at what the client sends, if that is HTTP/1.1.
+    pub fn new(inner: S, scanner: Option<Scanner>, place: Place, limits: &Limits, meter: Arc<Meter>) -> Self {
         let (head_timeout, stall_timeout) = (limits.header_timeout, limits.idle_timeout);
         let (reading, writing, ended, broken) = (None, None, false, None);
         Self { inner, scanner, head_timeout, stall_timeout, meter, reading, writing, ended, broken, _place: place }
@@ -58,14 +59,15 @@ impl<S> Wire<S> {
 
     /// Looks at what was read after the first `before` bytes.
     fn received(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
-        if let Err((well, broken)) = self.scanner.scan(&mut buf.filled_mut()[before..]) {
+        let Some(scanner) = &mut self.scanner else { return Ok(()) };
+        if let Err((well, broken)) = scanner.scan(&mut buf.filled_mut()[before..]) {
             buf.set_filled(before + well);
             self.broken = Some(broken);
             if well == 0 {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, broken));
             }
         }
-        if !self.scanner.in_head() {
+        if !scanner.in_head() {
             self.reading = None;
         } else if self.reading.is_none() {
             // It is not extended by what comes: one byte a second is what the deadline is for.
@@ -76,7 +78,7 @@ impl<S> Wire<S> {
 
     /// The client's end: at once if it owes a rest, or if the protocol has its own ways to end.
     fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.scanner.in_head() || self.scanner.is_opaque() {
+        if self.scanner.as_ref().is_none_or(|scanner| scanner.in_head() || scanner.is_opaque()) {
             return Poll::Ready(Ok(()));
         }
         if !std::mem::replace(&mut self.ended, true) {
@@ -97,7 +99,7 @@ impl<S> Wire<S> {
                 written
             }
             // A tunnel may be silent, and its reader slow, for as long as its ends like.
-            Poll::Pending if self.scanner.is_opaque() => written,
+            Poll::Pending if self.scanner.as_ref().is_some_and(Scanner::is_opaque) => written,
             Poll::Pending => {
                 let timer = self.writing.get_or_insert_with(|| Box::pin(sleep(self.stall_timeout)));
                 timer.as_mut().poll(cx).map(|()| {
