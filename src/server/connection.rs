@@ -35,8 +35,10 @@ use crate::upstream::trailers::{Slot, Trailing};
 
 /// What a client says first that speaks HTTP/2 without asking (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// A preface comes in one piece. If it does not, the rest is looked for this much later.
+/// A preface comes in one piece. If it does not, the rest is looked for this much later, and then more and more seldom:
+/// the kernel does not say whether anything follows what was only looked at.
 const PREFACE_AGAIN: Duration = Duration::from_millis(5);
+const PREFACE_SELDOM: Duration = Duration::from_millis(100);
 /// Requests that one HTTP/2 connection may have open at once; Traefik opens further connections for more.
 const STREAMS_MOST: u32 = 128;
 /// Of one stream's answer that waits for the client to take it, in bytes: with all streams, 8 MiB a connection.
@@ -98,6 +100,7 @@ async fn sniff(stream: &TcpStream, limits: &Limits) -> io::Result<Protocol> {
     // The first byte may come late, as between two requests; the rest of a preface may not.
     let mut read = timeout(limits.idle_timeout, stream.peek(&mut start)).await??;
     let rest = async {
+        let mut pause = PREFACE_AGAIN;
         loop {
             if read == 0 || start[..read] != PREFACE[..read] {
                 return Ok(Protocol::Http1);
@@ -105,7 +108,8 @@ async fn sniff(stream: &TcpStream, limits: &Limits) -> io::Result<Protocol> {
             if read == PREFACE.len() {
                 return Ok(Protocol::Http2);
             }
-            sleep(PREFACE_AGAIN).await;
+            sleep(pause).await;
+            pause = (pause * 2).min(PREFACE_SELDOM);
             read = stream.peek(&mut start).await?;
         }
     };
