@@ -123,6 +123,8 @@ struct Setback {
     connection: retry::Connection,
     /// Whether any byte of the request may have reached the upstream.
     sent: bool,
+    /// The upstream said that it did nothing about the request: it lives, and wants less.
+    refused: bool,
 }
 
 /// What to do after a setback.
@@ -200,7 +202,10 @@ impl Proxy {
             let (setback, premature) = match self.send(&exchange, snapshot.run, pooled).await {
                 Sent::Answered(answer, lease) if self.premature(answer.status(), snapshot.run) => {
                     let failure = Failure::NotReady { status: answer.status().as_u16() };
-                    (Setback { failure, connection: lease.connection, sent: true }, Some((answer, lease)))
+                    (
+                        Setback { failure, connection: lease.connection, sent: true, refused: false },
+                        Some((answer, lease)),
+                    )
                 }
                 Sent::Answered(answer, lease) => return self.pass_on(&ticket, exchange, answer, lease),
                 Sent::Failed(setback) => (setback, None),
@@ -245,17 +250,18 @@ impl Proxy {
 
     /// Looks the setback up in the retry table, and bounds what it allows by the budget and by the client's patience.
     fn next(&self, ticket: &Ticket, exchange: &Exchange, setback: &Setback) -> Next {
-        let Setback { failure, connection, sent } = setback;
+        let Setback { failure, connection, sent, refused } = setback;
         let idempotent = retry::idempotent(&exchange.head.method);
         let request = retry::Request { idempotent, sent: *sent, replayable: exchange.tape.replayable() };
         let verdict = retry::verdict(failure, *connection, request);
         let now = Instant::now();
-        let pause = if *sent { backoff::delay(ticket.retries + 1, fastrand::f64()) } else { Duration::ZERO };
+        let pause =
+            if *sent || *refused { backoff::delay(ticket.retries + 1, fastrand::f64()) } else { Duration::ZERO };
         match verdict {
             Verdict::GiveUp => Next::GiveUp(failure.clone()),
             Verdict::WithinPatience if now + pause > self.deadline(ticket, exchange) => Next::GiveUp(failure.clone()),
             // Nothing was sent, so going back to the waiting room is no load on anyone.
-            Verdict::WithinPatience if !sent => Next::OnNews,
+            Verdict::WithinPatience if !sent && !refused => Next::OnNews,
             Verdict::AtOnce | Verdict::WithinPatience if !self.shared.budget.spend(now) => {
                 Next::GiveUp(Failure::RetryBudgetSpent)
             }
@@ -311,7 +317,8 @@ impl Proxy {
             None => match self.pool.connect(run, protocols).await {
                 Ok(lease) => lease,
                 Err(failure) => {
-                    return Sent::Failed(Setback { failure, connection: retry::Connection::New, sent: false });
+                    let connection = retry::Connection::New;
+                    return Sent::Failed(Setback { failure, connection, sent: false, refused: false });
                 }
             },
         };
@@ -321,7 +328,8 @@ impl Proxy {
             biased;
             answer = sending => answer,
             () = self.silence(&exchange.tape) => {
-                return Sent::Failed(Setback { failure: Failure::NoAnswer, connection, sent: true });
+                lease.forsake();
+                return Sent::Failed(Setback { failure: Failure::NoAnswer, connection, sent: true, refused: false });
             }
         };
         match answer {
@@ -330,13 +338,14 @@ impl Proxy {
                     Ok(()) => Sent::Answered(answer, lease),
                     Err(reason) => {
                         let failure = Failure::NotHttp { reason: reason.into() };
-                        Sent::Failed(Setback { failure, connection, sent: true })
+                        Sent::Failed(Setback { failure, connection, sent: true, refused: false })
                     }
                 }
             }
             Err(mut error) => {
-                let sent = error.take_message().is_none() && !lease::is_unprocessed(error.error());
-                Sent::Failed(Setback { failure: exchange_failure(error.error()), connection, sent })
+                let refused = lease::is_unprocessed(error.error());
+                let sent = error.take_message().is_none() && !refused;
+                Sent::Failed(Setback { failure: exchange_failure(error.error()), connection, sent, refused })
             }
         }
     }

@@ -4,6 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anteroom::config::{Config, UpstreamTls};
 use anteroom::evidence::Scheme;
@@ -119,6 +120,99 @@ async fn an_answer_that_is_reset_ends_as_broken_and_its_neighbour_goes_on() {
     assert_eq!(client.rest().await, "", "no last chunk");
     other.ok();
     assert_eq!(neighbour.answer().await.body, "ok");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_given_up_without_an_error_ends_as_broken() {
+    let mut upstream = Http2Upstream::start(server::Builder::new()).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    for reason in [Reason::NO_ERROR, Reason::CANCEL] {
+        let mut client = proxy.client().await;
+        client.send(GET).await;
+        let mut asked = upstream.accept().await;
+        let mut reply = asked.answer.send_response(Response::new(()), false).expect("open");
+        reply.send_data(Bytes::from_static(b"half"), false).expect("open");
+        client.head().await;
+        assert_eq!(client.until("half\r\n").await, "4\r\nhalf\r\n");
+        reply.send_reset(reason);
+        assert_eq!(client.rest().await, "", "no last chunk after {reason:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_whole_stays_so_when_the_upstream_wants_no_more_of_the_request() {
+    let mut upstream = Http2Upstream::start(server::Builder::new()).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhello").await;
+    let mut asked = upstream.accept().await;
+    let mut reply = asked.answer.send_response(Response::new(()), false).expect("open");
+    reply.send_data(Bytes::from_static(b"enough"), true).expect("open");
+    // Who answers and drops the rest resets the stream with NO_ERROR (RFC 9113 §8.1).
+    drop((asked, reply));
+    assert_eq!(client.answer().await.body, "6\r\nenough\r\n0\r\n\r\n");
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_keep_no_other_waiting() {
+    let mut upstream = Http2Upstream::start(server::Builder::new()).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let mut client = proxy.client().await;
+        client.send(GET).await;
+        let mut asked = upstream.accept().await;
+        let mut reply = asked.answer.send_response(Response::new(()), false).expect("open");
+        // More than the kernel keeps for a client that does not read.
+        reply.send_data(Bytes::from(vec![0; 32 << 20]), true).expect("open");
+        stalled.push((client, asked));
+    }
+    let mut client = proxy.client().await;
+    for _ in 0..20 {
+        client.send(GET).await;
+        upstream.accept().await.ok();
+        assert_eq!(client.answer().await.body, "ok");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_the_upstream_does_not_take_keeps_no_other_waiting() {
+    let mut roomy = server::Builder::new();
+    roomy.initial_connection_window_size(1 << 20);
+    let mut upstream = Http2Upstream::start(roomy).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    let mut client = Client::connect(&proxy).await;
+    let post = || Request::post("http://a/").body(()).expect("valid");
+    let (_first, mut body) = client.ask(post(), false).await;
+    body.send_data(Bytes::from(vec![0; 8 << 20]), true).expect("open");
+    let _stalled = upstream.accept().await;
+    let (answer, mut body) = client.ask(post(), false).await;
+    body.send_data(Bytes::from_static(b"small"), true).expect("open");
+    let mut asked = upstream.accept().await;
+    assert_eq!(read(asked.request.body_mut()).await.expect("whole").0, "small");
+    asked.ok();
+    assert_eq!(soon(answer).await.expect("an answer").status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn an_upstream_that_refuses_streams_is_asked_again_more_and_more_seldom() {
+    let mut upstream = Http2Upstream::start(server::Builder::new()).await;
+    let mut config = h2c(upstream.address);
+    config.patience.request = Duration::from_secs(2);
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let refuse = async {
+        for asked in 0.. {
+            upstream.accept().await.answer.send_reset(Reason::REFUSED_STREAM);
+            assert!(asked < 25, "a storm");
+        }
+    };
+    let answer = tokio::select! {
+        answer = client.answer() => answer,
+        () = refuse => unreachable!("it refuses for ever"),
+    };
+    assert_eq!(answer.status(), 502);
 }
 
 #[tokio::test]

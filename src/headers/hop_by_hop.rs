@@ -24,6 +24,10 @@ const NEVER_NOMINATED: [HeaderName; 5] = [HOST, CONTENT_LENGTH, FORWARDED, VIA, 
 
 /// Removes what belongs to one connection. If the message switches protocols, says so again for the next one.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // Most heads have nothing of the kind, and one look over their names costs less than a search for each of ours.
+    if !headers.keys().any(|name| *name == TE || HOP_BY_HOP.contains(name)) {
+        return;
+    }
     let upgrade = offer(headers);
     let trailers = items(headers, TE).any(|item| {
         let name = item.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -66,12 +70,12 @@ pub fn upgrade_token(headers: &HeaderMap) -> Option<&HeaderValue> {
     headers.get(UPGRADE).filter(|_| nominated)
 }
 
-/// Whether an answer's `101` agrees to something that the request offered.
-pub fn agrees(offered: &HeaderValue, accepted: &HeaderValue) -> bool {
+/// Whether an answer's `101` agrees to what the request offered, and to nothing else.
+pub fn agrees(offered: &HeaderValue, answer: &HeaderMap) -> bool {
     let offers = |token: &[u8]| {
         offered.as_bytes().split(|byte| *byte == b',').any(|offer| offer.trim_ascii().eq_ignore_ascii_case(token))
     };
-    accepted.as_bytes().split(|byte| *byte == b',').all(|token| offers(token.trim_ascii()))
+    upgrade_token(answer).is_some() && items(answer, UPGRADE).all(offers)
 }
 
 /// All protocols that a message offers but `h2c`: it would make a connection that we speak HTTP/1.1 on a tunnel for
@@ -194,10 +198,17 @@ mod tests {
 
     #[test]
     fn an_answer_may_agree_only_to_what_was_offered() {
-        let value = HeaderValue::from_static;
-        assert!(agrees(&value("websocket"), &value("WebSocket")));
-        assert!(agrees(&value("h2c, websocket"), &value("websocket")));
-        assert!(!agrees(&value("websocket"), &value("h2c")));
-        assert!(!agrees(&value("websocket"), &value("websocket, h2c")));
+        let agrees = |offered, accepted: &[&str]| {
+            let mut answer = headers(&[("connection", "upgrade")]);
+            answer.extend(accepted.iter().flat_map(|value| headers(&[("upgrade", value)])));
+            agrees(&HeaderValue::from_static(offered), &answer)
+        };
+        assert!(agrees("websocket", &["WebSocket"]));
+        assert!(agrees("h2c, websocket", &["websocket"]));
+        assert!(agrees("a, b", &["a", "b"]));
+        assert!(!agrees("websocket", &["h2c"]));
+        assert!(!agrees("websocket", &["websocket", "evil"]), "also on a line of its own");
+        assert!(!agrees("websocket", &[]));
+        assert!(!agrees("websocket", &["websocket, h2c"]));
     }
 }

@@ -11,6 +11,17 @@ use crate::upstream::Lease;
 use crate::upstream::body::Tape;
 use crate::upstream::trailers::{self, Slot};
 
+/// Why an answer's body ends before its end. The client gets what came, and no end that looks like one.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The connection to the upstream broke.
+    #[error("the upstream's answer broke off")]
+    Broken(#[from] hyper::Error),
+    /// An HTTP/2 upstream gave the answer up, with a code that means no error.
+    #[error("the upstream gave its answer up")]
+    GivenUp,
+}
+
 /// The body of an answer.
 pub struct Body {
     kind: Kind,
@@ -86,28 +97,44 @@ impl Body {
     fn release(&mut self) {
         if let Kind::Passed { lease, .. } = &mut self.kind
             && let Some(lease) = lease.take()
-            && self.unread.0.as_ref().is_none_or(Tape::is_over)
+            && self.request_is_over()
         {
             lease.give_back();
         }
     }
+
+    fn request_is_over(&self) -> bool {
+        self.unread.0.as_ref().is_none_or(Tape::is_over)
+    }
+}
+
+/// Whether what hyper takes for the end of an HTTP/2 answer is none: for it, a stream that is reset without an error
+/// has ended. So it has, if the upstream only wants no more of the request (RFC 9113 §8.1).
+fn is_given_up(incoming: &Incoming, left: &SizeHint, request_is_over: bool) -> bool {
+    !http_body::Body::is_end_stream(incoming) && left.exact().map_or(request_is_over, |left| left > 0)
 }
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let request_is_over = self.request_is_over();
         let frame = match &mut self.kind {
             Kind::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Kind::Passed { incoming, .. } => {
+            Kind::Passed { incoming, lease } => {
                 let length = http_body::Body::size_hint(incoming);
+                let shared = lease.as_ref().is_some_and(Lease::is_shared);
                 match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
                     Some(Ok(frame)) => match frame.into_trailers() {
                         Ok(fields) => trailers::end(fields, self.trailers.as_ref(), &length).map(Ok),
                         Err(data) => Some(Ok(data)),
                     },
-                    end => end,
+                    Some(Err(error)) => Some(Err(error.into())),
+                    None if shared && is_given_up(incoming, &length, request_is_over) => {
+                        return Poll::Ready(Some(Err(BodyError::GivenUp)));
+                    }
+                    None => None,
                 }
             }
         };

@@ -72,7 +72,7 @@ impl Switch {
             let mistakable = self.by_connect.is_some() && status.is_success();
             return if mistakable { Err("it answered a request for a WebSocket as any other") } else { Ok(()) };
         }
-        if !headers::upgrade_token(answer).is_some_and(|accepted| headers::agrees(&self.offered, accepted)) {
+        if !headers::agrees(&self.offered, answer) {
             return Err("it switched to a protocol that was not offered");
         }
         match &self.by_connect {

@@ -43,6 +43,10 @@ const PREFACE_SELDOM: Duration = Duration::from_millis(100);
 const STREAMS_MOST: u32 = 128;
 /// Of one stream's answer that waits for the client to take it, in bytes: with all streams, 8 MiB a connection.
 const STREAM_BUFFER: usize = 64 << 10;
+/// Of one request's body that the upstream has yet to take, in bytes. The connection has room for that of all its
+/// streams, or one upload that is held would keep those of others from coming.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MOST;
 /// An HTTP/2 client that is gone without a word is noticed by a ping: this long after it was last heard of, and so
 /// much later.
 const PING_AFTER: Duration = Duration::from_secs(60);
@@ -208,6 +212,8 @@ where
             .max_concurrent_streams(STREAMS_MOST)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .max_send_buf_size(STREAM_BUFFER)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .enable_connect_protocol()
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT)

@@ -68,7 +68,9 @@ struct Head {
     begun: bool,
     length: Option<u64>,
     coding: Option<Coding>,
+    /// It has an `Upgrade`, and a `Connection` that names it: one without the other is no offer (RFC 9110 §7.8).
     upgrade: bool,
+    nominated: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +196,10 @@ impl Head {
             }
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.upgrade = true;
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            // What is cut off may name it.
+            let named = |option: &[u8]| option.trim_ascii().eq_ignore_ascii_case(b"upgrade");
+            self.nominated |= !whole || value.split(|byte| *byte == b',').any(named);
         }
         Ok(())
     }
@@ -202,7 +208,7 @@ impl Head {
         match (self.coding, self.length) {
             // After such a head the other protocol may begin at any moment, even before it was agreed to. If it is
             // refused, the connection ends with the answer: see `connection`.
-            _ if self.upgrade => State::Opaque,
+            _ if self.upgrade && self.nominated => State::Opaque,
             (Some(Coding::Foreign), _) => State::Opaque,
             (Some(Coding::Chunked), _) => State::Size,
             (None, Some(left)) if left > 0 => State::Data { left, then: After::Head },

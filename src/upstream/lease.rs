@@ -88,6 +88,10 @@ impl Shared {
         Arc::strong_count(&self.room).saturating_sub(2)
     }
 
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.room, &other.room)
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.requests() < self.room.load(Ordering::Relaxed)
     }
@@ -126,6 +130,19 @@ impl Lease {
                     pool.put(alone, run);
                 }
             });
+        }
+    }
+
+    /// Whether other requests use the connection too.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.way, Way::Shared(_))
+    }
+
+    /// The connection did not bring an answer in time. It may be dead without having said so: nobody else is to wait
+    /// for it, and those who do already have their own time.
+    pub fn forsake(self) {
+        if let Way::Shared(shared) = &self.way {
+            self.pool.forget(shared);
         }
     }
 

@@ -31,10 +31,10 @@ const HEAD_MOST: usize = 64 << 10;
 /// Requests at once on one HTTP/2 connection, if the upstream allows as many; it may wish for fewer. Further ones get
 /// a further connection, since they may be streams that never end.
 const STREAMS_MOST: usize = 100;
-/// An HTTP/2 upstream that has gone without a word is noticed by a ping: this long after it was last heard of while
-/// requests run, and so much later.
-const PING_AFTER: Duration = Duration::from_secs(10);
-const PING_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of one answer that its client has yet to take, in bytes. The connection has room for that of all its streams, or a
+/// few clients that do not read would keep all others waiting.
+const STREAM_WINDOW: u32 = 64 << 10;
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MOST as u32;
 
 /// Connections that wait for their next request.
 ///
@@ -122,13 +122,18 @@ impl Pool {
         }
     }
 
+    /// Gives a connection no further requests.
+    pub(super) fn forget(&self, connection: &Shared) {
+        lock(&self.shared).retain(|idle| !idle.connection.is(connection));
+    }
+
     /// A connection that others may use from now on.
     async fn http2(&self, stream: Stream, run: u64) -> Result<Shared, Failure> {
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_header_list_size(HEAD_MOST as u32)
-            .keep_alive_interval(PING_AFTER)
-            .keep_alive_timeout(PING_TIMEOUT)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| Failure::ClosedEarly)?;

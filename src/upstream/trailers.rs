@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Meaningless or dangerous after a body (RFC 9110 §6.5.1): what frames, routes, authenticates or describes a message.
 /// Whoever merges trailers into headers must not learn any of it from there.
-const NEVER: [HeaderName; 19] = [
+const NEVER: [HeaderName; 24] = [
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
     header::CONNECTION,
@@ -27,6 +27,7 @@ const NEVER: [HeaderName; 19] = [
     header::CONTENT_TYPE,
     header::COOKIE,
     header::EXPECT,
+    header::FORWARDED,
     header::HOST,
     header::MAX_FORWARDS,
     header::PROXY_AUTHENTICATE,
@@ -36,7 +37,11 @@ const NEVER: [HeaderName; 19] = [
     header::TRAILER,
     header::TRANSFER_ENCODING,
     header::UPGRADE,
+    header::VIA,
     header::WWW_AUTHENTICATE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("x-real-ip"),
 ];
 
 /// What ends a trailer section; hyper writes it, and here it is kept together with what stands before.
@@ -61,6 +66,10 @@ pub fn end(mut trailers: HeaderMap, slot: Option<&Slot>, length: &SizeHint) -> O
 fn keep_valid(trailers: &mut HeaderMap) {
     for name in &NEVER {
         trailers.remove(name);
+    }
+    let claims = trailers.keys().filter(|name| name.as_str().starts_with("x-forwarded-"));
+    for claim in claims.cloned().collect::<Vec<_>>() {
+        trailers.remove(claim);
     }
 }
 

@@ -97,11 +97,24 @@ fn a_chunk_that_is_not_framed_exactly_breaks_the_body() {
 
 #[test]
 fn after_an_offer_to_switch_protocols_nothing_is_looked_at() {
-    for head in ["Upgrade: websocket", "Transfer-Encoding: gzip", "Transfer-Encoding: chunked, chunked"] {
+    let long = format!("Connection: {}\r\nUpgrade: websocket", "keep-alive, ".repeat(9));
+    for head in [
+        "Upgrade: websocket\r\nConnection: a, Upgrade",
+        &long,
+        "Transfer-Encoding: gzip",
+        "Transfer-Encoding: chunked, chunked",
+    ] {
         let bytes = format!("GET / HTTP/1.1\r\n{head}\r\n\r\n\n\n\n");
         let (result, out, scanner) = scanned(&bytes, 7);
         assert_eq!((result, out), (Ok(()), bytes.into_bytes()));
         assert!(scanner.is_opaque());
+    }
+}
+
+#[test]
+fn an_upgrade_that_connection_does_not_name_is_no_offer() {
+    for head in ["Upgrade: x", "Connection: upgrade", "Connection: xupgrade\r\nUpgrade: x"] {
+        broken(&format!("POST / HTTP/1.1\r\n{head}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\n"));
     }
 }
 
