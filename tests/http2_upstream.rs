@@ -176,16 +176,22 @@ async fn clients_that_do_not_read_keep_no_other_waiting() {
 }
 
 #[tokio::test]
-async fn an_upload_that_the_upstream_does_not_take_keeps_no_other_waiting() {
+async fn uploads_that_the_upstream_does_not_take_keep_no_other_waiting() {
     let mut roomy = server::Builder::new();
     roomy.initial_connection_window_size(1 << 20);
     let mut upstream = Http2Upstream::start(roomy).await;
-    let proxy = TestProxy::start(h2c(upstream.address));
+    let mut config = h2c(upstream.address);
+    // Longer than this test waits: it shall not be what makes room.
+    config.response_timeout = Duration::from_secs(60);
+    let proxy = TestProxy::start(config);
     let mut client = Client::connect(&proxy).await;
     let post = || Request::post("http://a/").body(()).expect("valid");
-    let (_first, mut body) = client.ask(post(), false).await;
-    body.send_data(Bytes::from(vec![0; 8 << 20]), true).expect("open");
-    let _stalled = upstream.accept().await;
+    let mut stalled = Vec::new();
+    for _ in 0..4 {
+        let (answer, mut body) = client.ask(post(), false).await;
+        body.send_data(Bytes::from(vec![0; 8 << 20]), true).expect("open");
+        stalled.push((answer, upstream.accept().await));
+    }
     let (answer, mut body) = client.ask(post(), false).await;
     body.send_data(Bytes::from_static(b"small"), true).expect("open");
     let mut asked = upstream.accept().await;
