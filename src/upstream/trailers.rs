@@ -247,6 +247,23 @@ mod tests {
     }
 
     #[test]
+    fn what_decides_trust_or_belongs_to_one_connection_is_no_trailer() {
+        let mut given = trailers(&[
+            ("x-forwarded-for", "6.6.6.6"),
+            ("x-forwarded-user", "admin"),
+            ("x-real-ip", "6.6.6.6"),
+            ("forwarded", "for=6.6.6.6"),
+            ("via", "1.1 x"),
+            ("keep-alive", "1"),
+            ("proxy-connection", "close"),
+            ("x-sum", "1"),
+            ("x-forwarded", "kept"),
+        ]);
+        keep_valid(&mut given);
+        assert_eq!(given, trailers(&[("x-sum", "1"), ("x-forwarded", "kept")]));
+    }
+
+    #[test]
     fn without_trailers_nothing_is_changed() {
         let slot = Slot::default();
         slot.fill(&HeaderMap::new());
