@@ -10,7 +10,7 @@ mod max_forwards;
 mod proxy_status;
 mod via;
 
-pub use self::forwarded::{Sender, forward};
+pub use self::forwarded::{Sender, claims, forward};
 pub use self::hop_by_hop::{agrees, strip_hop_by_hop, strip_hop_by_hop_of_answer, upgrade_token};
 pub use self::max_forwards::MaxForwards;
 pub use self::proxy_status::{PROXY_STATUS, proxy_status, proxy_status_without_error, received};

@@ -75,7 +75,7 @@ fn append_for(headers: &mut HeaderMap, peer: IpAddr) {
 
 /// The names under which a client may have said who it is. CGI and WSGI read `X_Forwarded_For` as `X-Forwarded-For`, so
 /// the one is as good a lie as the other.
-fn claims(headers: &HeaderMap) -> Vec<HeaderName> {
+pub fn claims(headers: &HeaderMap) -> Vec<HeaderName> {
     let is_claim = |name: &&HeaderName| {
         let same = |byte: u8, its: u8| byte == its || byte == b'_' && its == b'-';
         let begins = |prefix: &[u8]| {

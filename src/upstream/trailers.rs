@@ -15,9 +15,11 @@ use http::header::{self, HeaderMap, HeaderName};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::headers;
+
 /// Meaningless or dangerous after a body (RFC 9110 §6.5.1): what frames, routes, authenticates or describes a message.
 /// Whoever merges trailers into headers must not learn any of it from there.
-const NEVER: [HeaderName; 24] = [
+const NEVER: [HeaderName; 22] = [
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
     header::CONNECTION,
@@ -27,7 +29,6 @@ const NEVER: [HeaderName; 24] = [
     header::CONTENT_TYPE,
     header::COOKIE,
     header::EXPECT,
-    header::FORWARDED,
     header::HOST,
     header::MAX_FORWARDS,
     header::PROXY_AUTHENTICATE,
@@ -41,7 +42,6 @@ const NEVER: [HeaderName; 24] = [
     header::WWW_AUTHENTICATE,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("x-real-ip"),
 ];
 
 /// What ends a trailer section; hyper writes it, and here it is kept together with what stands before.
@@ -67,8 +67,7 @@ fn keep_valid(trailers: &mut HeaderMap) {
     for name in &NEVER {
         trailers.remove(name);
     }
-    let claims = trailers.keys().filter(|name| name.as_str().starts_with("x-forwarded-"));
-    for claim in claims.cloned().collect::<Vec<_>>() {
+    for claim in headers::claims(trailers) {
         trailers.remove(claim);
     }
 }
@@ -252,6 +251,7 @@ mod tests {
             ("x-forwarded-for", "6.6.6.6"),
             ("x-forwarded-user", "admin"),
             ("x-real-ip", "6.6.6.6"),
+            ("x_forwarded_for", "6.6.6.6"),
             ("forwarded", "for=6.6.6.6"),
             ("via", "1.1 x"),
             ("keep-alive", "1"),
