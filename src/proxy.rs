@@ -172,6 +172,13 @@ impl Proxy {
         Ok(self.serve(ticket, client, request).await)
     }
 
+    /// Answers a request whose body has turned out to be broken before it was looked at.
+    pub fn refuse_broken(&self, request: Request<Incoming>) -> Response<Body> {
+        let ticket = self.ticket(request.version());
+        let refusal = refused(&request).unwrap_or(Refusal::BodyBroken);
+        ticket.refuse(&request.into_parts().0, refusal)
+    }
+
     fn ticket(&self, version: Version) -> Ticket {
         Ticket::new(self.shared.ids.fetch_add(1, Ordering::Relaxed), self.shared.config.detail, version)
     }

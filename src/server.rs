@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 pub mod connection;
+pub mod departure;
 pub mod grammar;
 pub mod wire;
 

@@ -201,25 +201,65 @@ async fn a_pooled_connection_that_died_while_idle_is_not_noticed() {
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_it_is_held_frees_its_place() {
-    let mut config = config(nobody().await);
-    config.max_held = 1;
-    let proxy = TestProxy::start(config);
-    let mut first = proxy.client().await;
-    first.send(GET).await;
-    warming(&proxy).await;
-    drop(first);
-    // Until the place is free, others are turned away at once; then one is held.
+async fn a_client_that_leaves_while_it_is_held_frees_its_place_and_is_not_served() {
+    const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n";
+    for ask in [
+        GET.to_owned(),
+        format!("{GET}\r\n"),
+        format!("{POST}\r\nhello"),
+        format!("{POST}Expect: 100-continue\r\n\r\n"),
+    ] {
+        for reset in [false, true] {
+            let address = nobody().await;
+            let mut config = config(address);
+            config.max_held = 1;
+            let proxy = TestProxy::start(config);
+            let mut first = proxy.client().await;
+            first.send(&ask).await;
+            warming(&proxy).await;
+            if reset {
+                first.reset();
+            } else {
+                drop(first);
+            }
+            let mut next = next_held(&proxy).await;
+            let upstream = FakeUpstream::start_at(address).await;
+            let mut served = upstream.accept().await;
+            assert!(served.head().await.starts_with("GET /next "), "{ask:?}, reset: {reset}");
+            served.send(OK).await;
+            assert_eq!(next.answer().await.body, "ok");
+        }
+    }
+}
+
+/// Asks until it is held. As long as there is no place, it is turned away at once.
+async fn next_held(proxy: &TestProxy) -> Peer {
     soon(async {
         loop {
             let mut client = proxy.client().await;
-            client.send(GET).await;
-            if tokio::time::timeout(Duration::from_millis(100), client.answer()).await.is_err() {
-                break;
+            client.send("GET /next HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            if tokio::time::timeout(Duration::from_millis(100), client.has_data()).await.is_err() {
+                return client;
             }
         }
     })
-    .await;
+    .await
+}
+
+#[tokio::test]
+async fn a_broken_body_is_refused_though_its_request_could_be_held() {
+    let proxy = TestProxy::start(config(nobody().await));
+    for expect in ["", "Expect: 100-continue\r\n"] {
+        for body in ["5\r\nhelloXX\r\n0\r\n\r\n", "nonsense\r\n", "0x5\r\nhello\r\n0\r\n\r\n"] {
+            let mut client = proxy.client().await;
+            client
+                .send(format!("POST / HTTP/1.1\r\nHost: a\r\n{expect}Transfer-Encoding: chunked\r\n\r\n{body}"))
+                .await;
+            let answer = client.rest().await;
+            assert!(answer.starts_with("HTTP/1.1 400 "), "{body:?}: {answer}");
+            assert!(!answer.contains("problem+json") && !answer.contains("<html"), "no page: {answer}");
+        }
+    }
 }
 
 #[tokio::test]

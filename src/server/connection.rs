@@ -16,7 +16,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -26,7 +25,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Place;
 use super::grammar::Scanner;
-use super::wire::Wire;
+use super::wire::{Notes, Wire};
 use crate::config::Limits;
 use crate::proxy::{Client, Proxy, answer};
 use crate::telemetry::meter::{Limit, Meter};
@@ -73,6 +72,7 @@ struct Conversation {
     host: Arc<Host>,
     client: Client,
     requests: AtomicUsize,
+    notes: Arc<Notes>,
     /// For the trailers of the answers, where the connection speaks HTTP/1.1.
     trailers: Slot,
     /// Requests whose answer has not ended, and whether there may be more.
@@ -121,33 +121,29 @@ async fn sniff(stream: &TcpStream, limits: &Limits) -> io::Result<Protocol> {
 }
 
 /// Serves a connection until it ends; once `stopping` changes, until the requests that run have ended.
-pub async fn serve<S>(
-    stream: S,
+pub async fn serve(
+    stream: Stream,
     protocol: Protocol,
     client: Client,
     place: Place,
     host: &Arc<Host>,
     stopping: watch::Receiver<bool>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+) {
     let conversation = Arc::new(Conversation {
         host: Arc::clone(host),
         client,
         requests: AtomicUsize::new(0),
+        notes: Arc::default(),
         trailers: Slot::default(),
         open: watch::Sender::new(0),
         spent: watch::Sender::new(false),
     });
+    let scanner = (protocol == Protocol::Http1).then(Scanner::default);
+    let notes = Arc::clone(&conversation.notes);
+    let wire = Wire::new(stream, scanner, place, &host.limits, Arc::clone(&host.meter), notes);
     let ended = match protocol {
-        Protocol::Http1 => {
-            let wire = Wire::new(stream, Some(Scanner::default()), place, &host.limits, Arc::clone(&host.meter));
-            http1(wire, &conversation, stopping).await
-        }
-        Protocol::Http2 => {
-            let wire = Wire::new(stream, None, place, &host.limits, Arc::clone(&host.meter));
-            http2(wire, &conversation, stopping).await
-        }
+        Protocol::Http1 => http1(wire, &conversation, stopping).await,
+        Protocol::Http2 => http2(wire, &conversation, stopping).await,
     };
     if let Err(error) = ended {
         if let Some(limit) = limit(&error) {
@@ -158,14 +154,7 @@ pub async fn serve<S>(
     }
 }
 
-async fn http1<S>(
-    wire: Wire<S>,
-    conversation: &Arc<Conversation>,
-    mut stopping: watch::Receiver<bool>,
-) -> hyper::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn http1(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch::Receiver<bool>) -> hyper::Result<()> {
     let limits = &conversation.host.limits;
     let mut builder = http1::Builder::new();
     if limits.headers != MAX_HEADERS {
@@ -196,14 +185,7 @@ where
     }
 }
 
-async fn http2<S>(
-    wire: Wire<S>,
-    conversation: &Arc<Conversation>,
-    mut stopping: watch::Receiver<bool>,
-) -> hyper::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn http2(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch::Receiver<bool>) -> hyper::Result<()> {
     let Host { limits, meter, .. } = &*conversation.host;
     // Floods of resets, settings, pings and continuations are bounded by the library's own defaults: tests/floods.rs.
     let mut connection = pin!(
@@ -253,9 +235,13 @@ fn limit(error: &hyper::Error) -> Option<Limit> {
 }
 
 impl Conversation {
-    /// Counts a request in. Says whether its answer has to be the connection's last.
-    fn begin<B>(&self, request: &Request<B>) -> bool {
-        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Counts a request in: the first is 1.
+    fn begin(&self) -> usize {
+        self.requests.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Whether the answer to a request has to be the connection's last.
+    fn ends_with<B>(&self, number: usize, request: &Request<B>) -> bool {
         let most = self.host.limits.requests.is_some_and(|most| number >= most.get());
         if most && !self.spent.send_replace(true) {
             self.host.meter.reached(Limit::Requests);
@@ -292,12 +278,20 @@ fn stack(
     ServiceBuilder::new().layer(CatchPanicLayer::custom(answer::panicked)).service(service_fn(move |request| {
         let conversation = Arc::clone(&conversation);
         async move {
-            let last = conversation.begin(&request);
+            let number = conversation.begin();
+            let last = conversation.ends_with(number, &request);
             let open = (request.version() == Version::HTTP_2).then(|| Open::new(&conversation));
             // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
             let trailers = (request.version() == Version::HTTP_11).then(|| conversation.trailers.clone());
-            let mut answer = conversation.host.proxy.handle(conversation.client, request).await?;
-            if last && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            let proxy = &conversation.host.proxy;
+            let mut answer = if conversation.notes.is_broken(number) {
+                proxy.refuse_broken(request)
+            } else {
+                proxy.handle(conversation.client, request).await?
+            };
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                conversation.notes.switch();
+            } else if last {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(answer.map(|body| Answer { body: body.with_trailers(trailers), _open: open }))

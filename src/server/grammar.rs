@@ -28,6 +28,7 @@ pub struct Scanner {
     state: State,
     line: Line,
     head: Head,
+    requests: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -98,6 +99,11 @@ impl Scanner {
         self.state == State::Head && (self.head.begun || self.line.length > 0)
     }
 
+    /// How many heads have ended.
+    pub fn requests(&self) -> usize {
+        self.requests
+    }
+
     /// Whether it has stopped looking.
     pub fn is_opaque(&self) -> bool {
         self.state == State::Opaque
@@ -154,7 +160,10 @@ impl Scanner {
         }
         let line = self.line.without_cr();
         match self.state {
-            State::Head if line.is_empty() && self.head.begun => Ok(std::mem::take(&mut self.head).body()),
+            State::Head if line.is_empty() && self.head.begun => {
+                self.requests += 1;
+                Ok(std::mem::take(&mut self.head).body())
+            }
             // RFC 9112 §2.2: an empty line before a request is ignored.
             State::Head if line.is_empty() => Ok(State::Head),
             State::Head => {

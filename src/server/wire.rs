@@ -8,6 +8,7 @@
 //! | a head that is not complete in time | an error: the connection is closed |
 //! | a client that takes nothing of its answer for too long | an error: the connection is closed |
 //! | the end of the client's stream | the end, but `LINGER` later |
+//! | the same while nothing is read | an error, as much later |
 //!
 //! A timer exists only while one of these is under way, so an ordinary request costs none.
 
@@ -15,46 +16,98 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Place;
+use super::departure::{Departure, Lookout};
 use super::grammar::{Broken, Scanner};
 use crate::config::Limits;
 use crate::telemetry::meter::{Limit, Meter};
+use crate::tls::Stream;
 
 /// A client that closes its sending half may still listen, and one that has left looks the same until something is
 /// written to it. So the answer may come for this long after the end, and for as long as it flows; then the client is
 /// taken to have left, which cancels the upstream's work.
 const LINGER: Duration = Duration::from_millis(75);
 
+/// What a connection and its requests let each other know.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// The number of the request whose body is broken, the first is 1.
+    broken: AtomicUsize,
+    /// The connection has become a tunnel.
+    switched: AtomicBool,
+}
+
+impl Notes {
+    /// Whether the body of the connection's request with this number is known to be broken.
+    pub fn is_broken(&self, number: usize) -> bool {
+        self.broken.load(Ordering::Relaxed) == number
+    }
+
+    /// The client was told that the protocol is switched.
+    pub fn switch(&self) {
+        self.switched.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A client's connection.
-pub struct Wire<S> {
-    inner: S,
+pub struct Wire {
+    inner: Stream,
     /// `None` where the bytes are those of HTTP/2, which has frames instead of lines.
     scanner: Option<Scanner>,
     head_timeout: Duration,
     stall_timeout: Duration,
     meter: Arc<Meter>,
-    /// For the rest of a head, or for an answer after the client's end.
+    notes: Arc<Notes>,
+    /// For the rest of a head.
     reading: Option<Pin<Box<Sleep>>>,
     /// For room to write.
     writing: Option<Pin<Box<Sleep>>>,
+    /// For an answer after the client's end.
+    lingering: Option<Pin<Box<Sleep>>>,
+    /// Nothing was there to read, and what comes next is waited for.
+    listening: bool,
+    /// For the client's end while there is no listening.
+    lookout: Option<Lookout>,
+    /// The end was read.
     ended: bool,
     /// What was well has been handed on; nothing after it can be believed.
     broken: Option<Broken>,
     _place: Place,
 }
 
-impl<S> Wire<S> {
+impl Wire {
     /// With `scanner` looking at what the client sends, if that is HTTP/1.1.
-    pub fn new(inner: S, scanner: Option<Scanner>, place: Place, limits: &Limits, meter: Arc<Meter>) -> Self {
-        let (head_timeout, stall_timeout) = (limits.header_timeout, limits.idle_timeout);
-        let (reading, writing, ended, broken) = (None, None, false, None);
-        Self { inner, scanner, head_timeout, stall_timeout, meter, reading, writing, ended, broken, _place: place }
+    pub fn new(
+        inner: Stream,
+        scanner: Option<Scanner>,
+        place: Place,
+        limits: &Limits,
+        meter: Arc<Meter>,
+        notes: Arc<Notes>,
+    ) -> Self {
+        Self {
+            inner,
+            scanner,
+            head_timeout: limits.header_timeout,
+            stall_timeout: limits.idle_timeout,
+            meter,
+            notes,
+            reading: None,
+            writing: None,
+            lingering: None,
+            listening: false,
+            lookout: None,
+            ended: false,
+            broken: None,
+            _place: place,
+        }
     }
 
     /// Looks at what was read after the first `before` bytes.
@@ -63,6 +116,7 @@ impl<S> Wire<S> {
         if let Err((well, broken)) = scanner.scan(&mut buf.filled_mut()[before..]) {
             buf.set_filled(before + well);
             self.broken = Some(broken);
+            self.notes.broken.store(scanner.requests(), Ordering::Relaxed);
             if well == 0 {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, broken));
             }
@@ -81,37 +135,60 @@ impl<S> Wire<S> {
         if self.scanner.as_ref().is_none_or(|scanner| scanner.in_head() || scanner.is_opaque()) {
             return Poll::Ready(Ok(()));
         }
-        if !std::mem::replace(&mut self.ended, true) {
-            self.reading = Some(Box::pin(sleep(LINGER)));
+        self.ended = true;
+        self.linger(cx).map(Ok)
+    }
+
+    fn linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER))).as_mut().poll(cx)
+    }
+
+    /// Something flows: the client is given time again.
+    fn flowed(&mut self) {
+        if let Some(linger) = &mut self.lingering {
+            linger.as_mut().reset(Instant::now() + LINGER);
         }
-        self.reading.as_mut().map_or(Poll::Ready(Ok(())), |linger| linger.as_mut().poll(cx).map(Ok))
+    }
+
+    /// Looks whether a client that is not listened to has left.
+    fn look_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if self.lingering.is_none() {
+            let lookout = self.lookout.get_or_insert_with(Lookout::begin);
+            match ready!(lookout.poll(cx, self.inner.tcp())) {
+                Some(Departure::Finished) => {}
+                Some(Departure::Reset) => return Poll::Ready(io::ErrorKind::ConnectionReset.into()),
+                None => return Poll::Pending,
+            }
+        }
+        self.linger(cx).map(|()| io::Error::new(io::ErrorKind::ConnectionAborted, "the client has left"))
     }
 
     fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(_) => {
                 self.writing = None;
-                if self.ended
-                    && let Some(linger) = &mut self.reading
-                {
-                    linger.as_mut().reset(Instant::now() + LINGER);
-                }
+                self.flowed();
                 written
             }
-            // A tunnel may be silent, and its reader slow, for as long as its ends like.
-            Poll::Pending if self.scanner.as_ref().is_some_and(Scanner::is_opaque) => written,
-            Poll::Pending => {
-                let timer = self.writing.get_or_insert_with(|| Box::pin(sleep(self.stall_timeout)));
-                timer.as_mut().poll(cx).map(|()| {
-                    self.meter.reached(Limit::IdleTimeout);
-                    Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer"))
-                })
-            }
+            Poll::Pending => self.stalled(cx).map(Err),
         }
+    }
+
+    /// The client has to take something before anything more is written.
+    fn stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        // A tunnel may be silent, and its reader slow, for as long as its ends like.
+        if self.scanner.as_ref().is_some_and(Scanner::is_opaque) {
+            return Poll::Pending;
+        }
+        let timer = self.writing.get_or_insert_with(|| Box::pin(sleep(self.stall_timeout)));
+        timer.as_mut().poll(cx).map(|()| {
+            self.meter.reached(Limit::IdleTimeout);
+            io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing of its answer")
+        })
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = &mut *self;
         if let Some(broken) = wire.broken {
@@ -121,22 +198,29 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
             return wire.end(cx);
         }
         let before = buf.filled().len();
+        wire.listening = false;
         match Pin::new(&mut wire.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() == before => wire.end(cx),
-            Poll::Ready(Ok(())) => Poll::Ready(wire.received(buf, before)),
+            Poll::Ready(Ok(())) => {
+                wire.flowed();
+                Poll::Ready(wire.received(buf, before))
+            }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => match &mut wire.reading {
-                None => Poll::Pending,
-                Some(timer) => timer.as_mut().poll(cx).map(|()| {
-                    wire.meter.reached(Limit::HeaderTimeout);
-                    Err(io::Error::new(io::ErrorKind::TimedOut, "the rest of a head did not come"))
-                }),
-            },
+            Poll::Pending => {
+                (wire.listening, wire.lookout) = (true, None);
+                match &mut wire.reading {
+                    None => Poll::Pending,
+                    Some(timer) => timer.as_mut().poll(cx).map(|()| {
+                        wire.meter.reached(Limit::HeaderTimeout);
+                        Err(io::Error::new(io::ErrorKind::TimedOut, "the rest of a head did not come"))
+                    }),
+                }
+            }
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl AsyncWrite for Wire {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.wrote(cx, written)
@@ -156,10 +240,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let wire = &mut *self;
+        // hyper flushes whenever it has done all that it can do now, and has read before if it wanted to.
+        if !std::mem::take(&mut wire.listening)
+            && wire.scanner.is_some()
+            && !wire.notes.switched.load(Ordering::Relaxed)
+            && let Poll::Ready(left) = wire.look_out(cx)
+        {
+            return Poll::Ready(Err(left));
+        }
+        // Over TLS, what was written may still wait here.
+        match Pin::new(&mut wire.inner).poll_flush(cx) {
+            Poll::Pending => wire.stalled(cx).map(Err),
+            flushed => flushed,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let wire = &mut *self;
+        match Pin::new(&mut wire.inner).poll_shutdown(cx) {
+            Poll::Pending => wire.stalled(cx).map(Err),
+            shut => shut,
+        }
     }
 }

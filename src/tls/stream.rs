@@ -19,6 +19,14 @@ pub enum Stream {
 }
 
 impl Stream {
+    /// What it goes over.
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     /// Whether both sides have agreed on HTTP/2 by ALPN (RFC 9113 §3.2).
     pub fn is_h2(&self) -> bool {
         match self {
