@@ -12,6 +12,7 @@ pub mod upgrade;
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -87,14 +88,6 @@ pub fn host_of(config: &Config) -> HeaderValue {
     HeaderValue::try_from(text).expect("a host that was configured is a valid header value")
 }
 
-/// Who sent a request: the other end of the connection that it came over.
-#[derive(Clone, Copy, Debug)]
-pub struct Client {
-    pub peer: IpAddr,
-    /// Whether the connection to us is encrypted.
-    pub tls: bool,
-}
-
 /// Handles the requests of one worker thread.
 pub struct Proxy {
     shared: Arc<Shared>,
@@ -146,15 +139,20 @@ impl Proxy {
         Self { shared, pool, room, tunnels: Tunnels::default() }
     }
 
+    /// A client, as its requests are forwarded. `tls` says whether the connection to us is encrypted.
+    pub fn client(&self, peer: IpAddr, tls: bool) -> Sender {
+        Sender::new(peer, tls, self.shared.config.trusted_peers.contains(peer))
+    }
+
     /// The connections that have switched protocols.
     pub fn tunnels(&self) -> Tunnels {
         self.tunnels.clone()
     }
 
     /// Answers a request of `client`, whatever happens.
-    pub async fn handle(&self, client: Client, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub async fn handle(&self, client: &Sender, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
         let ticket = self.ticket(request.version());
-        let request = upgrade::out_of_connect(request);
+        upgrade::out_of_connect(&mut request);
         if let Some(refusal) = refused(&request) {
             return Ok(ticket.refuse(&request.into_parts().0, refusal));
         }
@@ -183,7 +181,7 @@ impl Proxy {
         Ticket::new(self.shared.ids.fetch_add(1, Ordering::Relaxed), self.shared.config.detail, version)
     }
 
-    async fn serve(&self, mut ticket: Ticket, client: Client, request: Request<Incoming>) -> Response<Body> {
+    async fn serve(&self, mut ticket: Ticket, client: &Sender, request: Request<Incoming>) -> Response<Body> {
         let exchange = self.prepare(client, request);
         if exchange.tape.announces_too_much() {
             return self.refuse_large(&ticket, exchange);
@@ -285,7 +283,7 @@ impl Proxy {
     }
 
     /// Turns what the client sent into what the upstream shall get.
-    fn prepare(&self, client: Client, mut request: Request<Incoming>) -> Exchange {
+    fn prepare(&self, client: &Sender, mut request: Request<Incoming>) -> Exchange {
         let upgraded = headers::upgrade_token(request.headers()).is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
         self.rewrite(client, &mut head);
@@ -297,12 +295,11 @@ impl Proxy {
 
     /// The order matters: what belongs to one connection goes before anything is added, and `X-Forwarded-Host` is the
     /// client's `Host` before ours takes its place.
-    fn rewrite(&self, client: Client, head: &mut request::Parts) {
+    fn rewrite(&self, client: &Sender, head: &mut request::Parts) {
         let Shared { config, via, upstream_host, .. } = &*self.shared;
-        let trusted = config.trusted_peers.contains(client.peer);
         headers::set_host(&mut head.headers, &head.uri);
         headers::strip_hop_by_hop(&mut head.headers);
-        headers::forward(&mut head.headers, Sender { peer: client.peer, tls: client.tls, trusted });
+        headers::forward(&mut head.headers, client);
         if config.host_header == HostHeader::Upstream || !head.headers.contains_key(HOST) {
             head.headers.insert(HOST, upstream_host.clone());
         }
@@ -330,10 +327,10 @@ impl Proxy {
             },
         };
         let connection = lease.connection;
-        let sending = lease.send(exchange.head.clone(), &exchange.tape);
+        let mut sending = pin!(lease.send(exchange.head.clone(), &exchange.tape));
         let answer = tokio::select! {
             biased;
-            answer = sending => answer,
+            answer = &mut sending => answer,
             () = self.silence(&exchange.tape) => {
                 lease.forsake();
                 return Sent::Failed(Setback { failure: Failure::NoAnswer, connection, sent: true, refused: false });

@@ -17,7 +17,7 @@ pub mod grammar;
 pub mod wire;
 
 use self::connection::Host;
-use crate::proxy::Client;
+use crate::headers::Sender;
 use crate::telemetry::meter::{Counted, Limit};
 
 /// The kernel's queue of connections that wait to be accepted: room for a burst of reconnecting clients. The kernel
@@ -114,7 +114,7 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
 }
 
 /// A connection, and its place. Without one it waits here, those after it in the kernel's queue.
-async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, host: &Host) -> Option<(TcpStream, Client, Place)> {
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, host: &Host) -> Option<(TcpStream, Sender, Place)> {
     let (stream, peer) = match listener.accept().await {
         Ok(accepted) => accepted,
         Err(error) => {
@@ -127,6 +127,6 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, host: &Host) -
     }
     let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
     // An IPv4 client of a socket that listens on IPv6 too is an IPv4 client.
-    let client = Client { peer: peer.ip().to_canonical(), tls: host.tls.is_some() };
+    let client = host.proxy.client(peer.ip().to_canonical(), host.tls.is_some());
     Some((stream, client, Place { _permit: permit, _counted: host.meter.connection() }))
 }

@@ -14,7 +14,7 @@ fuzz_target!(|input: (bool, bool, [u8; 16], &[u8])| {
     };
     let before = fields(bytes);
     let mut after = before.clone();
-    forward(&mut after, Sender { peer, tls, trusted });
+    forward(&mut after, &Sender::new(peer, tls, trusted));
 
     let peer = peer.to_string();
     let [list] = values(&after, "x-forwarded-for")[..] else { panic!("one line") };

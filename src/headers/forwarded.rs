@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use http::HeaderMap;
-use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
+use http::header::{Entry, FORWARDED, HOST, HeaderName, HeaderValue};
 
 const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const HOST_ASKED: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -15,23 +15,30 @@ const PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
-/// The other end of the connection that a request came over.
-#[derive(Clone, Copy, Debug)]
+/// The other end of the connection that requests come over.
+#[derive(Clone, Debug)]
 pub struct Sender {
-    pub peer: IpAddr,
-    /// Whether that connection is encrypted.
-    pub tls: bool,
-    /// Whether what it says of others is believed.
-    pub trusted: bool,
+    peer: IpAddr,
+    /// The same, as it is written into each request.
+    address: HeaderValue,
+    tls: bool,
+    trusted: bool,
+}
+
+impl Sender {
+    /// `tls` says whether that connection is encrypted, `trusted` whether what `peer` says of others is believed.
+    pub fn new(peer: IpAddr, tls: bool, trusted: bool) -> Self {
+        Self { peer, address: value(peer.to_string()), tls, trusted }
+    }
 }
 
 /// Says who sent a request. `Host` must still be the client's, if it sent one.
-pub fn forward(headers: &mut HeaderMap, sender: Sender) {
-    let Sender { peer, tls, trusted } = sender;
+pub fn forward(headers: &mut HeaderMap, sender: &Sender) {
+    let Sender { peer, ref address, tls, trusted } = *sender;
     let proto = HeaderValue::from_static(if tls { "https" } else { "http" });
     let host = headers.get(HOST).cloned();
     if trusted {
-        append_for(headers, peer);
+        append_for(headers, address);
         headers.entry(PROTO).or_insert(proto);
         if let Some(host) = host {
             headers.entry(HOST_ASKED).or_insert(host);
@@ -42,11 +49,10 @@ pub fn forward(headers: &mut HeaderMap, sender: Sender) {
     for claim in claims(headers) {
         headers.remove(claim);
     }
-    let address = value(peer.to_string());
     if real_ip {
         headers.insert(REAL_IP, address.clone());
     }
-    headers.insert(FOR, address);
+    headers.insert(FOR, address.clone());
     if forwarded {
         headers.insert(FORWARDED, element(peer, tls, host.as_ref()));
     }
@@ -58,19 +64,21 @@ pub fn forward(headers: &mut HeaderMap, sender: Sender) {
 }
 
 /// Several lines become one, so that nobody reads only the first or only the last of them.
-fn append_for(headers: &mut HeaderMap, peer: IpAddr) {
-    let address = peer.to_string();
-    if !headers.contains_key(FOR) {
-        headers.insert(FOR, value(address));
-        return;
-    }
+fn append_for(headers: &mut HeaderMap, address: &HeaderValue) {
+    let mut lines = match headers.entry(FOR) {
+        Entry::Vacant(none) => {
+            none.insert(address.clone());
+            return;
+        }
+        Entry::Occupied(lines) => lines,
+    };
     let mut list = Vec::with_capacity(64);
-    for line in headers.get_all(FOR).iter().filter(|line| !line.is_empty()) {
+    for line in lines.iter().filter(|line| !line.is_empty()) {
         list.extend_from_slice(line.as_bytes());
         list.extend_from_slice(b", ");
     }
     list.extend_from_slice(address.as_bytes());
-    headers.insert(FOR, HeaderValue::from_bytes(&list).expect("header values, joined by a comma, are one"));
+    lines.insert(HeaderValue::try_from(list).expect("header values, joined by a comma, are one"));
 }
 
 /// The names under which a client may have said who it is. CGI and WSGI read `X_Forwarded_For` as `X-Forwarded-For`, so
@@ -120,7 +128,11 @@ mod tests {
     use super::*;
 
     fn sender(peer: &str, trusted: bool) -> Sender {
-        Sender { peer: peer.parse().expect("an address"), tls: false, trusted }
+        over_tls(peer, trusted, false)
+    }
+
+    fn over_tls(peer: &str, trusted: bool, tls: bool) -> Sender {
+        Sender::new(peer.parse().expect("an address"), tls, trusted)
     }
 
     #[test]
@@ -138,7 +150,7 @@ mod tests {
         ];
         let mut given = headers(&kept);
         given.extend(headers(&[("x-forwarded-for", "198.51.100.7, 10.0.0.1")]));
-        forward(&mut given, sender("172.20.0.2", true));
+        forward(&mut given, &sender("172.20.0.2", true));
         let mut expected = headers(&kept);
         expected.extend(headers(&[("x-forwarded-for", "198.51.100.7, 10.0.0.1, 172.20.0.2")]));
         assert_eq!(given, expected);
@@ -147,7 +159,7 @@ mod tests {
     #[test]
     fn what_a_trusted_peer_leaves_out_is_filled_in() {
         let mut given = headers(&[("host", "a:81")]);
-        forward(&mut given, Sender { tls: true, ..sender("::1", true) });
+        forward(&mut given, &over_tls("::1", true, true));
         let expected = [
             ("host", "a:81"),
             ("x-forwarded-for", "::1"),
@@ -156,7 +168,7 @@ mod tests {
         ];
         assert_eq!(given, headers(&expected));
         let mut given = headers(&[]);
-        forward(&mut given, sender("10.0.0.1", true));
+        forward(&mut given, &sender("10.0.0.1", true));
         assert_eq!(given, headers(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-proto", "http")]));
     }
 
@@ -166,7 +178,7 @@ mod tests {
         for line in [&b"1.1.1.1"[..], b"", b"\xff, unknown"] {
             given.append(FOR, HeaderValue::from_bytes(line).expect("a value"));
         }
-        forward(&mut given, sender("10.0.0.1", true));
+        forward(&mut given, &sender("10.0.0.1", true));
         let lines: Vec<&[u8]> = given.get_all(FOR).iter().map(HeaderValue::as_bytes).collect();
         assert_eq!(lines, [b"1.1.1.1, \xff, unknown, 10.0.0.1"]);
     }
@@ -191,7 +203,7 @@ mod tests {
             ("x-real-ip-not", "kept"),
             ("x-forwarded", "kept"),
         ]);
-        forward(&mut given, sender("203.0.113.9", false));
+        forward(&mut given, &sender("203.0.113.9", false));
         let expected = headers(&[
             ("host", "a:81"),
             ("x-real-ip-not", "kept"),
@@ -209,7 +221,7 @@ mod tests {
     #[test]
     fn a_stranger_that_claims_nothing_gets_neither_forwarded_nor_real_ip() {
         let mut given = headers(&[("host", "[::1]")]);
-        forward(&mut given, Sender { tls: true, ..sender("2001:db8::1", false) });
+        forward(&mut given, &over_tls("2001:db8::1", false, true));
         let expected = headers(&[
             ("host", "[::1]"),
             ("x-forwarded-for", "2001:db8::1"),
@@ -223,7 +235,7 @@ mod tests {
     #[test]
     fn an_ipv6_address_is_quoted_in_forwarded() {
         let mut given = headers(&[("forwarded", "for=x")]);
-        forward(&mut given, sender("2001:db8::1", false));
+        forward(&mut given, &sender("2001:db8::1", false));
         assert_eq!(given[FORWARDED], "for=\"[2001:db8::1]\";proto=http");
     }
 }

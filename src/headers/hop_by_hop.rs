@@ -24,10 +24,17 @@ const NEVER_NOMINATED: [HeaderName; 5] = [HOST, CONTENT_LENGTH, FORWARDED, VIA, 
 
 /// Removes what belongs to one connection. If the message switches protocols, says so again for the next one.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    // Most heads have nothing of the kind, and one look over their names costs less than a search for each of ours.
-    if !headers.keys().any(|name| *name == TE || HOP_BY_HOP.contains(name)) {
-        return;
+    if has_hop_by_hop(headers) {
+        strip(headers);
     }
+}
+
+/// Most heads have nothing of the kind, and one look over their names costs less than a search for each of ours.
+fn has_hop_by_hop(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| *name == TE || HOP_BY_HOP.contains(name))
+}
+
+fn strip(headers: &mut HeaderMap) {
     let upgrade = offer(headers);
     let trailers = items(headers, TE).any(|item| {
         let name = item.split(|byte| *byte == b';').next().unwrap_or_default();
@@ -54,7 +61,10 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// The same for an answer. Only two of them say something about an upgrade that concerns the client: that it happens,
 /// and that the request needs one. Elsewhere it is the upstream's offer to us, e.g. Apache's `Upgrade: h2,h2c`.
 pub fn strip_hop_by_hop_of_answer(status: StatusCode, headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
+    if !has_hop_by_hop(headers) {
+        return;
+    }
+    strip(headers);
     // A request's: what its sender takes.
     headers.remove(TE);
     if status != StatusCode::SWITCHING_PROTOCOLS && status != StatusCode::UPGRADE_REQUIRED {

@@ -110,7 +110,7 @@ impl Ticket {
         answer
     }
 
-    /// Writes the request's line to the log.
+    /// Writes the request's line to the log. What did not happen is left out of it.
     pub fn log(&self, head: &Parts, status: StatusCode, outcome: Outcome, finding: Option<&'static str>) {
         let outcome = match outcome {
             Outcome::Passed if self.retries > 0 => Outcome::Retried,
@@ -126,8 +126,8 @@ impl Ticket {
             status = status.as_u16(),
             ?outcome,
             took_ms = millis(self.started.elapsed()),
-            held_ms = millis(self.held),
-            retries = self.retries,
+            held_ms = (!self.held.is_zero()).then(|| millis(self.held)),
+            retries = (self.retries > 0).then_some(self.retries),
             finding,
         );
     }

@@ -35,15 +35,15 @@ struct ByConnect {
 
 /// Turns the CONNECT by which HTTP/2 asks for a WebSocket into the GET by which HTTP/1.1 does. Other requests stay as
 /// they are.
-pub fn out_of_connect<B>(mut request: Request<B>) -> Request<B> {
+pub fn out_of_connect<B>(request: &mut Request<B>) {
     let is_websocket = |protocol: &Protocol| protocol.as_str().eq_ignore_ascii_case("websocket");
     if request.method() != Method::CONNECT || !request.extensions().get().is_some_and(is_websocket) {
-        return request;
+        return;
     }
     let key = generate_key();
     let (Ok(accept), Ok(key)) = (HeaderValue::try_from(derive_accept_key(key.as_bytes())), HeaderValue::try_from(key))
     else {
-        return request;
+        return;
     };
     *request.method_mut() = Method::GET;
     request.extensions_mut().remove::<Protocol>();
@@ -52,7 +52,6 @@ pub fn out_of_connect<B>(mut request: Request<B>) -> Request<B> {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_KEY, key);
-    request
 }
 
 impl Switch {

@@ -15,7 +15,6 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -27,7 +26,8 @@ use super::Place;
 use super::grammar::Scanner;
 use super::wire::{Notes, Wire};
 use crate::config::Limits;
-use crate::proxy::{Client, Proxy, answer};
+use crate::headers::Sender;
+use crate::proxy::{Proxy, answer};
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::{Served, Stream};
 use crate::upstream::trailers::{Slot, Trailing};
@@ -70,7 +70,7 @@ pub enum Protocol {
 /// A connection, from its requests' point of view.
 struct Conversation {
     host: Arc<Host>,
-    client: Client,
+    client: Sender,
     requests: AtomicUsize,
     notes: Arc<Notes>,
     /// For the trailers of the answers, where the connection speaks HTTP/1.1.
@@ -124,7 +124,7 @@ async fn sniff(stream: &TcpStream, limits: &Limits) -> io::Result<Protocol> {
 pub async fn serve(
     stream: Stream,
     protocol: Protocol,
-    client: Client,
+    client: Sender,
     place: Place,
     host: &Arc<Host>,
     stopping: watch::Receiver<bool>,
@@ -172,7 +172,7 @@ async fn http1(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch
         .auto_date_header(false)
         .serve_connection(
             TokioIo::new(Trailing::new(wire, conversation.trailers.clone())),
-            TowerToHyperService::new(stack(conversation)),
+            AlwaysReady(stack(conversation)),
         )
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -200,7 +200,7 @@ async fn http2(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT)
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(wire), TowerToHyperService::new(stack(conversation)))
+            .serve_connection(TokioIo::new(wire), AlwaysReady(stack(conversation)))
     );
     let mut spent = conversation.spent.subscribe();
     let over = async {
@@ -287,7 +287,7 @@ fn stack(
             let mut answer = if conversation.notes.is_broken(number) {
                 proxy.refuse_broken(request)
             } else {
-                proxy.handle(conversation.client, request).await?
+                proxy.handle(&conversation.client, request).await?
             };
             if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                 conversation.notes.switch();
@@ -297,6 +297,20 @@ fn stack(
             Ok(answer.map(|body| Answer { body: body.with_trailers(trailers), _open: open }))
         }
     }))
+}
+
+/// A service for hyper, which does not ask whether it is ready. All layers of ours are, always, so no future has to
+/// carry the request until then.
+struct AlwaysReady<S>(S);
+
+impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Incoming>> for AlwaysReady<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<Incoming>) -> S::Future {
+        self.0.clone().call(request)
+    }
 }
 
 /// A request of an HTTP/2 connection whose answer has not ended.

@@ -119,46 +119,65 @@ impl Scanner {
     pub fn scan(&mut self, bytes: &mut [u8]) -> Result<(), (usize, Broken)> {
         let mut at = 0;
         while at < bytes.len() {
-            let rest = &mut bytes[at..];
             match self.state {
                 State::Opaque => return Ok(()),
                 State::Data { left, then } => {
-                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - at);
                     at += here;
                     self.state = match left - here as u64 {
                         0 => then.into(),
                         left => State::Data { left, then },
                     };
                 }
-                State::Head | State::Size | State::DataEnd | State::Trailers => {
-                    let Some(end) = memchr::memchr(b'\n', rest) else {
-                        self.line.extend(rest);
-                        return Ok(());
-                    };
-                    self.line.extend(&rest[..end]);
-                    let next = self.line_ended();
-                    self.line = Line::default();
-                    match (self.state, next) {
-                        (_, Ok(next)) => self.state = next,
-                        (State::Head, Err(_)) => {
-                            rest[end] = 0;
-                            self.state = State::Opaque;
-                        }
-                        (_, Err(broken)) => return Err((at, broken)),
+                State::Head | State::Size | State::DataEnd | State::Trailers => match self.scan_lines(bytes, at) {
+                    Ok(next) => at = next,
+                    Err((line_end, _)) if self.state == State::Head => {
+                        bytes[line_end] = 0;
+                        self.state = State::Opaque;
                     }
-                    at += end + 1;
-                }
+                    Err((line_end, broken)) => {
+                        let well = memchr::memrchr(b'\n', &bytes[at..line_end]).map_or(at, |before| at + before + 1);
+                        return Err((well, broken));
+                    }
+                },
             }
         }
         Ok(())
     }
 
-    /// What comes after the line that has just ended.
-    fn line_ended(&mut self) -> Result<State, Broken> {
-        if self.line.last != b'\r' {
+    /// Looks at the lines that begin at `at`, until there are none. Says where what follows them begins.
+    ///
+    /// # Errors
+    /// Something is wrong with the line that ends where it is said.
+    fn scan_lines(&mut self, bytes: &[u8], at: usize) -> Result<usize, (usize, Broken)> {
+        let mut begin = at;
+        for end in memchr::memchr_iter(b'\n', &bytes[at..]).map(|end| at + end) {
+            let line = &bytes[begin..end];
+            let next = if self.line.length == 0 {
+                // Whole in what was read, as most lines are: nothing is copied.
+                self.line_ended(&line[..line.len().min(KEPT)], line.len(), line.last())
+            } else {
+                let mut whole = std::mem::take(&mut self.line);
+                whole.extend(line);
+                self.line_ended(&whole.kept[..whole.length.min(KEPT)], whole.length, Some(&whole.last))
+            };
+            self.state = next.map_err(|broken| (end, broken))?;
+            begin = end + 1;
+            if matches!(self.state, State::Data { .. } | State::Opaque) {
+                return Ok(begin);
+            }
+        }
+        self.line.extend(&bytes[begin..]);
+        Ok(bytes.len())
+    }
+
+    /// What comes after a line that has just ended, of which `kept` is the beginning.
+    fn line_ended(&mut self, kept: &[u8], length: usize, last: Option<&u8>) -> Result<State, Broken> {
+        if last != Some(&b'\r') {
             return Err(Broken("a line ends without CR"));
         }
-        let line = self.line.without_cr();
+        let length = length - 1;
+        let (line, whole) = (&kept[..length.min(KEPT)], length <= KEPT);
         match self.state {
             State::Head if line.is_empty() && self.head.begun => {
                 self.requests += 1;
@@ -167,7 +186,6 @@ impl Scanner {
             // RFC 9112 §2.2: an empty line before a request is ignored.
             State::Head if line.is_empty() => Ok(State::Head),
             State::Head => {
-                let whole = self.line.is_whole();
                 if std::mem::replace(&mut self.head.begun, true) {
                     self.head.field(line, whole)?;
                 }
@@ -188,6 +206,10 @@ impl Scanner {
 
 impl Head {
     fn field(&mut self, line: &[u8], whole: bool) -> Result<(), Broken> {
+        // What begins otherwise is none of those that matter.
+        if !matches!(line.first(), Some(b'C' | b'c' | b'T' | b't' | b'U' | b'u')) {
+            return Ok(());
+        }
         let Some(colon) = memchr::memchr(b':', line) else { return Ok(()) };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
@@ -258,15 +280,6 @@ impl Line {
         self.kept[from..from + here].copy_from_slice(&bytes[..here]);
         self.length += bytes.len();
         self.last = bytes.last().copied().unwrap_or(self.last);
-    }
-
-    /// What is kept of it. Must end with CR.
-    fn without_cr(&self) -> &[u8] {
-        &self.kept[..(self.length - 1).min(KEPT)]
-    }
-
-    fn is_whole(&self) -> bool {
-        self.length - 1 <= KEPT
     }
 }
 
