@@ -397,7 +397,7 @@ impl Proxy {
             lease.leave();
             let upstream = hyper::upgrade::on(&mut answer);
             switch.tell(&mut answer);
-            tokio::spawn(upgrade::splice(switch.client, upstream, self.tunnels.open(&self.shared.meter)));
+            tokio::spawn(upgrade::splice(switch, upstream, self.tunnels.open(&self.shared.meter)));
             return answer.map(|_| Body::empty());
         }
         close_if_unasked(&exchange.tape, &mut answer);

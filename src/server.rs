@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 pub mod connection;
 pub mod departure;
 pub mod grammar;
+pub mod stream;
 pub mod wire;
 
 use self::connection::Host;

@@ -13,4 +13,4 @@ pub mod trailers;
 
 pub use dial::Dialer;
 pub use lease::Lease;
-pub use pool::Pool;
+pub use pool::{Pool, reset};

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use support::raw::Peer;
 use support::{FakeUpstream, Serving, TestProxy, config, soon};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 /// Short, but longer than anything that must happen before it on a slow machine.
@@ -109,6 +111,77 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_and_the_upstream_let_g
     let piece = vec![b'x'; 1 << 20];
     while served.try_send(&piece).await.is_ok() {}
     counts(&proxy, "idle_timeout", 1).await;
+}
+
+/// A client that speaks HTTP/2, takes at most `window` bytes of each answer before it says that it wants more, and does
+/// not always do what HTTP/2 asks of it.
+async fn http2(proxy: &TestProxy, window: u32) -> (h2::client::SendRequest<bytes::Bytes>, JoinHandle<()>) {
+    let stream = soon(TcpStream::connect(proxy.address)).await.expect("it listens");
+    let client = h2::client::Builder::new().initial_window_size(window).handshake(stream);
+    let (client, connection) = soon(client).await.expect("HTTP/2");
+    (client, tokio::spawn(async move { drop(connection.await) }))
+}
+
+#[tokio::test]
+async fn an_http2_client_that_takes_nothing_of_an_answer_is_reset_and_the_upstream_let_go() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.limits.idle_timeout = SHORT;
+    let proxy = TestProxy::start(config);
+    for window in [0, 1000] {
+        let (mut client, _connection) = http2(&proxy, window).await;
+        let request = http::Request::get("http://a/").body(()).expect("a request");
+        let (answer, _) = client.send_request(request, true).expect("room");
+        let mut served = upstream.accept().await;
+        served.head().await;
+        served.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n").await;
+        served.send(vec![b'x'; 500_000]).await;
+        let mut body = soon(answer).await.expect("a head").into_body();
+        soon(async { while !matches!(body.data().await, Some(Err(_))) {} }).await;
+        assert_eq!(served.rest().await, "");
+    }
+    counts(&proxy, "idle_timeout", 2).await;
+}
+
+#[tokio::test]
+async fn an_http2_client_that_takes_slowly_or_waits_for_the_upstream_is_not_reset() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.limits.idle_timeout = SHORT;
+    let proxy = TestProxy::start(config);
+    let (mut client, _connection) = http2(&proxy, 100).await;
+    let request = http::Request::get("http://a/").body(()).expect("a request");
+    let (answer, _) = client.send_request(request, true).expect("room");
+    let mut served = upstream.accept().await;
+    served.head().await;
+    tokio::time::sleep(SHORT * 2).await;
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 800\r\n\r\n").await;
+    served.send("x".repeat(600)).await;
+    let mut body = soon(answer).await.expect("a head").into_body();
+    let mut taken = 0;
+    while taken < 600 {
+        let data = soon(body.data()).await.expect("more").expect("no reset");
+        tokio::time::sleep(SHORT / 3).await;
+        taken += data.len();
+        body.flow_control().release_capacity(data.len()).expect("taken");
+    }
+    tokio::time::sleep(SHORT * 2).await;
+    served.send("x".repeat(200)).await;
+    while taken < 800 {
+        let data = soon(body.data()).await.expect("more").expect("no reset");
+        taken += data.len();
+        body.flow_control().release_capacity(data.len()).expect("taken");
+    }
+}
+
+#[tokio::test]
+async fn an_http2_client_that_keeps_what_is_left_of_an_answer_loses_its_connection() {
+    let (proxy, _upstream) = stage(|config| config.limits.idle_timeout = SHORT).await;
+    let (mut client, connection) = http2(&proxy, 1).await;
+    let request = http::Request::get("http://a/").body(()).expect("a request");
+    let (answer, _) = client.send_request(request, true).expect("room");
+    let _kept = soon(answer).await.expect("a head");
+    soon(connection).await.expect("it ends");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, Request, Response, StatusCode, request};
 use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
 use tokio::sync::watch;
@@ -17,13 +17,27 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::headers;
 use crate::telemetry::meter::{Counted, Meter};
+use crate::upstream;
 
 /// What a client offers to switch to.
 pub struct Switch {
     /// Its connection, or its stream of one, once it has been told.
     pub client: OnUpgrade,
+    /// What becomes of it when the tunnel breaks.
+    pub reset: Option<Reset>,
     offered: HeaderValue,
     by_connect: Option<ByConnect>,
+}
+
+/// Closes a tunnel towards the client so that it sees a break and no end: a request brings it along.
+#[derive(Clone)]
+pub struct Reset(Arc<dyn Fn(Upgraded) + Send + Sync>);
+
+impl Reset {
+    /// `reset` gets the tunnel.
+    pub fn new(reset: impl Fn(Upgraded) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(reset))
+    }
 }
 
 /// A WebSocket that was asked for over HTTP/2.
@@ -58,7 +72,8 @@ impl Switch {
     /// What a request offers after it was rewritten for the upstream.
     pub fn offered(client: OnUpgrade, head: &mut request::Parts) -> Option<Self> {
         let offered = headers::upgrade_token(&head.headers)?.clone();
-        Some(Self { client, offered, by_connect: head.extensions.remove() })
+        let (reset, by_connect) = (head.extensions.remove(), head.extensions.remove());
+        Some(Self { client, reset, offered, by_connect })
     }
 
     /// Whether an answer agrees to the offer, or declines it properly (RFC 9110 §7.8).
@@ -131,9 +146,9 @@ impl Drop for Open {
 }
 
 /// Copies both ways until both sides have ended. Each direction ends by itself (half-close), without a time limit:
-/// a dashboard's socket may be silent for hours.
-pub async fn splice(client: OnUpgrade, upstream: OnUpgrade, _open: Open) {
-    let (client, upstream) = match tokio::try_join!(client, upstream) {
+/// a dashboard's socket may be silent for hours. What breaks on one side is broken on the other.
+pub async fn splice(switch: Switch, upstream: OnUpgrade, _open: Open) {
+    let (client, upstream) = match tokio::try_join!(switch.client, upstream) {
         Ok(both) => both,
         Err(error) => {
             tracing::debug!(%error, "an upgrade was agreed on, but did not happen");
@@ -143,6 +158,12 @@ pub async fn splice(client: OnUpgrade, upstream: OnUpgrade, _open: Open) {
     let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
     match copy_bidirectional(&mut client, &mut upstream).await {
         Ok((up, down)) => tracing::debug!(up, down, "a tunnel ended"),
-        Err(error) => tracing::debug!(%error, "a tunnel broke"),
+        Err(error) => {
+            tracing::debug!(%error, "a tunnel broke");
+            if let Some(Reset(reset)) = switch.reset {
+                reset(client.into_inner());
+            }
+            upstream::reset(upstream.into_inner());
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::io;
+use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +11,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::{BoxError, Service, ServiceBuilder, service_fn};
@@ -24,9 +26,11 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::Place;
 use super::grammar::Scanner;
+use super::stream::{self, Streams};
 use super::wire::{Notes, Wire};
 use crate::config::Limits;
 use crate::headers::Sender;
+use crate::proxy::upgrade::Reset;
 use crate::proxy::{Proxy, answer};
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::{Served, Stream};
@@ -78,6 +82,8 @@ struct Conversation {
     /// Requests whose answer has not ended, and whether there may be more.
     open: watch::Sender<usize>,
     spent: watch::Sender<bool>,
+    /// There are more than there may be, however little its client hears of that.
+    overrun: Notify,
 }
 
 /// Finds out what a client speaks, after the handshake where TLS is served.
@@ -137,6 +143,7 @@ pub async fn serve(
         trailers: Slot::default(),
         open: watch::Sender::new(0),
         spent: watch::Sender::new(false),
+        overrun: Notify::new(),
     });
     let scanner = (protocol == Protocol::Http1).then(Scanner::default);
     let notes = Arc::clone(&conversation.notes);
@@ -189,7 +196,7 @@ async fn http2(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch
     let Host { limits, meter, .. } = &*conversation.host;
     // Floods of resets, settings, pings and continuations are bounded by the library's own defaults: tests/floods.rs.
     let mut connection = pin!(
-        http2::Builder::new(TokioExecutor::new())
+        http2::Builder::new(Streams::new(limits.idle_timeout, Arc::clone(meter)))
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MOST)
             .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
@@ -214,7 +221,12 @@ async fn http2(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch
         ended = connection.as_mut() => ended,
         () = over => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            // For the client to agree, or for what it has not taken yet of answers that are over for us.
+            tokio::select! {
+                ended = connection => ended,
+                () = conversation.overrun.notified() => Ok(()),
+                () = conversation.idle(limits.idle_timeout) => Ok(()),
+            }
         }
     }
 }
@@ -242,12 +254,25 @@ impl Conversation {
 
     /// Whether the answer to a request has to be the connection's last.
     fn ends_with<B>(&self, number: usize, request: &Request<B>) -> bool {
-        let most = self.host.limits.requests.is_some_and(|most| number >= most.get());
-        if most && !self.spent.send_replace(true) {
+        let most = self.host.limits.requests.map_or(usize::MAX, NonZeroUsize::get);
+        if number >= most && !self.spent.send_replace(true) {
             self.host.meter.reached(Limit::Requests);
         }
+        // Over HTTP/2, those that were under way when the client was told are well.
+        if number >= most.saturating_add(STREAMS_MOST as usize) {
+            self.overrun.notify_one();
+        }
         // What follows an offer to switch protocols was not looked at by the scanner.
-        request.version() < Version::HTTP_2 && (most || request.headers().contains_key(UPGRADE))
+        request.version() < Version::HTTP_2 && (number >= most || request.headers().contains_key(UPGRADE))
+    }
+
+    /// How a tunnel that a request may become is reset, for those that may become one.
+    fn reset<B>(request: &Request<B>) -> Option<Reset> {
+        if request.version() < Version::HTTP_2 {
+            return request.headers().contains_key(UPGRADE).then(|| Reset::new(reset_connection));
+        }
+        let stream = stream::Stream::current().filter(|_| request.method() == Method::CONNECT)?;
+        Some(Reset::new(move |_| stream.cut()))
     }
 
     /// Ends when no request has been open for so long.
@@ -263,6 +288,13 @@ impl Conversation {
     }
 }
 
+/// Closes an HTTP/1.1 connection with a reset instead of an end.
+fn reset_connection(upgraded: Upgraded) {
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Trailing<Wire>>>() {
+        parts.io.inner().get_ref().reset_when_closed();
+    }
+}
+
 /// The generic layers around [`Proxy::handle`], for the requests of one connection.
 fn stack(
     conversation: &Arc<Conversation>,
@@ -275,28 +307,33 @@ fn stack(
 + Send
 + 'static {
     let conversation = Arc::clone(conversation);
-    ServiceBuilder::new().layer(CatchPanicLayer::custom(answer::panicked)).service(service_fn(move |request| {
-        let conversation = Arc::clone(&conversation);
-        async move {
-            let number = conversation.begin();
-            let last = conversation.ends_with(number, &request);
-            let open = (request.version() == Version::HTTP_2).then(|| Open::new(&conversation));
-            // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
-            let trailers = (request.version() == Version::HTTP_11).then(|| conversation.trailers.clone());
-            let proxy = &conversation.host.proxy;
-            let mut answer = if conversation.notes.is_broken(number) {
-                proxy.refuse_broken(request)
-            } else {
-                proxy.handle(&conversation.client, request).await?
-            };
-            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                conversation.notes.switch();
-            } else if last {
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    ServiceBuilder::new().layer(CatchPanicLayer::custom(answer::panicked)).service(service_fn(
+        move |mut request: Request<Incoming>| {
+            let conversation = Arc::clone(&conversation);
+            async move {
+                let number = conversation.begin();
+                let last = conversation.ends_with(number, &request);
+                let open = (request.version() == Version::HTTP_2).then(|| Open::new(&conversation));
+                if let Some(reset) = Conversation::reset(&request) {
+                    request.extensions_mut().insert(reset);
+                }
+                // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
+                let trailers = (request.version() == Version::HTTP_11).then(|| conversation.trailers.clone());
+                let proxy = &conversation.host.proxy;
+                let mut answer = if conversation.notes.is_broken(number) {
+                    proxy.refuse_broken(request)
+                } else {
+                    proxy.handle(&conversation.client, request).await?
+                };
+                if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    conversation.notes.switch();
+                } else if last {
+                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok(answer.map(|body| Answer::new(body.with_trailers(trailers), open)))
             }
-            Ok(answer.map(|body| Answer { body: body.with_trailers(trailers), _open: open }))
-        }
-    }))
+        },
+    ))
 }
 
 /// A service for hyper, which does not ask whether it is ready. All layers of ours are, always, so no future has to
@@ -314,25 +351,53 @@ impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Inco
 }
 
 /// A request of an HTTP/2 connection whose answer has not ended.
-struct Open(Arc<Conversation>);
+struct Open {
+    conversation: Arc<Conversation>,
+    stream: Option<Arc<stream::Stream>>,
+}
 
 impl Open {
     fn new(conversation: &Arc<Conversation>) -> Self {
         conversation.open.send_modify(|open| *open += 1);
-        Self(Arc::clone(conversation))
+        Self { conversation: Arc::clone(conversation), stream: stream::Stream::current() }
+    }
+
+    /// Notes whom a part of the answer waits for.
+    fn waits(&self, for_client: bool) {
+        match &self.stream {
+            Some(stream) if for_client => stream.waits_for_client(),
+            Some(stream) => stream.waits_for_upstream(),
+            None => {}
+        }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.open.send_modify(|open| *open -= 1);
+        self.waits(false);
+        self.conversation.open.send_modify(|open| *open -= 1);
     }
 }
 
 /// An answer's body that keeps its request open.
 struct Answer<B> {
     body: B,
-    _open: Option<Open>,
+    open: Option<Open>,
+}
+
+impl<B> Answer<B> {
+    fn new(body: B, open: Option<Open>) -> Self {
+        let answer = Self { body, open };
+        // For its head.
+        answer.waits(true);
+        answer
+    }
+
+    fn waits(&self, for_client: bool) {
+        if let Some(open) = &self.open {
+            open.waits(for_client);
+        }
+    }
 }
 
 impl<B: Body + Unpin> Body for Answer<B> {
@@ -340,7 +405,10 @@ impl<B: Body + Unpin> Body for Answer<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        // Whoever asks has room for it.
+        self.waits(frame.is_ready());
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -110,6 +110,11 @@ impl Wire {
         }
     }
 
+    /// Lets the client see that something is missing: its connection is closed by a reset.
+    pub fn reset_when_closed(&self) {
+        self.inner.reset_when_closed();
+    }
+
     /// Looks at what was read after the first `before` bytes.
     fn received(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         let Some(scanner) = &mut self.scanner else { return Ok(()) };

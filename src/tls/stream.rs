@@ -27,6 +27,12 @@ impl Stream {
         }
     }
 
+    /// Makes its end a reset, so that the other side sees that something is missing.
+    pub fn reset_when_closed(&self) {
+        // One that is closed already needs none.
+        let _ = self.tcp().set_zero_linger();
+    }
+
     /// Whether both sides have agreed on HTTP/2 by ALPN (RFC 9113 §3.2).
     pub fn is_h2(&self) -> bool {
         match self {

@@ -19,6 +19,11 @@ pub struct HalfOpen<Io> {
 }
 
 impl<Io> HalfOpen<Io> {
+    /// What it stands before.
+    pub fn get_ref(&self) -> &Io {
+        &self.inner
+    }
+
     /// Nothing has failed yet.
     pub fn new(inner: Io) -> Self {
         Self { inner, failed: None }

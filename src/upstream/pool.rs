@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 
@@ -156,13 +157,24 @@ impl Pool {
     }
 }
 
+/// What an HTTP/1.1 connection goes over.
+type Line = TokioIo<Trailing<HalfOpen<Stream>>>;
+
+/// Closes a connection that has become a tunnel with a reset instead of an end.
+pub fn reset(tunnel: Upgraded) {
+    if let Ok(parts) = tunnel.downcast::<Line>() {
+        parts.io.inner().get_ref().get_ref().reset_when_closed();
+    }
+}
+
 async fn http1(stream: Stream) -> Result<Alone, Failure> {
     let trailers = Slot::default();
+    let line: Line = TokioIo::new(Trailing::new(HalfOpen::new(stream), trailers.clone()));
     let (sender, connection) = http1::Builder::new()
         .preserve_header_case(true)
         .max_header_size(HEAD_MOST)
         .max_buf_size(HEAD_MOST)
-        .handshake::<_, RequestBody>(TokioIo::new(Trailing::new(HalfOpen::new(stream), trailers.clone())))
+        .handshake::<_, RequestBody>(line)
         .await
         .map_err(|_| Failure::ClosedEarly)?;
     let task = tokio::spawn(async move {

@@ -106,6 +106,11 @@ pub struct Trailing<Io> {
 }
 
 impl<Io> Trailing<Io> {
+    /// What it stands before.
+    pub fn get_ref(&self) -> &Io {
+        &self.inner
+    }
+
     /// `slot` is for the bodies that are sent over `inner`.
     pub fn new(inner: Io, slot: Slot) -> Self {
         Self { inner, slot }

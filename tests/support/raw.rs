@@ -138,6 +138,17 @@ impl Peer {
         self.take(self.read.len())
     }
 
+    /// Reads to the end of the stream. Says whether that is a reset.
+    pub async fn is_reset(&mut self) -> bool {
+        loop {
+            match soon(self.stream.read_buf(&mut self.read)).await {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::ConnectionReset,
+            }
+        }
+    }
+
     /// Reads to the end of the stream, bytes that are no text.
     pub async fn rest_of_bytes(&mut self) -> Vec<u8> {
         while self.fill().await {}
