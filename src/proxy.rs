@@ -10,7 +10,6 @@ pub mod budget;
 pub mod hold;
 pub mod upgrade;
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use self::answer::{Outcome, Ticket};
-use self::body::Body;
+pub use self::body::Body;
 use self::budget::Budget;
 use self::hold::{Hold, Room};
 use self::upgrade::{Switch, Tunnels};
@@ -150,24 +149,24 @@ impl Proxy {
     }
 
     /// Answers a request of `client`, whatever happens.
-    pub async fn handle(&self, client: &Sender, mut request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    pub async fn handle(&self, client: &Sender, mut request: Request<Incoming>) -> Response<Body> {
         let ticket = self.ticket(request.version());
         upgrade::out_of_connect(&mut request);
         if let Some(refusal) = refused(&request) {
-            return Ok(ticket.refuse(&request.into_parts().0, refusal));
+            return ticket.refuse(&request.into_parts().0, refusal);
         }
         if answer::is_status_query(request.headers()) {
-            return Ok(ticket.status(&request.into_parts().0, &self.room.newest()));
+            return ticket.status(&request.into_parts().0, &self.room.newest());
         }
         if self.shared.via.passed_here(request.headers()) {
             let exchange = self.prepare(client, request);
-            return Ok(explain(&ticket, exchange, &self.room.newest(), Some(Failure::Loop)));
+            return explain(&ticket, exchange, &self.room.newest(), Some(Failure::Loop));
         }
         if MaxForwards::of(request.method(), request.headers()) == MaxForwards::Spent {
-            return Ok(ticket.options(&request.into_parts().0));
+            return ticket.options(&request.into_parts().0);
         }
         self.shared.budget.count_request(ticket.started);
-        Ok(self.serve(ticket, client, request).await)
+        self.serve(ticket, client, request).await
     }
 
     /// Answers a request whose body has turned out to be broken before it was looked at.

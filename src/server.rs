@@ -15,6 +15,7 @@ pub mod connection;
 pub mod departure;
 pub mod grammar;
 pub mod stream;
+pub mod unread;
 pub mod wire;
 
 use self::connection::Host;

@@ -20,6 +20,9 @@ async fn refused(proxy: &TestProxy, bytes: &str, status: &str) {
     for of_a_page in ["<html", "problem+json", "retry-after"] {
         assert!(!answer.contains(of_a_page), "{bytes:?} got {answer:?}");
     }
+    for ours in ["proxy-status: anteroom; error=http_request_error; details=\"", "cache-control: no-store\r\n"] {
+        assert!(answer.contains(ours), "{bytes:?} got {answer:?}");
+    }
 }
 
 /// The upstream has heard nothing of what was asked before: the first thing that it hears is this.
@@ -198,11 +201,48 @@ async fn a_head_that_is_too_large_is_refused_by_what_is_too_large_in_it() {
     refused(&proxy, &format!("GET / HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n"), "431").await;
     refused(&proxy, &format!("GET / HTTP/1.1\r\nHost: a\r\n{long}: x\r\n\r\n"), "431").await;
     refused(&proxy, &format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), "431").await;
-    let answer = ask(&proxy, &format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
-    assert!(answer.starts_with("HTTP/1.1 414 ") || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    refused(&proxy, &format!("GET /{long} HTTP/1.1\r\nHost: a\r\n\r\n"), "414").await;
     let answer = ask(&proxy, &format!("{long} / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
     unheard(&proxy, &upstream).await;
+}
+
+#[tokio::test]
+async fn a_head_that_cannot_be_read_is_refused_after_the_answer_before_it() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nBad Name: x\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(client.answer().await.body, "ok");
+    let answer = client.answer().await;
+    assert_eq!((answer.status(), answer.header("cache-control")), (400, Some("no-store")));
+    assert_eq!(client.rest().await, "");
+}
+
+#[tokio::test]
+async fn an_upstream_may_send_what_looks_like_a_refusal_of_ours() {
+    const LOOKS: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    for framing in [format!("Content-Length: {}\r\n\r\n", LOOKS.len()), "Connection: close\r\n\r\n".to_owned()] {
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut served = upstream.accept().await;
+        served.head().await;
+        served.send(format!("HTTP/1.1 200 OK\r\n{framing}")).await;
+        client.head().await;
+        // In a piece of its own, which is the whole body.
+        served.send(LOOKS).await;
+        drop(served);
+        if framing.starts_with("Content") {
+            assert_eq!(client.exactly(LOOKS.len()).await, LOOKS);
+        } else {
+            assert!(client.until("\r\n0\r\n\r\n").await.contains(LOOKS));
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,6 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ use super::wire::{Notes, Wire};
 use crate::config::Limits;
 use crate::headers::Sender;
 use crate::proxy::upgrade::Reset;
-use crate::proxy::{Proxy, answer};
+use crate::proxy::{self, Proxy, answer};
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::{Served, Stream};
 use crate::upstream::trailers::{Slot, Trailing};
@@ -75,7 +74,6 @@ pub enum Protocol {
 struct Conversation {
     host: Arc<Host>,
     client: Sender,
-    requests: AtomicUsize,
     notes: Arc<Notes>,
     /// For the trailers of the answers, where the connection speaks HTTP/1.1.
     trailers: Slot,
@@ -138,7 +136,6 @@ pub async fn serve(
     let conversation = Arc::new(Conversation {
         host: Arc::clone(host),
         client,
-        requests: AtomicUsize::new(0),
         notes: Arc::default(),
         trailers: Slot::default(),
         open: watch::Sender::new(0),
@@ -247,11 +244,6 @@ fn limit(error: &hyper::Error) -> Option<Limit> {
 }
 
 impl Conversation {
-    /// Counts a request in: the first is 1.
-    fn begin(&self) -> usize {
-        self.requests.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
     /// Whether the answer to a request has to be the connection's last.
     fn ends_with<B>(&self, number: usize, request: &Request<B>) -> bool {
         let most = self.host.limits.requests.map_or(usize::MAX, NonZeroUsize::get);
@@ -264,15 +256,6 @@ impl Conversation {
         }
         // What follows an offer to switch protocols was not looked at by the scanner.
         request.version() < Version::HTTP_2 && (number >= most || request.headers().contains_key(UPGRADE))
-    }
-
-    /// How a tunnel that a request may become is reset, for those that may become one.
-    fn reset<B>(request: &Request<B>) -> Option<Reset> {
-        if request.version() < Version::HTTP_2 {
-            return request.headers().contains_key(UPGRADE).then(|| Reset::new(reset_connection));
-        }
-        let stream = stream::Stream::current().filter(|_| request.method() == Method::CONNECT)?;
-        Some(Reset::new(move |_| stream.cut()))
     }
 
     /// Ends when no request has been open for so long.
@@ -307,33 +290,10 @@ fn stack(
 + Send
 + 'static {
     let conversation = Arc::clone(conversation);
-    ServiceBuilder::new().layer(CatchPanicLayer::custom(answer::panicked)).service(service_fn(
-        move |mut request: Request<Incoming>| {
-            let conversation = Arc::clone(&conversation);
-            async move {
-                let number = conversation.begin();
-                let last = conversation.ends_with(number, &request);
-                let open = (request.version() == Version::HTTP_2).then(|| Open::new(&conversation));
-                if let Some(reset) = Conversation::reset(&request) {
-                    request.extensions_mut().insert(reset);
-                }
-                // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
-                let trailers = (request.version() == Version::HTTP_11).then(|| conversation.trailers.clone());
-                let proxy = &conversation.host.proxy;
-                let mut answer = if conversation.notes.is_broken(number) {
-                    proxy.refuse_broken(request)
-                } else {
-                    proxy.handle(&conversation.client, request).await?
-                };
-                if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                    conversation.notes.switch();
-                } else if last {
-                    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-                }
-                Ok(answer.map(|body| Answer::new(body.with_trailers(trailers), open)))
-            }
-        },
-    ))
+    ServiceBuilder::new().layer(CatchPanicLayer::custom(answer::panicked)).service(service_fn(move |request| {
+        let open = Open::new(&conversation);
+        async move { Ok(open.answer(request).await) }
+    }))
 }
 
 /// A service for hyper, which does not ask whether it is ready. All layers of ours are, always, so no future has to
@@ -350,16 +310,55 @@ impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Inco
     }
 }
 
-/// A request of an HTTP/2 connection whose answer has not ended.
+/// A request whose answer has not ended.
 struct Open {
     conversation: Arc<Conversation>,
+    /// The first of a connection is 1.
+    number: usize,
+    /// What it is in HTTP/2.
     stream: Option<Arc<stream::Stream>>,
 }
 
 impl Open {
     fn new(conversation: &Arc<Conversation>) -> Self {
-        conversation.open.send_modify(|open| *open += 1);
-        Self { conversation: Arc::clone(conversation), stream: stream::Stream::current() }
+        let number = conversation.notes.begin();
+        Self { conversation: Arc::clone(conversation), number, stream: None }
+    }
+
+    async fn answer(mut self, mut request: Request<Incoming>) -> Response<Answer<proxy::Body>> {
+        let version = request.version();
+        if version == Version::HTTP_2 {
+            self.conversation.open.send_modify(|open| *open += 1);
+            self.stream = stream::Stream::current();
+        }
+        if let Some(reset) = self.reset(&request) {
+            request.extensions_mut().insert(reset);
+        }
+        let Conversation { host, client, notes, trailers, .. } = &*self.conversation;
+        let last = self.conversation.ends_with(self.number, &request);
+        let mut answer = if notes.is_broken(self.number) {
+            host.proxy.refuse_broken(request)
+        } else {
+            host.proxy.handle(client, request).await
+        };
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            notes.switch();
+        } else if last {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
+        let trailers = (version == Version::HTTP_11).then(|| trailers.clone());
+        // For the head.
+        self.waits(true);
+        answer.map(|body| Answer { body: body.with_trailers(trailers), open: self })
+    }
+
+    /// How the tunnel that a request may become is reset.
+    fn reset<B>(&self, request: &Request<B>) -> Option<Reset> {
+        match self.stream.clone() {
+            None => request.headers().contains_key(UPGRADE).then(|| Reset::new(reset_connection)),
+            Some(stream) => (request.method() == Method::CONNECT).then(|| Reset::new(move |_| stream.cut())),
+        }
     }
 
     /// Notes whom a part of the answer waits for.
@@ -374,30 +373,18 @@ impl Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.waits(false);
-        self.conversation.open.send_modify(|open| *open -= 1);
+        self.conversation.notes.answered();
+        if self.stream.is_some() {
+            self.waits(false);
+            self.conversation.open.send_modify(|open| *open -= 1);
+        }
     }
 }
 
 /// An answer's body that keeps its request open.
 struct Answer<B> {
     body: B,
-    open: Option<Open>,
-}
-
-impl<B> Answer<B> {
-    fn new(body: B, open: Option<Open>) -> Self {
-        let answer = Self { body, open };
-        // For its head.
-        answer.waits(true);
-        answer
-    }
-
-    fn waits(&self, for_client: bool) {
-        if let Some(open) = &self.open {
-            open.waits(for_client);
-        }
-    }
+    open: Open,
 }
 
 impl<B: Body + Unpin> Body for Answer<B> {
@@ -407,7 +394,7 @@ impl<B: Body + Unpin> Body for Answer<B> {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         // Whoever asks has room for it.
-        self.waits(frame.is_ready());
+        self.open.waits(frame.is_ready());
         frame
     }
 

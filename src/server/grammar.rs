@@ -29,6 +29,7 @@ pub struct Scanner {
     line: Line,
     head: Head,
     requests: usize,
+    first_line: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +98,11 @@ impl Scanner {
     /// Whether a head has begun and has not ended.
     pub fn in_head(&self) -> bool {
         self.state == State::Head && (self.head.begun || self.line.length > 0)
+    }
+
+    /// How long the first line of the newest head is, as far as it has come, in bytes.
+    pub fn first_line(&self) -> usize {
+        if self.in_head() && !self.head.begun { self.line.length } else { self.first_line }
     }
 
     /// How many heads have ended.
@@ -188,6 +194,8 @@ impl Scanner {
             State::Head => {
                 if std::mem::replace(&mut self.head.begun, true) {
                     self.head.field(line, whole)?;
+                } else {
+                    self.first_line = length;
                 }
                 Ok(State::Head)
             }

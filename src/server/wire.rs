@@ -20,12 +20,14 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Place;
 use super::departure::{Departure, Lookout};
 use super::grammar::{Broken, Scanner};
+use super::unread;
 use crate::config::Limits;
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::Stream;
@@ -42,12 +44,30 @@ pub struct Notes {
     broken: AtomicUsize,
     /// The connection has become a tunnel.
     switched: AtomicBool,
+    /// How many requests have begun, and how many answers have ended.
+    begun: AtomicUsize,
+    answered: AtomicUsize,
 }
 
 impl Notes {
     /// Whether the body of the connection's request with this number is known to be broken.
     pub fn is_broken(&self, number: usize) -> bool {
         self.broken.load(Ordering::Relaxed) == number
+    }
+
+    /// Counts a request in. Says its number.
+    pub fn begin(&self) -> usize {
+        self.begun.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Counts an answer that has ended.
+    pub fn answered(&self) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn between_answers(&self) -> bool {
+        self.answered.load(Ordering::Relaxed) == self.begun.load(Ordering::Relaxed)
+            && !self.switched.load(Ordering::Relaxed)
     }
 
     /// The client was told that the protocol is switched.
@@ -61,6 +81,8 @@ pub struct Wire {
     inner: Stream,
     /// `None` where the bytes are those of HTTP/2, which has frames instead of lines.
     scanner: Option<Scanner>,
+    /// In bytes.
+    head_most: usize,
     head_timeout: Duration,
     stall_timeout: Duration,
     meter: Arc<Meter>,
@@ -71,6 +93,10 @@ pub struct Wire {
     writing: Option<Pin<Box<Sleep>>>,
     /// For an answer after the client's end.
     lingering: Option<Pin<Box<Sleep>>>,
+    /// All of the answers that have begun is written.
+    between_answers: bool,
+    /// What is left to be written of an answer of ours that hyper has written otherwise.
+    unread: Option<Bytes>,
     /// Nothing was there to read, and what comes next is waited for.
     listening: bool,
     /// For the client's end while there is no listening.
@@ -95,6 +121,7 @@ impl Wire {
         Self {
             inner,
             scanner,
+            head_most: limits.header_bytes,
             head_timeout: limits.header_timeout,
             stall_timeout: limits.idle_timeout,
             meter,
@@ -102,6 +129,8 @@ impl Wire {
             reading: None,
             writing: None,
             lingering: None,
+            between_answers: true,
+            unread: None,
             listening: false,
             lookout: None,
             ended: false,
@@ -179,6 +208,16 @@ impl Wire {
         }
     }
 
+    /// Writes what stands in the place of `pieces`.
+    fn poll_unread(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        while let Some(left) = self.unread.as_mut().filter(|left| !left.is_empty()) {
+            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, left))?;
+            left.advance(written);
+        }
+        self.unread = None;
+        Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
+    }
+
     /// The client has to take something before anything more is written.
     fn stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         // A tunnel may be silent, and its reader slow, for as long as its ends like.
@@ -226,9 +265,8 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.wrote(cx, written)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[io::IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -236,8 +274,19 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.inner).poll_write_vectored(cx, pieces);
-        self.wrote(cx, written)
+        let wire = &mut *self;
+        if std::mem::take(&mut wire.between_answers)
+            && let [piece] = pieces
+            && let Some(scanner) = &wire.scanner
+        {
+            wire.unread = unread::instead_of(piece, scanner.first_line() >= wire.head_most);
+        }
+        let written = if wire.unread.is_some() {
+            wire.poll_unread(cx, pieces)
+        } else {
+            Pin::new(&mut wire.inner).poll_write_vectored(cx, pieces)
+        };
+        wire.wrote(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -254,6 +303,7 @@ impl AsyncWrite for Wire {
         {
             return Poll::Ready(Err(left));
         }
+        wire.between_answers = wire.notes.between_answers();
         // Over TLS, what was written may still wait here.
         match Pin::new(&mut wire.inner).poll_flush(cx) {
             Poll::Pending => wire.stalled(cx).map(Err),
