@@ -34,6 +34,8 @@ pub enum Refusal {
     TargetNotAscii,
     /// The authority of an absolute target is none, or has credentials in it.
     TargetAuthority,
+    /// A value begins or ends with white space, which HTTP/2 has no use for (RFC 9113 §8.2.1) and HTTP/1.1 takes away.
+    FieldPadded,
     /// `Content-Length` together with `Transfer-Encoding`.
     LengthTwice,
     LengthInvalid,
@@ -67,6 +69,7 @@ impl Refusal {
             | Self::TargetForm
             | Self::TargetNotAscii
             | Self::TargetAuthority
+            | Self::FieldPadded
             | Self::LengthTwice
             | Self::LengthInvalid
             | Self::CodingTooEarly
@@ -87,6 +90,7 @@ impl Refusal {
             Self::TargetForm => "target in a wrong form",
             Self::TargetNotAscii => "target beyond ASCII",
             Self::TargetAuthority => "invalid authority in the target",
+            Self::FieldPadded => "white space around a field's value",
             Self::LengthTwice => "Content-Length with Transfer-Encoding",
             Self::LengthInvalid => "invalid Content-Length",
             Self::CodingTooEarly => "Transfer-Encoding in HTTP/1.0",
@@ -104,6 +108,7 @@ pub fn refuse(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap)
     method_refused(method)
         .or_else(|| target_refused(method, uri, version))
         .or_else(|| host_refused(uri, version, headers))
+        .or_else(|| (version >= Version::HTTP_2).then(|| field_refused(headers)).flatten())
         .or_else(|| framing_refused(version, headers))
 }
 
@@ -161,6 +166,11 @@ fn host_refused(uri: &Uri, version: Version, headers: &HeaderMap) -> Option<Refu
     // RFC 9113 §8.3.1. In HTTP/1 the authority of an absolute target simply outweighs `Host` (RFC 9112 §3.2.2).
     let authority = uri.authority().filter(|_| version >= Version::HTTP_2)?;
     (!host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())).then_some(Refusal::HostDiffers)
+}
+
+fn field_refused(headers: &HeaderMap) -> Option<Refusal> {
+    let padded = |value: &HeaderValue| value.as_bytes().trim_ascii().len() != value.len();
+    headers.values().any(padded).then_some(Refusal::FieldPadded)
 }
 
 /// RFC 9112 §6: a body has one length, said once.

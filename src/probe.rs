@@ -1,6 +1,5 @@
 //! One question to the upstream: would a request pass now?
 
-use std::error::Error;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -16,8 +15,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::timeout;
 
 use crate::evidence::Failure;
-use crate::tls::{self, Protocols, Stream};
-use crate::upstream::{Dialer, lease};
+use crate::tls::{Protocols, Stream};
+use crate::upstream::{Dialer, failure, lease};
 
 /// A healthy service answers its health path in milliseconds; one that needs longer is not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,20 +85,4 @@ async fn driven(
         answer = &mut answer => answer,
         _ = connection => answer.await,
     }
-}
-
-/// What a failed exchange says about the upstream.
-pub fn failure(error: &hyper::Error) -> Failure {
-    if error.is_parse() {
-        return Failure::NotHttp { reason: error.to_string().into() };
-    }
-    let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    // What the upstream sent was against the protocol; most likely it speaks another one.
-    if let Some(error) = http2.filter(|error| error.is_library() && !error.is_remote()) {
-        return Failure::NotHttp { reason: format!("it does not speak HTTP/2: {error}").into() };
-    }
-    // In TLS 1.3 the other side refuses our certificate only after we have begun to speak (RFC 8446 §4.4.2.4).
-    let io = error.source().and_then(|source| source.downcast_ref().or_else(|| http2?.get_io()));
-    let reason = io.and_then(tls::explain);
-    reason.map_or(Failure::ClosedEarly, |reason| Failure::Tls { reason })
 }

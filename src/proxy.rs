@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
@@ -33,12 +33,11 @@ use crate::config::{Config, HostHeader};
 use crate::evidence::{Failure, Upstream};
 use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
 use crate::page::negotiate;
-use crate::probe::failure as exchange_failure;
-use crate::retry::{self, Verdict};
+use crate::retry::{self, Reach, Verdict};
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::Protocols;
 use crate::upstream::body::{Allowance, Fault, Tape};
-use crate::upstream::{Lease, Pool, framing, gate, lease};
+use crate::upstream::{self, Lease, Pool, framing, gate, lease};
 use crate::watch::{Demand, Report, Snapshot};
 
 /// What all workers share.
@@ -113,10 +112,7 @@ enum Sent {
 struct Setback {
     failure: Failure,
     connection: retry::Connection,
-    /// Whether any byte of the request may have reached the upstream.
-    sent: bool,
-    /// The upstream said that it did nothing about the request: it lives, and wants less.
-    refused: bool,
+    reach: Reach,
 }
 
 /// What to do after a setback.
@@ -206,10 +202,7 @@ impl Proxy {
             let (setback, premature) = match self.send(&exchange, snapshot.run, pooled).await {
                 Sent::Answered(answer, lease) if self.premature(answer.status(), snapshot.run) => {
                     let failure = Failure::NotReady { status: answer.status().as_u16() };
-                    (
-                        Setback { failure, connection: lease.connection, sent: true, refused: false },
-                        Some((answer, lease)),
-                    )
+                    (Setback { failure, connection: lease.connection, reach: Reach::Sent }, Some((answer, lease)))
                 }
                 Sent::Answered(answer, lease) => return self.pass_on(&ticket, exchange, answer, lease),
                 Sent::Failed(setback) => (setback, None),
@@ -254,18 +247,20 @@ impl Proxy {
 
     /// Looks the setback up in the retry table, and bounds what it allows by the budget and by the client's patience.
     fn next(&self, ticket: &Ticket, exchange: &Exchange, setback: &Setback) -> Next {
-        let Setback { failure, connection, sent, refused } = setback;
+        let Setback { failure, connection, reach } = setback;
         let idempotent = retry::idempotent(&exchange.head.method);
-        let request = retry::Request { idempotent, sent: *sent, replayable: exchange.tape.replayable() };
+        let request = retry::Request { idempotent, reach: *reach, replayable: exchange.tape.replayable() };
         let verdict = retry::verdict(failure, *connection, request);
         let now = Instant::now();
-        let pause =
-            if *sent || *refused { backoff::delay(ticket.retries + 1, fastrand::f64()) } else { Duration::ZERO };
+        let pause = match reach {
+            Reach::Unsent => Duration::ZERO,
+            Reach::Refused | Reach::Sent => backoff::delay(ticket.retries + 1, fastrand::f64()),
+        };
         match verdict {
             Verdict::GiveUp => Next::GiveUp(failure.clone()),
             Verdict::WithinPatience if now + pause > self.deadline(ticket, exchange) => Next::GiveUp(failure.clone()),
             // Nothing was sent, so going back to the waiting room is no load on anyone.
-            Verdict::WithinPatience if !sent && !refused => Next::OnNews,
+            Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
             Verdict::AtOnce | Verdict::WithinPatience if !self.shared.budget.spend(now) => {
                 Next::GiveUp(Failure::RetryBudgetSpent)
             }
@@ -285,19 +280,20 @@ impl Proxy {
     fn prepare(&self, client: &Sender, mut request: Request<Incoming>) -> Exchange {
         let upgraded = headers::upgrade_token(request.headers()).is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
-        self.rewrite(client, &mut head);
+        let nominated = self.rewrite(client, &mut head);
         let switch = upgraded.and_then(|client| Switch::offered(client, &mut head));
         let Shared { allowance, config, .. } = &*self.shared;
-        let tape = Tape::new(incoming, allowance, gate::is_expected(&head.headers), config.limits.body_bytes);
+        let expects = gate::is_expected(&head.headers);
+        let tape = Tape::new(incoming, allowance, expects, config.limits.body_bytes, nominated);
         Exchange { head, tape, switch }
     }
 
     /// The order matters: what belongs to one connection goes before anything is added, and `X-Forwarded-Host` is the
     /// client's `Host` before ours takes its place.
-    fn rewrite(&self, client: &Sender, head: &mut request::Parts) {
+    fn rewrite(&self, client: &Sender, head: &mut request::Parts) -> Vec<HeaderName> {
         let Shared { config, via, upstream_host, .. } = &*self.shared;
         headers::set_host(&mut head.headers, &head.uri);
-        headers::strip_hop_by_hop(&mut head.headers);
+        let nominated = headers::strip_hop_by_hop(&mut head.headers);
         headers::forward(&mut head.headers, client);
         if config.host_header == HostHeader::Upstream || !head.headers.contains_key(HOST) {
             head.headers.insert(HOST, upstream_host.clone());
@@ -309,6 +305,7 @@ impl Proxy {
         via.append(&mut head.headers, head.version);
         head.uri = Uri::from(admission::target(&head.method, &head.uri, head.version));
         head.version = Version::HTTP_11;
+        nominated
     }
 
     async fn send(&self, exchange: &Exchange, run: u64, pooled: bool) -> Sent {
@@ -321,7 +318,7 @@ impl Proxy {
                 Ok(lease) => lease,
                 Err(failure) => {
                     let connection = retry::Connection::New;
-                    return Sent::Failed(Setback { failure, connection, sent: false, refused: false });
+                    return Sent::Failed(Setback { failure, connection, reach: Reach::Unsent });
                 }
             },
         };
@@ -332,7 +329,7 @@ impl Proxy {
             answer = &mut sending => answer,
             () = self.silence(&exchange.tape) => {
                 lease.forsake();
-                return Sent::Failed(Setback { failure: Failure::NoAnswer, connection, sent: true, refused: false });
+                return Sent::Failed(Setback { failure: Failure::NoAnswer, connection, reach: Reach::Sent });
             }
         };
         match answer {
@@ -341,14 +338,19 @@ impl Proxy {
                     Ok(()) => Sent::Answered(answer, lease),
                     Err(reason) => {
                         let failure = Failure::NotHttp { reason: reason.into() };
-                        Sent::Failed(Setback { failure, connection, sent: true, refused: false })
+                        Sent::Failed(Setback { failure, connection, reach: Reach::Sent })
                     }
                 }
             }
             Err(mut error) => {
-                let refused = lease::is_unprocessed(error.error());
-                let sent = error.take_message().is_none() && !refused;
-                Sent::Failed(Setback { failure: exchange_failure(error.error()), connection, sent, refused })
+                let reach = if lease::is_unprocessed(error.error()) {
+                    Reach::Refused
+                } else if error.take_message().is_some() {
+                    Reach::Unsent
+                } else {
+                    Reach::Sent
+                };
+                Sent::Failed(Setback { failure: upstream::failure(error.error()), connection, reach })
             }
         }
     }
@@ -388,7 +390,7 @@ impl Proxy {
     ) -> Response<Body> {
         // What is sent next would have to be HTTP/1.0 too, and that has no bodies of unknown length.
         lease.last = answer.version() == Version::HTTP_10;
-        self.rewrite_answer(&mut answer);
+        let nominated = self.rewrite_answer(&mut answer);
         ticket.log(&exchange.head, answer.status(), Outcome::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(switch) = exchange.switch
@@ -400,13 +402,13 @@ impl Proxy {
             return answer.map(|_| Body::empty());
         }
         close_if_unasked(&exchange.tape, &mut answer);
-        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape))
+        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape, nominated))
     }
 
-    fn rewrite_answer(&self, answer: &mut Response<Incoming>) {
+    fn rewrite_answer(&self, answer: &mut Response<Incoming>) -> Vec<HeaderName> {
         let (status, received) = (answer.status(), answer.version());
         let headers = answer.headers_mut();
-        headers::strip_hop_by_hop_of_answer(status, headers);
+        let nominated = headers::strip_hop_by_hop_of_answer(status, headers);
         self.shared.via.append(headers, received);
         // RFC 9209 §2: for those who look. Where nobody before us has written one, nobody does.
         if headers.contains_key(PROXY_STATUS) {
@@ -414,6 +416,7 @@ impl Proxy {
         }
         // RFC 9110 §6.2: each connection has its own version. hyper lowers it for a client that speaks HTTP/1.0.
         *answer.version_mut() = Version::HTTP_11;
+        nominated
     }
 }
 

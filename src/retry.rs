@@ -6,10 +6,12 @@
 //! | TLS refused by the upstream after the request was sent | within patience | no |
 //! | pooled connection closed before any byte of the answer | once, at once, on a new connection | no |
 //! | new connection closed before the answer's head | within patience | no |
+//! | refused unprocessed by an HTTP/2 upstream | as a connection that closed, after a pause | the same |
 //! | 502, 503, 504 from an upstream that has never answered otherwise since it started | within patience | no |
 //! | head not in time, answer not HTTP, anything else | no | no |
 //!
-//! "Nothing was sent" is the connection's own word: it hands an unsent request back. A body that was read from the
+//! "Nothing was sent" is the connection's own word: it hands an unsent request back. What an upstream says that it did
+//! not process counts as that. A body that was read from the
 //! client beyond what was kept cannot be sent twice, so such a request is never tried again.
 
 use std::time::Duration;
@@ -23,10 +25,20 @@ use crate::evidence::Failure;
 pub struct Request {
     /// RFC 9110 §9.2.2.
     pub idempotent: bool,
-    /// Whether any byte of it may have reached the upstream.
-    pub sent: bool,
+    pub reach: Reach,
     /// Whether its body, as far as it was read, can be sent again from the start.
     pub replayable: bool,
+}
+
+/// How far a request had come when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// No byte of it can have reached the upstream.
+    Unsent,
+    /// The upstream said that it did nothing about it (RFC 9113 §8.7): it lives, and wants less.
+    Refused,
+    /// A part of it may have reached the upstream.
+    Sent,
 }
 
 /// Whether the connection that failed had carried an answer before.
@@ -49,7 +61,7 @@ pub enum Verdict {
 
 /// Looks a failure up in the table.
 pub fn verdict(failure: &Failure, connection: Connection, request: Request) -> Verdict {
-    let repeatable = request.replayable && (request.idempotent || !request.sent);
+    let repeatable = request.replayable && (request.idempotent || request.reach != Reach::Sent);
     match failure {
         Failure::NameNotResolved { .. }
         | Failure::NameResolvedOutside { .. }
@@ -57,7 +69,7 @@ pub fn verdict(failure: &Failure, connection: Connection, request: Request) -> V
         | Failure::Unreachable { .. }
         | Failure::ConnectTimeout => Verdict::WithinPatience,
         // TLS 1.3 lets us send before the other side has refused our certificate: then the request counts as sent.
-        Failure::Tls { .. } if !request.sent || repeatable => Verdict::WithinPatience,
+        Failure::Tls { .. } if request.reach == Reach::Unsent || repeatable => Verdict::WithinPatience,
         Failure::ClosedEarly if repeatable => match connection {
             Connection::Pooled => Verdict::AtOnce,
             Connection::New => Verdict::WithinPatience,
@@ -93,12 +105,13 @@ pub const fn budget(requests: u64) -> u64 {
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
+    use super::Reach::{Refused, Sent, Unsent};
     use super::*;
 
     const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-    fn request(idempotent: bool, sent: bool, replayable: bool) -> Request {
-        Request { idempotent, sent, replayable }
+    fn request(idempotent: bool, reach: Reach, replayable: bool) -> Request {
+        Request { idempotent, reach, replayable }
     }
 
     #[test]
@@ -113,7 +126,7 @@ mod tests {
         ];
         for failure in failures {
             for idempotent in [false, true] {
-                let verdict = verdict(&failure, Connection::New, request(idempotent, false, true));
+                let verdict = verdict(&failure, Connection::New, request(idempotent, Unsent, true));
                 assert_eq!(verdict, Verdict::WithinPatience, "{failure:?}");
             }
         }
@@ -125,17 +138,20 @@ mod tests {
         use Verdict::{AtOnce, GiveUp, WithinPatience};
         let table = [
             // connection, idempotent, sent, replayable, verdict
-            (Pooled, true, true, true, AtOnce),
-            (Pooled, true, true, false, GiveUp),
-            (Pooled, false, false, true, AtOnce),
-            (Pooled, false, true, true, GiveUp),
-            (New, true, true, true, WithinPatience),
-            (New, true, true, false, GiveUp),
-            (New, false, false, true, WithinPatience),
-            (New, false, true, true, GiveUp),
+            (Pooled, true, Sent, true, AtOnce),
+            (Pooled, true, Sent, false, GiveUp),
+            (Pooled, false, Unsent, true, AtOnce),
+            (Pooled, false, Sent, true, GiveUp),
+            (New, true, Sent, true, WithinPatience),
+            (New, true, Sent, false, GiveUp),
+            (New, false, Unsent, true, WithinPatience),
+            (New, false, Sent, true, GiveUp),
+            (Pooled, false, Refused, true, AtOnce),
+            (New, false, Refused, true, WithinPatience),
+            (New, false, Refused, false, GiveUp),
         ];
-        for (connection, idempotent, sent, replayable, expected) in table {
-            let request = request(idempotent, sent, replayable);
+        for (connection, idempotent, reach, replayable, expected) in table {
+            let request = request(idempotent, reach, replayable);
             assert_eq!(verdict(&Failure::ClosedEarly, connection, request), expected, "{connection:?} {request:?}");
         }
     }
@@ -143,22 +159,22 @@ mod tests {
     #[test]
     fn a_request_that_tls_1_3_sent_too_early_is_judged_by_its_method() {
         let failure = Failure::Tls { reason: "".into() };
-        assert_eq!(verdict(&failure, Connection::New, request(true, true, true)), Verdict::WithinPatience);
-        assert_eq!(verdict(&failure, Connection::New, request(false, true, true)), Verdict::GiveUp);
+        assert_eq!(verdict(&failure, Connection::New, request(true, Sent, true)), Verdict::WithinPatience);
+        assert_eq!(verdict(&failure, Connection::New, request(false, Sent, true)), Verdict::GiveUp);
     }
 
     #[test]
     fn an_answer_that_is_late_or_foreign_is_never_asked_for_twice() {
         for failure in [Failure::NoAnswer, Failure::NotHttp { reason: "".into() }, Failure::Loop] {
-            assert_eq!(verdict(&failure, Connection::New, request(true, true, true)), Verdict::GiveUp);
+            assert_eq!(verdict(&failure, Connection::New, request(true, Sent, true)), Verdict::GiveUp);
         }
     }
 
     #[test]
     fn a_warming_upstreams_503_is_tried_again_only_where_that_is_safe() {
         let failure = Failure::NotReady { status: 503 };
-        assert_eq!(verdict(&failure, Connection::New, request(true, true, true)), Verdict::WithinPatience);
-        assert_eq!(verdict(&failure, Connection::New, request(false, true, true)), Verdict::GiveUp);
+        assert_eq!(verdict(&failure, Connection::New, request(true, Sent, true)), Verdict::WithinPatience);
+        assert_eq!(verdict(&failure, Connection::New, request(false, Sent, true)), Verdict::GiveUp);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod dial;
+pub mod failure;
 pub mod framing;
 pub mod gate;
 pub mod half_open;
@@ -12,5 +13,6 @@ pub mod pool;
 pub mod trailers;
 
 pub use dial::Dialer;
+pub use failure::failure;
 pub use lease::Lease;
 pub use pool::{Pool, reset};

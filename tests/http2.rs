@@ -245,7 +245,10 @@ async fn a_malformed_request_is_an_error_of_its_stream_and_the_upstream_hears_no
     let (upstream, proxy) = stage().await;
     let [method, scheme, path, authority] = WELL;
     let with = |field| [method, scheme, path, authority, field];
-    let cases: [&[(&str, &str)]; 14] = [
+    let cases: [&[(&str, &str)]; 17] = [
+        &with(("x", " before")),
+        &with(("x", "behind\t")),
+        &with(("x-forwarded-for", " 1.1.1.1")),
         &with(("Upper", "case")),
         &with(("connection", "close")),
         &with(("keep-alive", "timeout=5")),

@@ -295,6 +295,29 @@ async fn more_requests_than_the_upstream_takes_on_a_connection_get_another_one()
 }
 
 #[tokio::test]
+async fn requests_that_come_before_the_upstream_has_said_how_many_it_takes_do_not_wait_for_each_other() {
+    let mut builder = server::Builder::new();
+    builder.max_concurrent_streams(1);
+    let mut upstream = Http2Upstream::start(builder).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        let mut client = proxy.client().await;
+        client.send(GET).await;
+        clients.push(client);
+    }
+    // None of them ends.
+    let mut streams = Vec::new();
+    for _ in &clients {
+        let mut asked = upstream.accept().await;
+        streams.push(asked.answer.send_response(Response::new(()), false).expect("open"));
+    }
+    for client in &mut clients {
+        assert!(client.head().await.starts_with("HTTP/1.1 200 "));
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_that_speaks_http1_alone_is_found_out() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(h2c(upstream.address));

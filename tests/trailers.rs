@@ -113,6 +113,21 @@ async fn what_frames_routes_or_authenticates_is_dropped_from_trailers() {
 }
 
 #[tokio::test]
+async fn what_connection_nominates_is_no_trailer_either() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let ask = POST.replace("\r\n\r\n", "\r\nConnection: X-Hop\r\n\r\n");
+    let (mut client, mut served) =
+        asked(&proxy, &upstream, &format!("{ask}2\r\nhi\r\n0\r\nX-Hop: 1\r\nX-Sum: 1\r\n\r\n")).await;
+    served.head().await;
+    assert_eq!(served.until("\r\n\r\n").await, "2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n");
+    let answer = CHUNKED.replace("\r\n\r\n", "\r\nConnection: X-Hop\r\n\r\n");
+    served.send(format!("{answer}2\r\nhi\r\n0\r\nX-Hop: 1\r\nX-Sum: 1\r\n\r\n")).await;
+    client.head().await;
+    assert_eq!(client.until("\r\n\r\n").await, "2\r\nhi\r\n0\r\nx-sum: 1\r\n\r\n");
+}
+
+#[tokio::test]
 async fn a_client_of_http_1_0_gets_the_body_without_trailers() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));

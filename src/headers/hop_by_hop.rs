@@ -22,11 +22,10 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// it. The rest of these begins with `x-forwarded-`.
 const NEVER_NOMINATED: [HeaderName; 5] = [HOST, CONTENT_LENGTH, FORWARDED, VIA, HeaderName::from_static("x-real-ip")];
 
-/// Removes what belongs to one connection. If the message switches protocols, says so again for the next one.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if has_hop_by_hop(headers) {
-        strip(headers);
-    }
+/// Removes what belongs to one connection. If the message switches protocols, says so again for the next one. Says what
+/// `Connection` nominated: no trailer may have these names either.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Vec<HeaderName> {
+    if has_hop_by_hop(headers) { strip(headers) } else { Vec::new() }
 }
 
 /// Most heads have nothing of the kind, and one look over their names costs less than a search for each of ours.
@@ -34,16 +33,15 @@ fn has_hop_by_hop(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| *name == TE || HOP_BY_HOP.contains(name))
 }
 
-fn strip(headers: &mut HeaderMap) {
+fn strip(headers: &mut HeaderMap) -> Vec<HeaderName> {
     let upgrade = offer(headers);
     let trailers = items(headers, TE).any(|item| {
         let name = item.split(|byte| *byte == b';').next().unwrap_or_default();
         name.trim_ascii().eq_ignore_ascii_case(b"trailers")
     });
-    if headers.contains_key(CONNECTION) {
-        for name in nominated(headers) {
-            headers.remove(name);
-        }
+    let nominated = nominated(headers);
+    for name in &nominated {
+        headers.remove(name);
     }
     for name in &HOP_BY_HOP {
         headers.remove(name);
@@ -56,21 +54,23 @@ fn strip(headers: &mut HeaderMap) {
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(UPGRADE, protocols);
     }
+    nominated
 }
 
 /// The same for an answer. Only two of them say something about an upgrade that concerns the client: that it happens,
 /// and that the request needs one. Elsewhere it is the upstream's offer to us, e.g. Apache's `Upgrade: h2,h2c`.
-pub fn strip_hop_by_hop_of_answer(status: StatusCode, headers: &mut HeaderMap) {
+pub fn strip_hop_by_hop_of_answer(status: StatusCode, headers: &mut HeaderMap) -> Vec<HeaderName> {
     if !has_hop_by_hop(headers) {
-        return;
+        return Vec::new();
     }
-    strip(headers);
+    let nominated = strip(headers);
     // A request's: what its sender takes.
     headers.remove(TE);
     if status != StatusCode::SWITCHING_PROTOCOLS && status != StatusCode::UPGRADE_REQUIRED {
         headers.remove(CONNECTION);
         headers.remove(UPGRADE);
     }
+    nominated
 }
 
 /// The protocol that a message offers or agrees to switch to: `Upgrade`, if `Connection` names it.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::header::HeaderName;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -47,7 +48,7 @@ enum Kind {
     /// The upstream's. Its connection goes back to the pool when the last frame was read, and is closed when the
     /// client leaves before: that cancels the upstream's work. It is also closed when the request is not over by then:
     /// the upstream has answered without the rest of it.
-    Passed { incoming: Incoming, lease: Option<Lease> },
+    Passed { incoming: Incoming, lease: Option<Lease>, nominated: Vec<HeaderName> },
 }
 
 impl Body {
@@ -61,11 +62,12 @@ impl Body {
         Self::new(Kind::Own(Some(text.into())))
     }
 
-    /// The upstream's body, read over `lease`, in answer to a request that may not be over yet.
-    pub fn passed(incoming: Incoming, lease: Lease, request: Tape) -> Self {
+    /// The upstream's body, read over `lease`, in answer to a request that may not be over yet. No trailers have a name
+    /// of those that were `nominated`.
+    pub fn passed(incoming: Incoming, lease: Lease, request: Tape, nominated: Vec<HeaderName>) -> Self {
         // An answer without a body still tells its length: to a HEAD, that of the GET.
         let empty = http_body::Body::is_end_stream(&incoming);
-        let body = Self::new(Kind::Passed { incoming, lease: Some(lease) }).after(request);
+        let body = Self::new(Kind::Passed { incoming, lease: Some(lease), nominated }).after(request);
         if empty { body.without_lease() } else { body }
     }
 
@@ -122,12 +124,15 @@ impl http_body::Body for Body {
         let request_is_over = self.request_is_over();
         let frame = match &mut self.kind {
             Kind::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Kind::Passed { incoming, lease } => {
+            Kind::Passed { incoming, lease, nominated } => {
                 let length = http_body::Body::size_hint(incoming);
                 let shared = lease.as_ref().is_some_and(Lease::is_shared);
                 match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
                     Some(Ok(frame)) => match frame.into_trailers() {
-                        Ok(fields) => trailers::end(fields, self.trailers.as_ref(), &length).map(Ok),
+                        Ok(mut fields) => {
+                            trailers::remove(&mut fields, nominated);
+                            trailers::end(fields, self.trailers.as_ref(), &length).map(Ok)
+                        }
                         Err(data) => Some(Ok(data)),
                     },
                     Some(Err(error)) => Some(Err(error.into())),

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -58,6 +58,7 @@ struct Reel {
     /// How much of the allowance is taken.
     charged: usize,
     trailers: Option<HeaderMap>,
+    nominated: Vec<HeaderName>,
     /// The length that the client announced.
     hint: SizeHint,
     allowance: Arc<Allowance>,
@@ -99,7 +100,14 @@ const DRAIN_LONGEST: Duration = Duration::from_secs(5);
 
 impl Tape {
     /// Nothing is read yet, and with `expects` not before the upstream asks for it. More than `longest` bytes are not.
-    pub fn new(source: Incoming, allowance: &Arc<Allowance>, expects: bool, longest: Option<u64>) -> Self {
+    /// No trailers have a name of those that were `nominated`.
+    pub fn new(
+        source: Incoming,
+        allowance: &Arc<Allowance>,
+        expects: bool,
+        longest: Option<u64>,
+        nominated: Vec<HeaderName>,
+    ) -> Self {
         if source.is_end_stream() {
             return Self { reel: None };
         }
@@ -109,6 +117,7 @@ impl Tape {
             kept: BytesMut::new(),
             charged: 0,
             trailers: None,
+            nominated,
             hint,
             allowance: Arc::clone(allowance),
             replayable: true,
@@ -214,10 +223,13 @@ impl Reel {
         self.asked = true;
         let read = Pin::new(&mut self.source).poll_frame(cx);
         self.awaits_client = read.is_pending();
-        let read = ready!(read);
+        let mut read = ready!(read);
         self.progress = Instant::now();
-        match &read {
+        match &mut read {
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    trailers::remove(trailers, &self.nominated);
+                }
                 if !self.admit(frame) {
                     self.fault = Some(Fault::TooLarge);
                     return Poll::Ready(Some(Err(BodyError::TooLarge)));

@@ -66,6 +66,11 @@ impl Dialer {
         }
     }
 
+    /// How long a connection may take to come about.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// What the upstream is configured to speak.
     pub fn scheme(&self) -> Scheme {
         self.upstream.scheme

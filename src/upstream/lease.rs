@@ -55,9 +55,10 @@ pub(super) struct Alone {
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<RequestBody>,
-    /// How many requests it carries at once, as the upstream last said. Held once by the connection's task, once by the
-    /// pool, and once by each request.
+    /// How many requests it carries at once, as the upstream last said.
     room: Arc<AtomicUsize>,
+    /// Held once by the pool, and once by each request.
+    holders: Arc<()>,
 }
 
 /// Ends a connection's task when it is dropped, whatever the connection is doing: one that waits for an upstream which
@@ -80,16 +81,16 @@ impl Drop for Cut {
 
 impl Shared {
     pub(super) fn new(sender: http2::SendRequest<RequestBody>, room: Arc<AtomicUsize>) -> Self {
-        Self { sender, room }
+        Self { sender, room, holders: Arc::new(()) }
     }
 
     /// How many requests run over it.
     pub(super) fn requests(&self) -> usize {
-        Arc::strong_count(&self.room).saturating_sub(2)
+        Arc::strong_count(&self.holders).saturating_sub(1)
     }
 
     pub(super) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.room, &other.room)
+        Arc::ptr_eq(&self.holders, &other.holders)
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -8,13 +8,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::task::AtomicWaker;
 use hyper::client::conn::{http1, http2};
+use hyper::rt::Executor;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::time::Instant;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
 
 use super::Dialer;
 use super::body::RequestBody;
+use super::failure::failure;
 use super::half_open::HalfOpen;
 use super::lease::{Alone, Cut, Lease, Shared, Way};
 use super::trailers::{Slot, Trailing};
@@ -130,30 +134,77 @@ impl Pool {
 
     /// A connection that others may use from now on.
     async fn http2(&self, stream: Stream, run: u64) -> Result<Shared, Failure> {
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        let settings = Settings::default();
+        let (sender, connection) = http2::Builder::new(settings.clone())
             .timer(TokioTimer::new())
             .max_header_list_size(HEAD_MOST as u32)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            // None before the upstream has said how many: what is beyond would wait behind streams that may never end.
+            .initial_max_send_streams(0)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| Failure::ClosedEarly)?;
-        let room = Arc::new(AtomicUsize::new(STREAMS_MOST));
-        let told = Arc::clone(&room);
+        let room = Arc::clone(&settings.room);
+        let (begin, begun) = oneshot::channel();
         tokio::spawn(async move {
-            let mut connection = pin!(connection);
+            let (mut connection, mut begin) = (pin!(connection), Some(begin));
             let ended = poll_fn(|cx| {
+                settings.hears.register(cx.waker());
                 let ended = connection.as_mut().poll(cx);
-                told.store(connection.current_max_send_streams().min(STREAMS_MOST), Ordering::Relaxed);
+                settings.room.store(connection.current_max_send_streams().min(STREAMS_MOST), Ordering::Relaxed);
+                if settings.are_known() {
+                    // An error would mean that nobody waits for it any more.
+                    let _ = begin.take().map(|begin| begin.send(Ok(())));
+                }
                 ended
             });
             if let Err(error) = ended.await {
                 tracing::debug!(%error, "upstream connection ended");
+                let _ = begin.map(|begin| begin.send(Err(failure(&error))));
             }
         });
+        match timeout(self.dialer.timeout(), begun).await {
+            Ok(Ok(begun)) => begun?,
+            Ok(Err(_)) => return Err(Failure::ClosedEarly),
+            Err(_) => return Err(Failure::NoAnswer),
+        }
         let connection = Shared::new(sender, room);
         lock(&self.shared).push(Idle { connection: connection.clone(), since: Instant::now(), run });
         Ok(connection)
+    }
+}
+
+/// How many requests an HTTP/2 connection carries at once, as the upstream last said; 0 before it has.
+///
+/// hyper reads and writes a connection in a task of its own, and the one that can be asked for this number does not
+/// hear of it. The executor of both is ours.
+#[derive(Clone, Default)]
+struct Settings {
+    room: Arc<AtomicUsize>,
+    hears: Arc<AtomicWaker>,
+}
+
+impl Settings {
+    fn are_known(&self) -> bool {
+        self.room.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Settings {
+    fn execute(&self, future: F) {
+        let settings = self.clone();
+        tokio::spawn(async move {
+            let mut future = pin!(future);
+            poll_fn(|cx| {
+                let ended = future.as_mut().poll(cx);
+                if !settings.are_known() {
+                    settings.hears.wake();
+                }
+                ended
+            })
+            .await;
+        });
     }
 }
 

@@ -64,11 +64,15 @@ pub fn end(mut trailers: HeaderMap, slot: Option<&Slot>, length: &SizeHint) -> O
 
 /// Removes what may not be a trailer.
 fn keep_valid(trailers: &mut HeaderMap) {
-    for name in &NEVER {
+    remove(trailers, &NEVER);
+    let claims = headers::claims(trailers);
+    remove(trailers, &claims);
+}
+
+/// Removes those with these names.
+pub fn remove(trailers: &mut HeaderMap, names: &[HeaderName]) {
+    for name in names {
         trailers.remove(name);
-    }
-    for claim in headers::claims(trailers) {
-        trailers.remove(claim);
     }
 }
 

@@ -1,0 +1,22 @@
+//! What an exchange that failed says about the upstream.
+
+use std::error::Error as _;
+
+use crate::evidence::Failure;
+use crate::tls;
+
+/// Of the error that a connection ended with.
+pub fn failure(error: &hyper::Error) -> Failure {
+    if error.is_parse() {
+        return Failure::NotHttp { reason: error.to_string().into() };
+    }
+    let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    // What the upstream sent was against the protocol; most likely it speaks another one.
+    if let Some(error) = http2.filter(|error| error.is_library() && !error.is_remote()) {
+        return Failure::NotHttp { reason: format!("it does not speak HTTP/2: {error}").into() };
+    }
+    // In TLS 1.3 the other side refuses our certificate only after we have begun to speak (RFC 8446 §4.4.2.4).
+    let io = error.source().and_then(|source| source.downcast_ref().or_else(|| http2?.get_io()));
+    let reason = io.and_then(tls::explain);
+    reason.map_or(Failure::ClosedEarly, |reason| Failure::Tls { reason })
+}
