@@ -102,6 +102,17 @@ struct Exchange {
     switch: Option<Switch>,
 }
 
+impl Exchange {
+    /// The head to send. How its names were written goes along with the first that is sent, and so does not have to be
+    /// copied for every request: of a second one they are written as everybody writes them.
+    fn head(&mut self) -> request::Parts {
+        let extensions = std::mem::take(&mut self.head.extensions);
+        let mut head = self.head.clone();
+        head.extensions = extensions;
+        head
+    }
+}
+
 /// What came of sending it once.
 enum Sent {
     Answered(Response<Incoming>, Lease),
@@ -177,7 +188,7 @@ impl Proxy {
     }
 
     async fn serve(&self, mut ticket: Ticket, client: &Sender, request: Request<Incoming>) -> Response<Body> {
-        let exchange = self.prepare(client, request);
+        let mut exchange = self.prepare(client, request);
         if exchange.tape.announces_too_much() {
             return self.refuse_large(&ticket, exchange);
         }
@@ -199,7 +210,7 @@ impl Proxy {
                     return explain(&ticket, exchange, &snapshot, Some(Failure::WaitingRoomFull { held }));
                 }
             };
-            let (setback, premature) = match self.send(&exchange, snapshot.run, pooled).await {
+            let (setback, premature) = match self.send(&mut exchange, snapshot.run, pooled).await {
                 Sent::Answered(answer, lease) if self.premature(answer.status(), snapshot.run) => {
                     let failure = Failure::NotReady { status: answer.status().as_u16() };
                     (Setback { failure, connection: lease.connection, reach: Reach::Sent }, Some((answer, lease)))
@@ -308,7 +319,7 @@ impl Proxy {
         nominated
     }
 
-    async fn send(&self, exchange: &Exchange, run: u64, pooled: bool) -> Sent {
+    async fn send(&self, exchange: &mut Exchange, run: u64, pooled: bool) -> Sent {
         // Only HTTP/1.1 can switch to a WebSocket with every server.
         let protocols = if exchange.switch.is_some() { Protocols::Http1 } else { Protocols::Any };
         let lease = if pooled { self.pool.take(run, protocols) } else { None };
@@ -323,7 +334,7 @@ impl Proxy {
             },
         };
         let connection = lease.connection;
-        let mut sending = pin!(lease.send(exchange.head.clone(), &exchange.tape));
+        let mut sending = pin!(lease.send(exchange.head(), &exchange.tape));
         let answer = tokio::select! {
             biased;
             answer = &mut sending => answer,
@@ -345,7 +356,8 @@ impl Proxy {
             Err(mut error) => {
                 let reach = if lease::is_unprocessed(error.error()) {
                     Reach::Refused
-                } else if error.take_message().is_some() {
+                } else if let Some(mut unsent) = error.take_message() {
+                    exchange.head.extensions = std::mem::take(unsent.extensions_mut());
                     Reach::Unsent
                 } else {
                     Reach::Sent

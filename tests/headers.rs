@@ -328,7 +328,7 @@ async fn nothing_else_is_invented() {
     let head = arrives(usual, b"").await;
     let mut names: Vec<_> = head.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
     names.sort_unstable();
-    assert_eq!(names, ["Host", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"]);
+    assert_eq!(names, ["Host", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"]);
     let head = answered(b"HTTP/1.1 200 OK\r\n").await;
     let mut names: Vec<_> = head.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
     names.sort_unstable();

@@ -4,11 +4,14 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::num::NonZeroUsize;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::FutureExt;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
@@ -20,8 +23,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tower::{BoxError, Service, ServiceBuilder, service_fn};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower::{Service, service_fn};
 
 use super::Place;
 use super::grammar::Scanner;
@@ -29,6 +31,7 @@ use super::stream::{self, Streams};
 use super::wire::{Notes, Wire};
 use crate::config::Limits;
 use crate::headers::Sender;
+use crate::proxy::body::BodyError;
 use crate::proxy::upgrade::Reset;
 use crate::proxy::{self, Proxy, answer};
 use crate::telemetry::meter::{Limit, Meter};
@@ -176,7 +179,7 @@ async fn http1(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch
         .auto_date_header(false)
         .serve_connection(
             TokioIo::new(Trailing::new(wire, conversation.trailers.clone())),
-            AlwaysReady(stack(conversation)),
+            AlwaysReady(service(conversation)),
         )
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -204,7 +207,7 @@ async fn http2(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT)
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(wire), AlwaysReady(stack(conversation)))
+            .serve_connection(TokioIo::new(wire), AlwaysReady(service(conversation)))
     );
     let mut spent = conversation.spent.subscribe();
     let over = async {
@@ -244,8 +247,8 @@ fn limit(error: &hyper::Error) -> Option<Limit> {
 }
 
 impl Conversation {
-    /// Whether the answer to a request has to be the connection's last.
-    fn ends_with<B>(&self, number: usize, request: &Request<B>) -> bool {
+    /// Whether a request is the last that the connection may have.
+    fn is_full(&self, number: usize) -> bool {
         let most = self.host.limits.requests.map_or(usize::MAX, NonZeroUsize::get);
         if number >= most && !self.spent.send_replace(true) {
             self.host.meter.reached(Limit::Requests);
@@ -254,8 +257,7 @@ impl Conversation {
         if number >= most.saturating_add(STREAMS_MOST as usize) {
             self.overrun.notify_one();
         }
-        // What follows an offer to switch protocols was not looked at by the scanner.
-        request.version() < Version::HTTP_2 && (number >= most || request.headers().contains_key(UPGRADE))
+        number >= most
     }
 
     /// Ends when no request has been open for so long.
@@ -278,26 +280,20 @@ fn reset_connection(upgraded: Upgraded) {
     }
 }
 
-/// The generic layers around [`Proxy::handle`], for the requests of one connection.
-fn stack(
+/// Answers the requests of one connection.
+fn service(
     conversation: &Arc<Conversation>,
-) -> impl Service<
-    Request<Incoming>,
-    Response = Response<impl Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static>,
-    Error = Infallible,
-    Future: Send + 'static,
-> + Clone
-+ Send
-+ 'static {
+) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Clone + 'static
+{
     let conversation = Arc::clone(conversation);
-    ServiceBuilder::new().layer(CatchPanicLayer::custom(answer::panicked)).service(service_fn(move |request| {
+    service_fn(move |request| {
         let open = Open::new(&conversation);
         async move { Ok(open.answer(request).await) }
-    }))
+    })
 }
 
-/// A service for hyper, which does not ask whether it is ready. All layers of ours are, always, so no future has to
-/// carry the request until then.
+/// A service for hyper, which does not ask whether it is ready. Ours is, always, so no future has to carry the request
+/// until then.
 struct AlwaysReady<S>(S);
 
 impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Incoming>> for AlwaysReady<S> {
@@ -325,25 +321,31 @@ impl Open {
         Self { conversation: Arc::clone(conversation), number, stream: None }
     }
 
-    async fn answer(mut self, mut request: Request<Incoming>) -> Response<Answer<proxy::Body>> {
+    async fn answer(mut self, mut request: Request<Incoming>) -> Response<Answer> {
         let version = request.version();
         if version == Version::HTTP_2 {
             self.conversation.open.send_modify(|open| *open += 1);
             self.stream = stream::Stream::current();
         }
-        if let Some(reset) = self.reset(&request) {
+        let upgrade = request.headers().contains_key(UPGRADE);
+        if let Some(reset) = self.reset(&request, upgrade) {
             request.extensions_mut().insert(reset);
         }
         let Conversation { host, client, notes, trailers, .. } = &*self.conversation;
-        let last = self.conversation.ends_with(self.number, &request);
-        let mut answer = if notes.is_broken(self.number) {
-            host.proxy.refuse_broken(request)
-        } else {
-            host.proxy.handle(client, request).await
-        };
+        let full = self.conversation.is_full(self.number);
+        let handled = AssertUnwindSafe(async {
+            if notes.is_broken(self.number) {
+                host.proxy.refuse_broken(request)
+            } else {
+                host.proxy.handle(client, request).await
+            }
+        });
+        // A panic is a bug of ours: it costs one answer, and no connection.
+        let mut answer = handled.catch_unwind().await.unwrap_or_else(answer::panicked);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             notes.switch();
-        } else if last {
+        } else if version < Version::HTTP_2 && (full || upgrade) {
+            // What follows an offer to switch protocols was not looked at by the scanner.
             answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
@@ -354,9 +356,9 @@ impl Open {
     }
 
     /// How the tunnel that a request may become is reset.
-    fn reset<B>(&self, request: &Request<B>) -> Option<Reset> {
+    fn reset<B>(&self, request: &Request<B>, upgrade: bool) -> Option<Reset> {
         match self.stream.clone() {
-            None => request.headers().contains_key(UPGRADE).then(|| Reset::new(reset_connection)),
+            None => upgrade.then(|| Reset::new(reset_connection)),
             Some(stream) => (request.method() == Method::CONNECT).then(|| Reset::new(move |_| stream.cut())),
         }
     }
@@ -382,16 +384,16 @@ impl Drop for Open {
 }
 
 /// An answer's body that keeps its request open.
-struct Answer<B> {
-    body: B,
+struct Answer {
+    body: proxy::Body,
     open: Open,
 }
 
-impl<B: Body + Unpin> Body for Answer<B> {
-    type Data = B::Data;
-    type Error = B::Error;
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
         // Whoever asks has room for it.
         self.open.waits(frame.is_ready());

@@ -159,6 +159,10 @@ impl Scanner {
         let mut begin = at;
         for end in memchr::memchr_iter(b'\n', &bytes[at..]).map(|end| at + end) {
             let line = &bytes[begin..end];
+            if self.state == State::Head && self.head.begun && self.line.length == 0 && is_of_no_interest(line) {
+                begin = end + 1;
+                continue;
+            }
             let next = if self.line.length == 0 {
                 // Whole in what was read, as most lines are: nothing is copied.
                 self.line_ended(&line[..line.len().min(KEPT)], line.len(), line.last())
@@ -214,10 +218,6 @@ impl Scanner {
 
 impl Head {
     fn field(&mut self, line: &[u8], whole: bool) -> Result<(), Broken> {
-        // What begins otherwise is none of those that matter.
-        if !matches!(line.first(), Some(b'C' | b'c' | b'T' | b't' | b'U' | b'u')) {
-            return Ok(());
-        }
         let Some(colon) = memchr::memchr(b':', line) else { return Ok(()) };
         let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
         if name.eq_ignore_ascii_case(b"content-length") {
@@ -254,6 +254,12 @@ impl Head {
             (None, _) => State::Head,
         }
     }
+}
+
+/// Whether a field's line ends as it should and is none of those that matter: they begin otherwise. Most lines are so,
+/// and cost no more than this.
+fn is_of_no_interest(line: &[u8]) -> bool {
+    line.len() > 1 && line.last() == Some(&b'\r') && !matches!(line[0] | 0x20, b'c' | b't' | b'u')
 }
 
 impl From<After> for State {

@@ -44,7 +44,7 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MOST as u32;
 /// Connections that wait for their next request.
 ///
 /// The locks are private to one worker thread and never held across an await, so nobody ever waits for them; they
-/// are there because tower's layers want what they wrap to be `Send`.
+/// are there because hyper's HTTP/2 wants requests to be `Send`.
 pub struct Pool {
     dialer: Dialer,
     idle: Mutex<VecDeque<Idle<Alone>>>,
@@ -222,7 +222,9 @@ async fn http1(stream: Stream) -> Result<Alone, Failure> {
     let trailers = Slot::default();
     let line: Line = TokioIo::new(Trailing::new(HalfOpen::new(stream), trailers.clone()));
     let (sender, connection) = http1::Builder::new()
+        // Names that came otherwise than over HTTP/1.1 are written as everybody writes them.
         .preserve_header_case(true)
+        .title_case_headers(true)
         .max_header_size(HEAD_MOST)
         .max_buf_size(HEAD_MOST)
         .handshake::<_, RequestBody>(line)
