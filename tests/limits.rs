@@ -103,14 +103,18 @@ async fn a_client_that_takes_nothing_of_its_answer_is_cut_and_the_upstream_let_g
     let mut config = config(upstream.address);
     config.limits.idle_timeout = SHORT;
     let proxy = TestProxy::start(config);
-    let mut client = proxy.client().await;
-    client.send(GET).await;
-    let mut served = upstream.accept().await;
-    served.head().await;
-    served.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
-    let piece = vec![b'x'; 1 << 20];
-    while served.try_send(&piece).await.is_ok() {}
-    counts(&proxy, "idle_timeout", 1).await;
+    // An offer to upgrade that is declined, or nonsense behind the request, changes nothing.
+    let offer = GET.replace("\r\n\r\n", "\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\n");
+    for (times, ask) in [(1, GET), (2, &offer), (3, &format!("{GET}BAD\n\n"))] {
+        let mut client = proxy.client().await;
+        client.send(ask).await;
+        let mut served = upstream.accept().await;
+        served.head().await;
+        served.send("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
+        let piece = vec![b'x'; 1 << 20];
+        while served.try_send(&piece).await.is_ok() {}
+        counts(&proxy, "idle_timeout", times).await;
+    }
 }
 
 /// A client that speaks HTTP/2, takes at most `window` bytes of each answer before it says that it wants more, and does
@@ -172,6 +176,29 @@ async fn an_http2_client_that_takes_slowly_or_waits_for_the_upstream_is_not_rese
         taken += data.len();
         body.flow_control().release_capacity(data.len()).expect("taken");
     }
+}
+
+#[tokio::test]
+async fn an_http2_client_that_takes_a_large_frame_slowly_is_not_reset() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.limits.idle_timeout = SHORT * 4;
+    let proxy = TestProxy::start(config);
+    let (mut client, _connection) = http2(&proxy, 6_000).await;
+    let request = http::Request::get("http://a/").body(()).expect("a request");
+    let (answer, _) = client.send_request(request, true).expect("room");
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n{}", "x".repeat(60_000))).await;
+    let mut body = soon(answer).await.expect("a head").into_body();
+    let mut taken = 0;
+    while taken < 60_000 {
+        let data = soon(body.data()).await.expect("more").expect("no reset");
+        tokio::time::sleep(SHORT / 3).await;
+        taken += data.len();
+        body.flow_control().release_capacity(data.len()).expect("taken");
+    }
+    assert!(body.data().await.is_none());
 }
 
 #[tokio::test]

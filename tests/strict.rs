@@ -211,15 +211,18 @@ async fn a_head_that_is_too_large_is_refused_by_what_is_too_large_in_it() {
 async fn a_head_that_cannot_be_read_is_refused_after_the_answer_before_it() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
-    let mut client = proxy.client().await;
-    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nBad Name: x\r\n\r\n").await;
-    let mut served = upstream.accept().await;
-    served.head().await;
-    served.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    assert_eq!(client.answer().await.body, "ok");
-    let answer = client.answer().await;
-    assert_eq!((answer.status(), answer.header("cache-control")), (400, Some("no-store")));
-    assert_eq!(client.rest().await, "");
+    for begin in ["GET / HTTP/1.1\r\nHost: a\r\n", "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n"] {
+        let mut client = proxy.client().await;
+        client.send(format!("{begin}\r\n{begin}Bad Name: x\r\n\r\n")).await;
+        let mut served = upstream.accept().await;
+        served.head().await;
+        served.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
+        assert_eq!(client.answer().await.body, "ok");
+        let answer = client.answer().await;
+        assert_eq!((answer.status(), answer.header("cache-control")), (400, Some("no-store")), "{begin}");
+        assert!(answer.header("proxy-status").is_some_and(|it| it.starts_with("anteroom; error=")), "{begin}");
+        assert_eq!(client.rest().await, "");
+    }
 }
 
 #[tokio::test]

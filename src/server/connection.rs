@@ -48,6 +48,8 @@ const PREFACE_SELDOM: Duration = Duration::from_millis(100);
 const STREAMS_MOST: u32 = 128;
 /// Of one stream's answer that waits for the client to take it, in bytes: with all streams, 8 MiB a connection.
 const STREAM_BUFFER: usize = 64 << 10;
+/// Of that, what is handed over at once, in bytes: as much as goes into one frame by default.
+const PIECE: usize = 16 << 10;
 /// Of one request's body that the upstream has yet to take, in bytes. The connection has room for that of all its
 /// streams, or one upload that is held would keep those of others from coming.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -352,7 +354,7 @@ impl Open {
         let trailers = (version == Version::HTTP_11).then(|| trailers.clone());
         // For the head.
         self.waits(true);
-        answer.map(|body| Answer { body: body.with_trailers(trailers), open: self })
+        answer.map(|body| Answer { body: body.with_trailers(trailers), left: Bytes::new(), open: self })
     }
 
     /// How the tunnel that a request may become is reset.
@@ -386,7 +388,19 @@ impl Drop for Open {
 /// An answer's body that keeps its request open.
 struct Answer {
     body: proxy::Body,
+    /// Of an HTTP/2 stream: what is left of a frame that was too large to be handed over whole.
+    left: Bytes,
     open: Open,
+}
+
+impl Answer {
+    /// Cuts a frame, so that it is seen at each of the pieces whether the client takes anything.
+    fn cut(&mut self, mut data: Bytes) -> Frame<Bytes> {
+        if self.open.stream.is_some() && data.len() > PIECE {
+            self.left = data.split_off(PIECE);
+        }
+        Frame::data(data)
+    }
 }
 
 impl Body for Answer {
@@ -394,17 +408,29 @@ impl Body for Answer {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        let frame = if self.left.is_empty() {
+            Pin::new(&mut self.body).poll_frame(cx)
+        } else {
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.left)))))
+        };
         // Whoever asks has room for it.
         self.open.waits(frame.is_ready());
-        frame
+        frame.map_ok(|frame| match frame.into_data() {
+            Ok(data) => self.cut(data),
+            Err(trailers) => trailers,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.left.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let (left, mut hint) = (self.left.len() as u64, self.body.size_hint());
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + left);
+        }
+        hint.set_lower(hint.lower() + left);
+        hint
     }
 }

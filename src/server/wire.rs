@@ -221,7 +221,7 @@ impl Wire {
     /// The client has to take something before anything more is written.
     fn stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         // A tunnel may be silent, and its reader slow, for as long as its ends like.
-        if self.scanner.as_ref().is_some_and(Scanner::is_opaque) {
+        if self.notes.switched.load(Ordering::Relaxed) {
             return Poll::Pending;
         }
         let timer = self.writing.get_or_insert_with(|| Box::pin(sleep(self.stall_timeout)));

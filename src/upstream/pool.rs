@@ -167,7 +167,8 @@ impl Pool {
         match timeout(self.dialer.timeout(), begun).await {
             Ok(Ok(begun)) => begun?,
             Ok(Err(_)) => return Err(Failure::ClosedEarly),
-            Err(_) => return Err(Failure::NoAnswer),
+            // Nothing was asked yet.
+            Err(_) => return Err(Failure::ConnectTimeout),
         }
         let connection = Shared::new(sender, room);
         lock(&self.shared).push(Idle { connection: connection.clone(), since: Instant::now(), run });
@@ -198,9 +199,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Settings {
             let mut future = pin!(future);
             poll_fn(|cx| {
                 let ended = future.as_mut().poll(cx);
-                if !settings.are_known() {
-                    settings.hears.wake();
-                }
+                settings.hears.wake();
                 ended
             })
             .await;
