@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub mod connection;
 pub mod departure;
@@ -37,6 +37,9 @@ pub struct Place {
 
 /// When the process is out of file descriptors, accepting again at once would only fail again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// How often a worker's clock ticks.
+const TICK: Duration = Duration::from_secs(5);
 
 /// Binds one listener for each worker thread to the same address; the kernel spreads connections over them.
 ///
@@ -70,6 +73,7 @@ fn listen(socket: TcpSocket) -> io::Result<std::net::TcpListener> {
 pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>, shutdown: impl Future<Output = ()>) {
     let stopping = watch::Sender::new(false);
     let connections = TaskTracker::new();
+    let _clock = AbortOnDropHandle::new(tokio::spawn(tick()));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -112,6 +116,14 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
     };
     if timeout(DRAIN, drained).await.is_err() {
         tracing::warn!("requests still ran after {DRAIN:?} and were cut");
+    }
+}
+
+/// Does nothing, again and again. tokio wakes itself up, by a system call, for every timer that becomes the earliest; with
+/// this one before it, that of a request that has to be answered in a minute is never the earliest.
+async fn tick() {
+    loop {
+        sleep(TICK).await;
     }
 }
 
