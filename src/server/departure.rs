@@ -30,7 +30,7 @@ pub enum Departure {
 pub enum Lookout {
     Soon(Pin<Box<Sleep>>),
     /// With a descriptor of its own: waiting borrows the socket, and the other one belongs to the connection.
-    Watching(Pin<Box<dyn Future<Output = Option<Departure>> + Send>>),
+    Watching(Pin<Box<dyn Future<Output = Departure> + Send>>),
 }
 
 impl Lookout {
@@ -38,19 +38,19 @@ impl Lookout {
         Self::Soon(Box::pin(sleep(BEGIN_AFTER)))
     }
 
-    /// Ready once; with `None` nothing can be noticed, because there are no more descriptors.
+    /// Ready with a departure once; with `None` there is no descriptor to notice one by, and it is tried again.
     pub fn poll(&mut self, cx: &mut Context<'_>, socket: &TcpStream) -> Poll<Option<Departure>> {
         if let Self::Soon(begin) = self {
             ready!(begin.as_mut().poll(cx));
             let copy = socket.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
             let Ok(copy) = copy.and_then(TcpStream::from_std) else { return Poll::Ready(None) };
             *self = Self::Watching(Box::pin(async move {
-                let end = copy.ready(Interest::PRIORITY | Interest::ERROR).await.ok()?;
-                Some(Departure::of(end))
+                // An error would mean that the runtime is being shut down: then nobody is listened to any more.
+                copy.ready(Interest::PRIORITY | Interest::ERROR).await.map_or(Departure::Reset, Departure::of)
             }));
         }
         let Self::Watching(watching) = self else { return Poll::Pending };
-        watching.as_mut().poll(cx)
+        watching.as_mut().poll(cx).map(Some)
     }
 }
 
