@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// All that is known at one moment. Cheap to clone: the large parts are shared.
 #[derive(Clone, Debug)]
@@ -33,8 +33,17 @@ pub struct Evidence {
     pub probe: Option<Failure>,
     /// Why the request at hand failed; `None` if it was never sent.
     pub exchange: Option<Failure>,
+    /// What kept the request at hand from being held, or from being held any longer; `None` if nothing did.
+    pub bound: Option<Bound>,
     /// What happened to the target lately, oldest first, at most [`EVENTS_KEPT`].
     pub events: Arc<[Happening]>,
+}
+
+impl Evidence {
+    /// Whether it is about one request that did not pass, rather than about the upstream alone.
+    pub fn is_of_request(&self) -> bool {
+        self.exchange.is_some() || self.bound.is_some()
+    }
 }
 
 /// How many container events are kept: enough for a page's timeline, little enough to render at once.
@@ -307,10 +316,19 @@ pub enum Failure {
     NotHttp { reason: Box<str> },
     /// The ready path answered, but neither 2xx nor 3xx.
     NotReady { status: u16 },
-    /// It was never sent: as many requests as allowed are held already.
-    WaitingRoomFull { held: usize },
     /// It failed in a way that may be tried again, but the retries of the last seconds used up what is allowed.
     RetryBudgetSpent,
     /// It was never sent: it had been here before.
     Loop,
+}
+
+/// What bounds the holding of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// So many are held already.
+    Number { most: usize },
+    /// The heads of those that are held, and its own, would take more than so many bytes.
+    Bytes { most: usize },
+    /// It was held for so long, which is as long as its kind may be.
+    Patience { held: Duration },
 }

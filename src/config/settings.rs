@@ -84,6 +84,14 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "how long any other request is held",
     },
     Setting {
+        name: "ANTEROOM_PATIENCE_STREAM",
+        flag: "patience-stream",
+        value: "DURATION",
+        default: Fallback::Value("2m"),
+        takes: DURATION,
+        meaning: "how long a WebSocket or an event stream is held",
+    },
+    Setting {
         name: "ANTEROOM_GRACE",
         flag: "grace",
         value: "DURATION",

@@ -5,10 +5,13 @@ mod endings;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Code;
 use super::fixtures::*;
-use crate::evidence::{Compose, Container, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target};
+use crate::evidence::{
+    Bound, Compose, Container, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target,
+};
 
 /// What happened, what was seen of it, and what must be made of it.
 pub(super) type Scene = (&'static str, Evidence, Vec<Code>);
@@ -32,6 +35,10 @@ pub(super) fn all() -> Vec<Scene> {
 
 fn probed(container: Container, probe: Option<Failure>) -> Evidence {
     Evidence { probe, ..with(container) }
+}
+
+fn bounded(container: Container, bound: Bound) -> Evidence {
+    Evidence { bound: Some(bound), ..with(container) }
 }
 
 fn failed(container: Container, exchange: Failure) -> Evidence {
@@ -290,15 +297,29 @@ fn exchange() -> Vec<Scene> {
         ("closed in the handshake at first", probed(started(9), Some(Failure::ClosedEarly)), vec![TargetWarming]),
         ("garbage", failed(grafana(), not_http()), vec![NotHttp]),
         ("garbage at first", probed(started(9), Some(not_http())), vec![NotHttp]),
-        (
-            "too many wait",
-            failed(started(9), Failure::WaitingRoomFull { held: 1024 }),
-            vec![TargetWarming, WaitingRoomFull],
-        ),
+        ("too many wait", bounded(started(9), Bound::Number { most: 1024 }), vec![TargetWarming, WaitingRoomFull]),
         (
             "too many wait for one that exited",
-            failed(ended(0, 2), Failure::WaitingRoomFull { held: 1024 }),
+            bounded(ended(0, 2), Bound::Number { most: 1024 }),
             vec![TargetExited, WaitingRoomFull],
+        ),
+        (
+            "those that wait are too large",
+            bounded(started(9), Bound::Bytes { most: 64 << 20 }),
+            vec![TargetWarming, HeldBytesSpent],
+        ),
+        (
+            "it has waited for long enough",
+            bounded(started(9), Bound::Patience { held: Duration::from_secs(2) }),
+            vec![TargetWarming, PatienceEnded],
+        ),
+        (
+            "it has waited for long enough, and failed before",
+            Evidence {
+                bound: Some(Bound::Patience { held: Duration::from_secs(2) }),
+                ..failed(started(9), Failure::ClosedEarly)
+            },
+            vec![ClosedEarly, PatienceEnded],
         ),
         ("came back to us", failed(grafana(), Failure::Loop), vec![ProxyLoop]),
         (

@@ -81,6 +81,7 @@ fn evidence(target: Target) -> Evidence {
         networks: Arc::new([]),
         probe: None,
         exchange: None,
+        bound: None,
         events: Arc::new([]),
     }
 }

@@ -15,7 +15,7 @@ use super::body::Body;
 use crate::admission::{self, Refusal};
 use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, diagnose};
-use crate::evidence::Failure;
+use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Page, negotiate};
 use crate::watch::Snapshot;
@@ -49,21 +49,27 @@ pub struct Ticket {
     pub held: Duration,
     /// How often it was sent again.
     pub retries: u32,
-    id: u64,
+    /// Unique among the requests of this process.
+    pub id: u64,
     detail: Detail,
     /// In which the client speaks; the upstream may hear another.
     version: Version,
 }
 
 impl Ticket {
-    /// `id` is unique among the requests of this process.
     pub fn new(id: u64, detail: Detail, version: Version) -> Self {
         Self { started: Instant::now(), held: Duration::ZERO, retries: 0, id, detail, version }
     }
 
     /// Explains why the request did not pass.
-    pub fn diagnose(&self, head: &Parts, snapshot: &Snapshot, failure: Option<Failure>) -> Response<Body> {
-        let diagnosis = verdict(snapshot, failure);
+    pub fn diagnose(
+        &self,
+        head: &Parts,
+        snapshot: &Snapshot,
+        failure: Option<Failure>,
+        bound: Option<Bound>,
+    ) -> Response<Body> {
+        let diagnosis = verdict(snapshot, failure, bound);
         let page = self.render(head, &diagnosis);
         let code = diagnosis.findings.first().map_or("unknown", |finding| finding.code.as_str());
         self.log(head, page.status, Outcome::Diagnosed, Some(code));
@@ -76,7 +82,7 @@ impl Ticket {
     /// Answers a status query. It is about the upstream and not in its place, so it is a 200: a page that asks
     /// every second would fill the browser's console with errors otherwise.
     pub fn status(&self, head: &Parts, snapshot: &Snapshot) -> Response<Body> {
-        let mut page = self.render(head, &verdict(snapshot, None));
+        let mut page = self.render(head, &verdict(snapshot, None, None));
         page.status = StatusCode::OK;
         page.retry_after = None;
         let mut answer = respond(page);
@@ -183,10 +189,11 @@ fn cut(text: &str) -> &str {
 }
 
 /// Joins what the request met with what the watcher knows.
-fn verdict(snapshot: &Snapshot, failure: Option<Failure>) -> Diagnosis {
+fn verdict(snapshot: &Snapshot, failure: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
     let mut evidence = snapshot.evidence.clone();
     evidence.seen_at = SystemTime::now();
     evidence.exchange = failure;
+    evidence.bound = bound;
     let lasted = snapshot.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
     diagnose(snapshot.state, lasted.unwrap_or_default(), evidence)
 }

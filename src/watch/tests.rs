@@ -8,6 +8,8 @@ use tokio::time::advance;
 
 use super::*;
 use crate::evidence::{Engine, Moment, RestartPolicy, Scheme, Status, Target};
+use crate::line::Place;
+use crate::room::Held;
 
 /// A prober whose answers the test sets, and whose questions it counts.
 #[derive(Clone)]
@@ -39,7 +41,7 @@ struct Stage {
     script: Script,
     sightings: watch::Sender<Sighting>,
     reports: mpsc::Sender<Report>,
-    demand: Arc<Demand>,
+    room: Arc<Room>,
     look: Arc<Notify>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
 }
@@ -58,11 +60,11 @@ impl Stage {
         let (sighted, sightings) = watch::channel(Sighting::default());
         let (report, reports) = mpsc::channel(REPORTS_QUEUED);
         let (publish, snapshots) = watch::channel(first_snapshot(&subject));
-        let demand = Arc::new(Demand::default());
+        let room = Room::new(1024, 1 << 20);
         let look = Arc::new(Notify::new());
-        let sources = Sources { sightings, reports, demand: Arc::clone(&demand), look: Arc::clone(&look) };
+        let sources = Sources { sightings, reports, room: Arc::clone(&room), look: Arc::clone(&look) };
         tokio::task::spawn_local(run(subject, script.clone(), sources, publish));
-        Self { script, sightings: sighted, reports: report, demand, look, snapshots }
+        Self { script, sightings: sighted, reports: report, room, look, snapshots }
     }
 
     fn answer(&self, answer: Answer) {
@@ -76,6 +78,12 @@ impl Stage {
             target: Target::Found(Arc::new(container)),
             ..Sighting::default()
         });
+    }
+
+    /// A request that waits until it is dropped.
+    fn holds(&self) -> Held {
+        let place = Place { arrived: std::time::Instant::now(), id: 0 };
+        self.room.enter(place, 0, None).expect("there is room")
     }
 
     fn state(&self) -> &'static str {
@@ -151,7 +159,7 @@ fn a_held_request_quickens_the_probes() {
     play(|| async {
         let mut stage = Stage::set(refused());
         stage.becomes("warming").await;
-        let _place = stage.demand.enter(1024).expect("there is room");
+        let _place = stage.holds();
         tokio::task::yield_now().await;
         let before = stage.script.asked.get();
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -164,7 +172,7 @@ fn many_failed_probes_are_one_publication() {
     play(|| async {
         let mut stage = Stage::set(refused());
         stage.becomes("warming").await;
-        let _place = stage.demand.enter(1024).expect("there is room");
+        let _place = stage.holds();
         tokio::time::sleep(Duration::from_millis(100)).await;
         let before = stage.snapshots.borrow().sequence;
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -179,7 +187,7 @@ fn a_target_that_does_not_run_is_hardly_probed_and_its_start_wakes_the_prober() 
         stage.sees(Status::Exited, 1);
         stage.becomes("down").await;
         let before = stage.script.asked.get();
-        let _place = stage.demand.enter(1024).expect("there is room");
+        let _place = stage.holds();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(stage.script.asked.get() - before <= 12, "once in five seconds, whoever waits");
         stage.answer(Answer::Passes);

@@ -42,7 +42,7 @@ pub fn config(upstream: SocketAddr) -> Config {
             port: upstream.port(),
             ready_path: None,
         },
-        patience: Patience { navigation: Duration::from_millis(200), request: LONG },
+        patience: Patience { navigation: Duration::from_millis(200), request: LONG, stream: LONG },
         grace: Duration::from_secs(10),
         max_held: 1024,
         replay_bytes: 1 << 20,

@@ -51,6 +51,7 @@ fn evidence(target: Container) -> Evidence {
         networks: Arc::new([]),
         probe: None,
         exchange: None,
+        bound: None,
         events: Arc::new([]),
     }
 }
