@@ -214,6 +214,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
     let trusted_peers = reader.read("ANTEROOM_TRUSTED_PEERS", peers::trusted_peers);
     let detail = reader.read("ANTEROOM_DETAIL", detail);
     let container = reader.read_optional("ANTEROOM_CONTAINER", value::container);
+    let depends_on = reader.read_optional("ANTEROOM_DEPENDS_ON", value::services);
     let threads = reader.read_optional("ANTEROOM_THREADS", |text| value::count(text, 1..=512));
     let log = reader.read("ANTEROOM_LOG", |text| (input.check_log)(text).map(|()| text.to_owned()));
     let log_format = reader.read("ANTEROOM_LOG_FORMAT", |text| {
@@ -229,7 +230,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
         Some(Config {
             listen: listen?,
             admin_listen: admin_listen?,
-            upstream: Upstream { scheme, host, port, ready_path },
+            upstream: Upstream { scheme, host, port, ready_path, depends_on },
             patience: Patience { navigation: navigation?, request: request?, stream: stream? },
             grace: grace?,
             max_held: max_held?,

@@ -17,6 +17,7 @@ mod fixtures;
 mod holding;
 mod network;
 mod ourselves;
+mod project;
 mod redact;
 mod remedy;
 #[cfg(test)]
@@ -90,6 +91,7 @@ pub enum Code {
     TargetAbsent,
     TargetPaused,
     TargetDead,
+    DependencyDown,
     TargetUnhealthy,
     PortConflict,
     NetworkNotShared,
@@ -110,13 +112,13 @@ pub enum Code {
     EngineForbidden,
     WaitingRoomFull,
     HeldBytesSpent,
-    PatienceEnded,
     RetryBudgetSpent,
+    PatienceEnded,
 }
 
 impl Code {
     /// Every code, in the order of [`RULES`]; what is said when no rule speaks comes first.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::TargetWarming,
         Self::ProxyLoop,
         Self::TargetAbsent,
@@ -137,6 +139,7 @@ impl Code {
         Self::NameResolvedOutside,
         Self::NameNotResolved,
         Self::ConnectTimeout,
+        Self::DependencyDown,
         Self::TargetUnhealthy,
         Self::PortRefused,
         Self::TlsMismatch,
@@ -146,8 +149,8 @@ impl Code {
         Self::UpstreamError,
         Self::WaitingRoomFull,
         Self::HeldBytesSpent,
-        Self::PatienceEnded,
         Self::RetryBudgetSpent,
+        Self::PatienceEnded,
         Self::EngineUnavailable,
         Self::EngineForbidden,
     ];
@@ -187,6 +190,7 @@ impl Code {
             Self::WaitingRoomFull => "waiting-room-full",
             Self::HeldBytesSpent => "held-bytes-spent",
             Self::PatienceEnded => "patience-ended",
+            Self::DependencyDown => "dependency-down",
             Self::RetryBudgetSpent => "retry-budget-spent",
         }
     }
@@ -222,6 +226,7 @@ pub const RULES: &[Rule] = &[
     network::not_resolved,
     exchange::connect_timeout,
     // It can be reached, and does not work.
+    project::dependency_down,
     container::unhealthy,
     exchange::port_refused,
     exchange::tls_mismatch,

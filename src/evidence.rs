@@ -59,6 +59,8 @@ pub struct Upstream {
     pub port: u16,
     /// The path that says whether it is healthy, if one is set.
     pub ready_path: Option<Arc<str>>,
+    /// The services that it needs, where that was configured; else the target's own labels say.
+    pub depends_on: Option<Arc<[Dependency]>>,
 }
 
 /// What is spoken with the upstream.
@@ -279,8 +281,18 @@ pub struct Compose {
     pub config_files: Vec<Box<str>>,
     /// `project.environment_file`: those that were given by `--env-file`; none for the default `.env`.
     pub env_files: Vec<Box<str>>,
+    /// `depends_on`: the services of the same project that this one needs.
+    pub depends_on: Vec<Dependency>,
     /// Made by `docker compose run`.
     pub one_off: bool,
+}
+
+/// A service that another one needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    pub service: Box<str>,
+    /// It has done its work when it has exited with 0 (`service_completed_successfully`), and is not needed any more.
+    pub ends: bool,
 }
 
 /// A container event, for the timeline.

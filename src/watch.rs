@@ -22,7 +22,7 @@ use crate::engine::Sighting;
 use crate::evidence::{Container, Evidence, Failure, Status, Upstream};
 use crate::line::Order;
 use crate::probe::Probe;
-use crate::readiness::{self, Circumstances, Effects, Event, Outlook, State, outlook};
+use crate::readiness::{self, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
 use crate::room::Room;
 
 /// What the watcher last published.
@@ -139,6 +139,7 @@ struct Watcher {
     grace: Duration,
     current: Snapshot,
     effects: Effects,
+    tally: Tally,
     probed_at: Instant,
     looked_at: Instant,
 }
@@ -153,6 +154,7 @@ impl Watcher {
             grace: subject.grace,
             current: Snapshot::clone(&first_snapshot(&subject)),
             effects: Effects { probe_in: Some(Duration::ZERO), look_at: None },
+            tally: Tally::default(),
             probed_at: now,
             looked_at: now,
         }
@@ -235,9 +237,14 @@ impl Watcher {
             grace: self.grace,
             ended_ago: ended_ago(&self.current.evidence),
         };
+        let event = self.tally.count(before, event, with.connects);
         let (after, effects) = readiness::step(before, event, with, now);
+        self.tally.moved(before, after);
         self.current.state = after;
         self.effects = effects;
+        if let Some(soon) = self.tally.confirm_in(after) {
+            self.effects.probe_in = Some(soon);
+        }
         if kind(before) != kind(after) {
             self.changed(before, after, with.outlook);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::Code;
 use super::fixtures::*;
 use crate::evidence::{
-    Bound, Compose, Container, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target,
+    Bound, Compose, Container, Dependency, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target,
 };
 
 /// What happened, what was seen of it, and what must be made of it.
@@ -51,6 +51,14 @@ fn not_ready(status: u16) -> Evidence {
     evidence
 }
 
+/// With a ClickHouse that Grafana needs, and that is down.
+fn needs_clickhouse(mut evidence: Evidence) -> Evidence {
+    evidence.upstream.depends_on = Some([Dependency { service: "cvat_clickhouse".into(), ends: false }].into());
+    let down = Container { status: Status::Exited, exit_code: 1, ..container("cvat_clickhouse") };
+    evidence.others = evidence.others.iter().filter(|it| it.name != down.name).cloned().chain([down.clone()]).collect();
+    evidence
+}
+
 fn started(seconds: u64) -> Container {
     Container { started: ago(seconds), ..grafana() }
 }
@@ -68,6 +76,16 @@ fn starting() -> Vec<Scene> {
             vec![TargetWarming],
         ),
         ("ready path answers 503 for days", not_ready(503), vec![UpstreamError]),
+        (
+            "the same, and what it needs has exited",
+            needs_clickhouse(not_ready(503)),
+            vec![DependencyDown, UpstreamError],
+        ),
+        (
+            "what it needs has exited, and it refuses",
+            needs_clickhouse(probed(started(12), refused())),
+            vec![TargetWarming],
+        ),
         (
             "ready path answers 503 at first",
             Evidence { target: Target::Found(Arc::new(started(20))), ..not_ready(503) },

@@ -271,6 +271,7 @@ pub(super) const ENGLISH: Words = Words {
         Code::EngineForbidden => "The container engine may not be asked",
         Code::WaitingRoomFull => "Too many requests are waiting",
         Code::HeldBytesSpent => "The requests that are waiting are too large",
+        Code::DependencyDown => "What the service needs is not running",
         Code::PatienceEnded => "The request has waited for as long as it may",
         Code::RetryBudgetSpent => "Too many requests were tried again",
     },

@@ -52,7 +52,13 @@ impl Stage {
     /// Must run inside a [`LocalSet`].
     fn set(answer: Answer) -> Self {
         let subject = Subject {
-            upstream: Upstream { scheme: Scheme::Http, host: "grafana".into(), port: 3000, ready_path: None },
+            upstream: Upstream {
+                scheme: Scheme::Http,
+                host: "grafana".into(),
+                port: 3000,
+                ready_path: None,
+                depends_on: None,
+            },
             booted_at: None,
             grace: GRACE,
         };
@@ -332,5 +338,52 @@ fn what_a_probe_said_of_the_former_run_is_forgotten() {
         stage.sees(Status::Running, 2);
         stage.becomes("warming").await;
         assert_eq!(stage.snapshots.borrow().evidence.probe, None);
+    });
+}
+
+#[test]
+fn a_health_path_that_is_late_once_holds_nobody() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        let before = stage.snapshots.borrow().sequence;
+        stage.answer(Answer::Fails(Failure::NoAnswer));
+        let asked = stage.script.asked.get();
+        while stage.script.asked.get() == asked {
+            advance(Duration::from_millis(10)).await;
+        }
+        stage.answer(Answer::Passes);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let seen: Vec<_> = stage.snapshots.borrow().evidence.probe.clone().into_iter().collect();
+        assert_eq!((stage.state(), seen), ("ready", vec![]));
+        assert!(stage.snapshots.borrow().sequence <= before + 2, "nothing but the probe's news was published");
+    });
+}
+
+#[test]
+fn a_target_that_flaps_does_not_make_us_flap() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        let _held = stage.holds();
+        let mut changes = 0;
+        let mut last = stage.state();
+        // It answers every other probe, for an hour.
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < Duration::from_secs(3600) {
+            let asked = stage.script.asked.get();
+            stage.answer(if asked.is_multiple_of(2) { Answer::Passes } else { refused() });
+            while stage.script.asked.get() == asked {
+                advance(Duration::from_millis(5)).await;
+            }
+            if stage.state() != last {
+                last = stage.state();
+                changes += 1;
+            }
+        }
+        assert!(changes < 20, "{changes} changes");
+        assert_eq!(stage.state(), "warming");
+        stage.answer(Answer::Passes);
+        stage.becomes("ready").await;
     });
 }

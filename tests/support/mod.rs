@@ -41,6 +41,7 @@ pub fn config(upstream: SocketAddr) -> Config {
             host: upstream.ip().to_string().into(),
             port: upstream.port(),
             ready_path: None,
+            depends_on: None,
         },
         patience: Patience { navigation: Duration::from_millis(200), request: LONG, stream: LONG },
         grace: Duration::from_secs(10),
