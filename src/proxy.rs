@@ -9,34 +9,33 @@ pub mod body;
 pub mod budget;
 pub mod exchange;
 pub mod hold;
+pub mod journey;
 pub mod upgrade;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
 
-use self::answer::{Outcome, Ticket};
+use self::answer::{Logged, Ticket};
 pub use self::body::Body;
 use self::budget::Budget;
-use self::exchange::{Exchange, Sent, Setback};
-use self::hold::{Door, End, Stay};
+use self::exchange::Exchange;
+use self::hold::{Door, Stay};
+use self::journey::{Errand, Outcome, Sent, Setback, Toll, Way};
 use self::upgrade::{Switch, Tunnels};
 use crate::admission::{self, Refusal};
-use crate::backoff;
 use crate::config::{Config, HostHeader};
 use crate::evidence::{Bound, Failure, Upstream};
 use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
 use crate::line::Place;
 use crate::patience;
-use crate::retry::{self, Reach, Verdict};
-use crate::room::{Held, Room};
+use crate::retry::{self, Reach};
+use crate::room::Room;
 use crate::telemetry::meter::{Limit, Meter};
 use crate::upstream::body::{Allowance, Fault, Tape};
 use crate::upstream::{Lease, Pool, gate};
@@ -96,18 +95,6 @@ pub struct Proxy {
     tunnels: Tunnels,
 }
 
-/// What to do after a setback.
-enum Next {
-    /// Send again on a new connection.
-    AtOnce,
-    /// Send again after a pause.
-    After(Duration),
-    /// Let the watcher look into it, and send again when it has found the upstream ready.
-    OnNews,
-    /// Answer.
-    GiveUp(Failure),
-}
-
 impl Proxy {
     /// One for each worker thread: the pool belongs to it.
     pub fn new(shared: Arc<Shared>, pool: Arc<Pool>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
@@ -162,66 +149,22 @@ impl Proxy {
         if exchange.tape.announces_too_much() {
             return self.refuse_large(&ticket, exchange);
         }
-        let mut last_failure: Option<Failure> = None;
-        let mut refuted: Option<u64> = None;
-        let mut held: Option<Held> = None;
-        let mut pooled = true;
-        loop {
-            let hold = self.door.pass(&mut held, refuted, || self.stay(&ticket, &exchange)).await;
-            ticket.held += hold.waited;
-            let snapshot = hold.snapshot;
-            match hold.end {
-                End::Passed => {}
-                End::Pointless => return explain(&ticket, exchange, &snapshot, last_failure, None),
-                End::Bounded(bound) => {
+        let Shared { budget, reports, .. } = &*self.shared;
+        let way = Way { door: &self.door, budget, reports };
+        let mut toll = Toll::default();
+        let outcome =
+            way.travel(&mut Dispatch { proxy: self, ticket: &ticket, exchange: &mut exchange }, &mut toll).await;
+        ticket.toll = toll;
+        match outcome {
+            Outcome::Answered((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
+            Outcome::Refused(Refusal::BodyTooLarge) => self.refuse_large(&ticket, exchange),
+            Outcome::Refused(refusal) => ticket.refuse(&exchange.head, refusal),
+            Outcome::Stranded(snapshot, failure, bound) => {
+                if let Some(bound) = bound {
                     self.shared.meter.reached(limit(bound));
-                    return explain(&ticket, exchange, &snapshot, last_failure, said(bound, &ticket));
                 }
+                explain(&ticket, exchange, &snapshot, failure, bound.and_then(|bound| said(bound, &ticket)))
             }
-            let sending = exchange.send(&self.pool, snapshot.run, pooled, self.shared.config.response_timeout);
-            let sent = match &held {
-                None => sending.await,
-                Some(held) => held.on_the_way(sending).await,
-            };
-            let (setback, premature) = match sent {
-                Sent::Answered(answer, lease) if self.premature(answer.status(), snapshot.run) => {
-                    let failure = Failure::NotReady { status: answer.status().as_u16() };
-                    (Setback { failure, connection: lease.connection, reach: Reach::Sent }, Some((answer, lease)))
-                }
-                Sent::Answered(answer, lease) => {
-                    if let Some(held) = held {
-                        held.answered();
-                    }
-                    return self.pass_on(&ticket, exchange, answer, lease);
-                }
-                Sent::Failed(setback) => (setback, None),
-            };
-            match exchange.tape.fault() {
-                None => {}
-                Some(Fault::Broken) => return ticket.refuse(&exchange.head, Refusal::BodyBroken),
-                Some(Fault::TooLarge) => return self.refuse_large(&ticket, exchange),
-            }
-            if setback.failure == Failure::NoAnswer && exchange.tape.awaits_client() {
-                return ticket.refuse(&exchange.head, Refusal::BodyTooSlow);
-            }
-            match self.next(&ticket, &exchange, &setback) {
-                Next::AtOnce => pooled = false,
-                Next::After(pause) => sleep(pause).await,
-                Next::OnNews => {
-                    let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
-                    // An error means that the watcher is gone: then nobody waits for its news either.
-                    let _ = self.shared.reports.send(report).await;
-                    refuted = Some(snapshot.sequence);
-                }
-                Next::GiveUp(failure) => {
-                    return match premature {
-                        Some((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
-                        None => explain(&ticket, exchange, &self.door.newest(), Some(failure), None),
-                    };
-                }
-            }
-            last_failure = Some(setback.failure);
-            ticket.retries += 1;
         }
     }
 
@@ -232,43 +175,6 @@ impl Proxy {
         // A client that waits for a word before it sends the body has it now.
         let _ = exchange.tape.stays_unasked();
         answer.map(|body| body.after(exchange.tape))
-    }
-
-    /// Looks the setback up in the retry table, and bounds what it allows by the budget and by the client's patience.
-    fn next(&self, ticket: &Ticket, exchange: &Exchange, setback: &Setback) -> Next {
-        let Setback { failure, connection, reach } = setback;
-        let idempotent = retry::idempotent(&exchange.head.method);
-        let request = retry::Request { idempotent, reach: *reach, replayable: exchange.tape.replayable() };
-        let verdict = retry::verdict(failure, *connection, request);
-        let now = Instant::now();
-        let pause = match reach {
-            Reach::Unsent => Duration::ZERO,
-            Reach::Refused | Reach::Sent => backoff::delay(ticket.retries + 1, fastrand::f64()),
-        };
-        match verdict {
-            Verdict::GiveUp => Next::GiveUp(failure.clone()),
-            Verdict::WithinPatience if now + pause > self.deadline(ticket, exchange) => Next::GiveUp(failure.clone()),
-            // Nothing was sent, so going back to the waiting room is no load on anyone.
-            Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
-            Verdict::AtOnce | Verdict::WithinPatience if !self.shared.budget.spend(now) => {
-                Next::GiveUp(Failure::RetryBudgetSpent)
-            }
-            Verdict::AtOnce => Next::AtOnce,
-            Verdict::WithinPatience => Next::After(pause),
-        }
-    }
-
-    /// What a request brings into the waiting room. Asked for only when it cannot pass at once.
-    fn stay(&self, ticket: &Ticket, exchange: &Exchange) -> Stay {
-        let place = Place { arrived: ticket.started.into_std(), id: ticket.id };
-        Stay { place, bytes: exchange.size(), deadline: self.deadline(ticket, exchange) }
-    }
-
-    /// When a request's patience ends.
-    fn deadline(&self, ticket: &Ticket, exchange: &Exchange) -> Instant {
-        let head = &exchange.head;
-        let kind = patience::kind(&head.method, &head.headers, exchange.tape.fits());
-        ticket.started + patience::patience(kind, &head.headers, &self.shared.config.patience)
     }
 
     /// Turns what the client sent into what the upstream shall get.
@@ -326,7 +232,7 @@ impl Proxy {
         // What is sent next would have to be HTTP/1.0 too, and that has no bodies of unknown length.
         lease.last = answer.version() == Version::HTTP_10;
         let nominated = self.rewrite_answer(&mut answer);
-        ticket.log(&exchange.head, answer.status(), Outcome::Passed, None);
+        ticket.log(&exchange.head, answer.status(), Logged::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(switch) = exchange.switch
         {
@@ -366,8 +272,8 @@ fn close_if_unasked<B>(request: &Tape, answer: &mut Response<B>) {
 fn said(bound: Bound, ticket: &Ticket) -> Option<Bound> {
     match bound {
         Bound::Number { .. } | Bound::Bytes { .. } => Some(bound),
-        Bound::Patience { .. } if ticket.held.is_zero() => None,
-        Bound::Patience { .. } => Some(Bound::Patience { held: ticket.held }),
+        Bound::Patience { .. } if ticket.toll.held.is_zero() => None,
+        Bound::Patience { .. } => Some(Bound::Patience { held: ticket.toll.held }),
     }
 }
 
@@ -390,6 +296,65 @@ fn explain(
     let mut answer = ticket.diagnose(&exchange.head, snapshot, failure, bound);
     close_if_unasked(&exchange.tape, &mut answer);
     answer.map(|body| body.after(exchange.tape))
+}
+
+/// An exchange, as often as it is sent.
+struct Dispatch<'a> {
+    proxy: &'a Proxy,
+    ticket: &'a Ticket,
+    exchange: &'a mut Exchange,
+}
+
+impl Errand for Dispatch<'_> {
+    type Answer = (Response<Incoming>, Lease);
+
+    async fn send(&mut self, run: u64, pooled: bool) -> Sent<Self::Answer> {
+        let Proxy { shared, pool, .. } = self.proxy;
+        let setback = match self.exchange.send(pool, run, pooled, shared.config.response_timeout).await {
+            Ok((answer, lease)) if self.proxy.premature(answer.status(), run) => {
+                let failure = Failure::NotReady { status: answer.status().as_u16() };
+                let setback = Setback { failure, connection: lease.connection, reach: Reach::Sent };
+                return self.mistake().map_or_else(|| Sent::Premature((answer, lease), setback), Sent::Refused);
+            }
+            Ok(answered) => return Sent::Answered(answered),
+            Err(setback) => setback,
+        };
+        let stalls = setback.failure == Failure::NoAnswer && self.exchange.tape.awaits_client();
+        match self.mistake() {
+            Some(mistake) => Sent::Refused(mistake),
+            None if stalls => Sent::Refused(Refusal::BodyTooSlow),
+            None => Sent::Failed(setback),
+        }
+    }
+
+    fn is_idempotent(&self) -> bool {
+        retry::idempotent(&self.exchange.head.method)
+    }
+
+    fn is_replayable(&self) -> bool {
+        self.exchange.tape.replayable()
+    }
+
+    fn stay(&self) -> Stay {
+        let Self { ticket, exchange: Exchange { head, tape, .. }, proxy } = self;
+        let kind = patience::kind(&head.method, &head.headers, tape.fits());
+        let patience = patience::patience(kind, &head.headers, &proxy.shared.config.patience);
+        Stay {
+            place: Place { arrived: ticket.started.into_std(), id: ticket.id },
+            bytes: self.exchange.size(),
+            deadline: ticket.started + patience,
+        }
+    }
+}
+
+impl Dispatch<'_> {
+    /// What the client did wrong with its body, as far as it was read.
+    fn mistake(&self) -> Option<Refusal> {
+        self.exchange.tape.fault().map(|fault| match fault {
+            Fault::Broken => Refusal::BodyBroken,
+            Fault::TooLarge => Refusal::BodyTooLarge,
+        })
+    }
 }
 
 /// What is refused whoever is behind us.

@@ -8,6 +8,7 @@ use http::{Response, StatusCode, request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
+use super::journey::Setback;
 use super::upgrade::Switch;
 use crate::evidence::Failure;
 use crate::retry::{self, Reach};
@@ -23,19 +24,6 @@ pub struct Exchange {
     pub switch: Option<Switch>,
 }
 
-/// What came of sending it once.
-pub enum Sent {
-    Answered(Response<Incoming>, Lease),
-    Failed(Setback),
-}
-
-/// Why an attempt did not bring an answer, and what it leaves open.
-pub struct Setback {
-    pub failure: Failure,
-    pub connection: retry::Connection,
-    pub reach: Reach,
-}
-
 impl Exchange {
     /// What its head takes of memory in bytes, roughly: a field is kept with its place in two tables.
     pub fn size(&self) -> usize {
@@ -46,7 +34,13 @@ impl Exchange {
 
     /// Sends it once, over a connection of `pool` that leads to the `run` of the target: a new one unless `pooled` may be
     /// used, too. `patience` is for the head of the answer.
-    pub async fn send(&mut self, pool: &Arc<Pool>, run: u64, pooled: bool, patience: Duration) -> Sent {
+    pub async fn send(
+        &mut self,
+        pool: &Arc<Pool>,
+        run: u64,
+        pooled: bool,
+        patience: Duration,
+    ) -> Result<(Response<Incoming>, Lease), Setback> {
         // Only HTTP/1.1 can switch to a WebSocket with every server.
         let protocols = if self.switch.is_some() { Protocols::Http1 } else { Protocols::Any };
         let lease = if pooled { pool.take(run, protocols) } else { None };
@@ -56,7 +50,7 @@ impl Exchange {
                 Ok(lease) => lease,
                 Err(failure) => {
                     let connection = retry::Connection::New;
-                    return Sent::Failed(Setback { failure, connection, reach: Reach::Unsent });
+                    return Err(Setback { failure, connection, reach: Reach::Unsent });
                 }
             },
         };
@@ -67,15 +61,15 @@ impl Exchange {
             answer = &mut sending => answer,
             () = silence(&self.tape, patience) => {
                 lease.forsake();
-                return Sent::Failed(Setback { failure: Failure::NoAnswer, connection, reach: Reach::Sent });
+                return Err(Setback { failure: Failure::NoAnswer, connection, reach: Reach::Sent });
             }
         };
         match answer {
             Ok(answer) => match framing::unambiguous(answer.headers()).and_then(|()| self.switches_rightly(&answer)) {
-                Ok(()) => Sent::Answered(answer, lease),
+                Ok(()) => Ok((answer, lease)),
                 Err(reason) => {
                     let failure = Failure::NotHttp { reason: reason.into() };
-                    Sent::Failed(Setback { failure, connection, reach: Reach::Sent })
+                    Err(Setback { failure, connection, reach: Reach::Sent })
                 }
             },
             Err(mut error) => {
@@ -87,7 +81,7 @@ impl Exchange {
                 } else {
                     Reach::Sent
                 };
-                Sent::Failed(Setback { failure: upstream::failure(error.error()), connection, reach })
+                Err(Setback { failure: upstream::failure(error.error()), connection, reach })
             }
         }
     }
