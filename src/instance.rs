@@ -12,6 +12,7 @@
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::SystemTime;
 use std::{io, thread};
 
 use tokio::runtime;
@@ -98,8 +99,12 @@ impl Instance {
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
         let Self { config, listeners, admin, tls, reload } = self;
-        let subject =
-            Subject { upstream: config.upstream.clone(), booted_at: surroundings::booted_at(), grace: config.grace };
+        let subject = Subject {
+            upstream: config.upstream.clone(),
+            booted_at: surroundings::booted_at(),
+            grace: config.grace,
+            clock: SystemTime::now,
+        };
         let room = Room::new(config.max_held, HEADS_MOST);
         let look = Arc::new(Notify::new());
         let (report, reports) = mpsc::channel(REPORTS_QUEUED);

@@ -61,6 +61,8 @@ pub struct Subject {
     pub upstream: Upstream,
     pub booted_at: Option<SystemTime>,
     pub grace: Duration,
+    /// The wall clock, to compare with the engine's moments. It may step: no deadline is read from it.
+    pub clock: fn() -> SystemTime,
 }
 
 /// A failed start emits no event (measured on engine 20.10), and a stream can break: while something is wrong, the
@@ -71,7 +73,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
     let sighting = Sighting::default();
     let evidence = Evidence {
-        seen_at: SystemTime::now(),
+        seen_at: (subject.clock)(),
         upstream: subject.upstream.clone(),
         engine: sighting.engine,
         booted_at: subject.booted_at,
@@ -97,6 +99,9 @@ pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapsho
     loop {
         let probe_at = watcher.effects.probe_in.filter(|_| probe.is_none()).map(|pace| watcher.probed_at + pace);
         tokio::select! {
+            // In this order, so that a simulation can be played again.
+            biased;
+            () = watcher.snapshots.closed() => return,
             changed = sightings.changed(), if !engine_gone => {
                 engine_gone = changed.is_err();
                 let sighting = sightings.borrow_and_update().clone();
@@ -117,7 +122,6 @@ pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapsho
             () = until(probe_at) => probe = Some(Box::pin(prober.probe())),
             () = until(watcher.look_at()) => watcher.time_passed(),
             () = room.arrival() => watcher.somebody_waits(),
-            () = watcher.snapshots.closed() => return,
         }
     }
 }
@@ -137,6 +141,7 @@ struct Watcher {
     look: Arc<Notify>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     grace: Duration,
+    clock: fn() -> SystemTime,
     current: Snapshot,
     effects: Effects,
     tally: Tally,
@@ -152,6 +157,7 @@ impl Watcher {
             look,
             snapshots,
             grace: subject.grace,
+            clock: subject.clock,
             current: Snapshot::clone(&first_snapshot(&subject)),
             effects: Effects { probe_in: Some(Duration::ZERO), look_at: None },
             tally: Tally::default(),
@@ -228,7 +234,7 @@ impl Watcher {
 
     fn step(&mut self, event: Event, publish: Publish) {
         let now = Instant::now().into_std();
-        self.current.evidence.seen_at = SystemTime::now();
+        self.current.evidence.seen_at = (self.clock)();
         let before = self.current.state;
         let with = Circumstances {
             outlook: outlook(&self.current.evidence),

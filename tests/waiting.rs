@@ -332,7 +332,12 @@ async fn probes_that_pass_do_not_make_a_request_outlast_its_patience() {
     let upstream = nobody().await;
     let mut config = config(upstream);
     config.patience.request = Duration::from_millis(300);
-    let subject = Subject { upstream: config.upstream.clone(), booted_at: None, grace: config.grace };
+    let subject = Subject {
+        upstream: config.upstream.clone(),
+        booted_at: None,
+        grace: config.grace,
+        clock: std::time::SystemTime::now,
+    };
     let ready = |sequence| {
         let state = State::Ready { since: std::time::Instant::now(), despite: None };
         Arc::new(Snapshot { sequence, run: 1, state, ..Snapshot::clone(&first_snapshot(&subject)) })

@@ -84,13 +84,25 @@ impl Door {
                 Err(bound) => return at_once(snapshot, End::Bounded(bound)),
             },
         };
-        let turn = timeout_at(deadline, held.turn()).await;
-        let waited = began.elapsed();
-        let end = match turn {
-            Ok(Turn::Go) => End::Passed,
-            Ok(Turn::GiveUp) => End::Pointless,
-            Err(_) => End::Bounded(Bound::Patience { held: waited }),
-        };
-        Hold { snapshot: self.newest(), waited, end }
+        loop {
+            let turn = timeout_at(deadline, held.turn()).await;
+            let (snapshot, waited) = (self.newest(), began.elapsed());
+            let end = match turn {
+                Ok(Turn::Go) => End::Passed,
+                Ok(Turn::GiveUp) if self.is_pointless(&snapshot) => End::Pointless,
+                Ok(Turn::GiveUp) => {
+                    // Better news came before this was heard.
+                    held.wait_again(refuted);
+                    continue;
+                }
+                Err(_) => End::Bounded(Bound::Patience { held: waited }),
+            };
+            return Hold { snapshot, waited, end };
+        }
+    }
+
+    fn is_pointless(&self, snapshot: &Snapshot) -> bool {
+        // An error means that the watcher has gone: nothing will change any more.
+        matches!(snapshot.state, State::Down { .. }) || self.snapshots.has_changed().is_err()
     }
 }

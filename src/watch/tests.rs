@@ -61,6 +61,7 @@ impl Stage {
             },
             booted_at: None,
             grace: GRACE,
+            clock: SystemTime::now,
         };
         let script = Script { answer: Rc::new(RefCell::new(answer)), asked: Rc::default() };
         let (sighted, sightings) = watch::channel(Sighting::default());
