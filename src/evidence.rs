@@ -29,6 +29,8 @@ pub struct Evidence {
     pub others: Arc<[Container]>,
     /// The networks that exist on the host now.
     pub networks: Arc<[Network]>,
+    /// Addresses of the upstream's name that do not answer although another one does.
+    pub strays: Arc<[Stray]>,
     /// Why the newest probe failed; `None` if it passed or none has ended yet.
     pub probe: Option<Failure>,
     /// Why the request at hand failed; `None` if it was never sent.
@@ -332,6 +334,13 @@ pub enum Failure {
     RetryBudgetSpent,
     /// It was never sent: it had been here before.
     Loop,
+}
+
+/// An address of the upstream's name that leads nowhere while another one answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    pub address: IpAddr,
+    pub failure: Failure,
 }
 
 /// What bounds the holding of requests.

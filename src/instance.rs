@@ -185,6 +185,7 @@ fn spawn_worker(
     thread::Builder::new().name("worker".to_owned()).spawn(move || {
         let _ended = ended;
         runtime.block_on(async {
+            tokio::spawn(Arc::clone(&host.proxy).follow());
             match tokio::net::TcpListener::from_std(listener) {
                 Ok(listener) => {
                     // An error means that nobody can tell us to stop any more: stop.

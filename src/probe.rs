@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::timeout;
 
-use crate::evidence::Failure;
+use crate::evidence::{Failure, Stray};
 use crate::tls::{Protocols, Stream};
 use crate::upstream::{Dialer, failure, lease};
 
@@ -25,6 +26,11 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 pub trait Probe {
     /// Asks once. Bounded in time.
     fn probe(&self) -> impl Future<Output = Result<(), Failure>>;
+
+    /// Addresses of the upstream that were found to lead nowhere, by a probe or by a request.
+    fn strays(&self) -> Arc<[Stray]> {
+        Arc::new([])
+    }
 }
 
 /// Asks by connecting, and by a GET where a ready path is set.
@@ -41,6 +47,10 @@ impl Prober {
 }
 
 impl Probe for Prober {
+    fn strays(&self) -> Arc<[Stray]> {
+        self.dialer.strays()
+    }
+
     async fn probe(&self) -> Result<(), Failure> {
         let stream = self.dialer.connect(Protocols::Any).await?;
         let Some((path, host)) = &self.get else {

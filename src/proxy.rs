@@ -34,6 +34,7 @@ use crate::evidence::{Bound, Failure, Upstream};
 use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
 use crate::line::Place;
 use crate::patience;
+use crate::readiness::State;
 use crate::retry::{self, Reach};
 use crate::room::Room;
 use crate::telemetry::meter::{Limit, Meter};
@@ -105,6 +106,19 @@ impl Proxy {
     /// A client, as its requests are forwarded. `tls` says whether the connection to us is encrypted.
     pub fn client(&self, peer: IpAddr, tls: bool) -> Sender {
         Sender::new(peer, tls, self.shared.config.trusted_peers.contains(peer))
+    }
+
+    /// Closes connections that lead nowhere as soon as the watcher says so, until it says nothing any more.
+    pub async fn follow(self: Arc<Self>) {
+        let mut snapshots = self.door.snapshots();
+        while snapshots.changed().await.is_ok() {
+            let snapshot = Arc::clone(&snapshots.borrow_and_update());
+            self.pool.keep_only(snapshot.run);
+            match snapshot.state {
+                State::Warming { .. } | State::Down { .. } => self.pool.clear(),
+                State::Unknown | State::Ready { .. } | State::Suspect { .. } => {}
+            }
+        }
     }
 
     /// The connections that have switched protocols.

@@ -10,6 +10,7 @@ pub mod gate;
 pub mod half_open;
 pub mod lease;
 pub mod pool;
+pub mod strays;
 pub mod trailers;
 
 pub use dial::Dialer;

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::diagnosis::diagnose;
 use crate::engine::Sighting;
-use crate::evidence::{Container, Evidence, Failure, Status, Upstream};
+use crate::evidence::{Container, Evidence, Failure, Status, Stray, Upstream};
 use crate::line::Order;
 use crate::probe::Probe;
 use crate::readiness::{self, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
@@ -83,6 +83,7 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         networks: sighting.networks,
         probe: None,
         exchange: None,
+        strays: Arc::new([]),
         bound: None,
         events: sighting.events,
     };
@@ -117,7 +118,7 @@ pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapsho
             },
             result = finished(&mut probe) => {
                 probe = None;
-                watcher.probed(result.err());
+                watcher.probed(result.err(), prober.strays());
             }
             () = until(probe_at) => probe = Some(Box::pin(prober.probe())),
             () = until(watcher.look_at()) => watcher.time_passed(),
@@ -170,6 +171,10 @@ impl Watcher {
         let before = self.current.evidence.target.found().map(run_of);
         let after = sighting.target.found().map(run_of);
         let news = if after.is_some() && before != after { News::AnotherRun } else { News::SameRun };
+        if news == News::AnotherRun && before.is_some() {
+            // At once, and not when it is ready: connections to the former run lead nowhere.
+            self.current.run += 1;
+        }
         let evidence = &mut self.current.evidence;
         evidence.engine = sighting.engine;
         evidence.ourselves = sighting.ourselves;
@@ -185,11 +190,16 @@ impl Watcher {
         news
     }
 
-    fn probed(&mut self, failure: Option<Failure>) {
+    fn probed(&mut self, failure: Option<Failure>, strays: Arc<[Stray]>) {
         self.probed_at = Instant::now();
         let passed = failure.is_none();
-        let news = failure != self.current.evidence.probe;
-        self.current.evidence.probe = failure;
+        let evidence = &mut self.current.evidence;
+        let news = failure != evidence.probe || strays != evidence.strays;
+        if let Some(Stray { address, .. }) = strays.iter().find(|stray| !evidence.strays.contains(stray)) {
+            tracing::warn!(%address, host = &*evidence.upstream.host, "one of the upstream's addresses does not answer");
+        }
+        evidence.probe = failure;
+        evidence.strays = strays;
         self.step(Event::Probe { passed }, if news { Publish::Always } else { Publish::IfStateChanged });
     }
 

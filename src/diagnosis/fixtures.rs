@@ -136,6 +136,7 @@ pub(super) fn with(grafana: Container) -> Evidence {
         networks: networks.map(|(id, name)| Network { id: id.into(), name: name.into() }).into(),
         probe: None,
         exchange: None,
+        strays: Arc::new([]),
         bound: None,
         events: Arc::new([]),
     }

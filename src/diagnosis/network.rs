@@ -3,7 +3,7 @@
 use super::facts::{self, Row};
 use super::redact::redact;
 use super::{Code, Finding, Severity, remedy};
-use crate::evidence::{Attachment, Container, Evidence, Failure, Status};
+use crate::evidence::{Attachment, Container, Evidence, Failure, Status, Stray};
 use crate::readiness::{shares_network, single_label};
 
 /// It cannot start, since the network that it was made for was removed, and perhaps made anew under the same name.
@@ -106,6 +106,33 @@ pub(super) fn alias_missing(evidence: &Evidence) -> Option<Finding> {
 
 /// Another running container answers to the same name: connections go now to the one, now to the other.
 pub(super) fn alias_duplicated(evidence: &Evidence) -> Option<Finding> {
+    twin(evidence).or_else(|| stray(evidence))
+}
+
+/// One of the name's addresses does not answer although another one does. Who is behind it, only the engine could tell.
+fn stray(evidence: &Evidence) -> Option<Finding> {
+    let stray = evidence.strays.first()?;
+    let host = &evidence.upstream.host;
+    let mut rows = vec![("name asked for", host.to_string())];
+    rows.extend(stray_rows(evidence));
+    Some(Finding {
+        code: Code::AliasDuplicated,
+        severity: Severity::Warning,
+        title: format!("The name {host} has several addresses, and {} does not answer", stray.address),
+        evidence: rows,
+        remedies: vec![],
+    })
+}
+
+fn stray_rows(evidence: &Evidence) -> impl Iterator<Item = Row> {
+    evidence.strays.iter().map(|Stray { address, failure }| {
+        let has_address = |container: &&Container| container.networks.iter().any(|net| net.address == Some(*address));
+        let whose = evidence.others.iter().find(has_address).map(|container| format!(" ({})", container.name));
+        ("does not answer", format!("{address}{}: {}", whose.unwrap_or_default(), facts::failure(failure)))
+    })
+}
+
+fn twin(evidence: &Evidence) -> Option<Finding> {
     let container = facts::running(evidence)?;
     let host = &evidence.upstream.host;
     let beside = evidence.ourselves.as_deref().unwrap_or(container);
@@ -131,7 +158,10 @@ pub(super) fn alias_duplicated(evidence: &Evidence) -> Option<Finding> {
         ("its project", project(other).map_or_else(|| "none".to_owned(), String::from)),
         ("its image", redact(&other.image)),
         ("on network", place.network.to_string()),
-    ];
+    ]
+    .into_iter()
+    .chain(stray_rows(evidence))
+    .collect();
     Some(Finding {
         code: Code::AliasDuplicated,
         severity: Severity::Warning,
@@ -251,6 +281,7 @@ fn short(id: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
     use std::sync::Arc;
 
     use super::*;
@@ -267,6 +298,24 @@ mod tests {
 
     fn commands(finding: Option<Finding>) -> Vec<String> {
         finding.expect("a finding").remedies.into_iter().map(|remedy| remedy.command).collect()
+    }
+
+    #[test]
+    fn an_address_that_leads_nowhere_is_named_with_its_container() {
+        let address: IpAddr = "172.28.0.99".parse().expect("an address");
+        let strays = || [Stray { address, failure: Failure::Refused { address } }].into();
+        let row = |evidence: &Evidence| {
+            let finding = alias_duplicated(evidence).expect("it speaks");
+            finding.evidence.iter().find(|(name, _)| *name == "does not answer").map(|(_, value)| value.clone())
+        };
+        let mut old = container("old_clickhouse");
+        old.networks[0].address = Some(address);
+        let known = Evidence { strays: strays(), others: [old].into(), ..evidence() };
+        let expected = "172.28.0.99 (old_clickhouse): connection refused by 172.28.0.99";
+        assert_eq!(row(&known).as_deref(), Some(expected));
+        let unknown = Evidence { strays: strays(), others: [].into(), ..evidence() };
+        assert_eq!(row(&unknown).as_deref(), Some("172.28.0.99: connection refused by 172.28.0.99"));
+        assert_eq!(alias_duplicated(&evidence()), None, "all addresses answer");
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::Code;
 use super::fixtures::*;
 use crate::evidence::{
-    Bound, Compose, Container, Dependency, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target,
+    Bound, Compose, Container, Dependency, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Stray,
+    Target,
 };
 
 /// What happened, what was seen of it, and what must be made of it.
@@ -49,6 +50,12 @@ fn not_ready(status: u16) -> Evidence {
     let mut evidence = probed(grafana(), Some(Failure::NotReady { status }));
     evidence.upstream.ready_path = Some("/api/health".into());
     evidence
+}
+
+/// One address of the name refuses, though another one answered.
+fn strayed(evidence: Evidence) -> Evidence {
+    let address = IpAddr::V4(Ipv4Addr::new(172, 28, 0, 99));
+    Evidence { strays: [Stray { address, failure: Failure::Refused { address } }].into(), ..evidence }
 }
 
 /// With a ClickHouse that Grafana needs, and that is down.
@@ -272,6 +279,17 @@ fn network() -> Vec<Scene> {
         ),
         ("its own name is enough", own_name, vec![NameNotResolved]),
         ("alias lost, yet it resolves", Evidence { probe: refused(), ..nameless() }, vec![PortRefused]),
+        ("an address leads nowhere", strayed(with(started(9))), vec![TargetWarming, AliasDuplicated]),
+        (
+            "an address leads nowhere, and no engine",
+            strayed(blind(Engine::Unknown)),
+            vec![TargetWarming, AliasDuplicated],
+        ),
+        (
+            "two answer to the name, and one leads nowhere",
+            strayed(doubled(container("old_grafana"))),
+            vec![TargetWarming, AliasDuplicated],
+        ),
         ("two answer to the name", doubled(container("old_grafana")), vec![TargetWarming, AliasDuplicated]),
         (
             "two answer to the name, and neither listens",

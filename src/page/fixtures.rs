@@ -88,6 +88,7 @@ fn evidence(target: Target) -> Evidence {
         networks: Arc::new([]),
         probe: None,
         exchange: None,
+        strays: Arc::new([]),
         bound: None,
         events: Arc::new([]),
     }

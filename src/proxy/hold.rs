@@ -54,6 +54,11 @@ impl Door {
         Arc::clone(&self.snapshots.borrow())
     }
 
+    /// What is published from now on.
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
     /// Passes at once when the upstream is ready and nobody waits; else takes a place in the line, or the old one if it
     /// is `held` already. The snapshot whose number it has `refuted` is no longer believed.
     pub async fn pass(&self, held: &mut Option<Held>, refuted: Option<u64>, stay: impl FnOnce() -> Stay) -> Hold {

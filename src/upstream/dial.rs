@@ -5,11 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 
-use crate::evidence::{Failure, Scheme, Upstream};
+use super::strays::Strays;
+use crate::evidence::{Failure, Scheme, Stray, Upstream};
 use crate::readiness::single_label;
 use crate::tls::{self, Protocols, Stream, Towards};
 
@@ -23,38 +26,87 @@ pub struct Dialer {
     timeout: Duration,
     inside: Option<Inside>,
     tls: Option<Towards>,
+    strays: Strays,
 }
+
+/// RFC 8305 §5 recommends it: long against an answer on a local network, short for a person.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// Of one name; more are not tried.
+const ADDRESSES_MOST: usize = 16;
 
 impl Dialer {
     /// `timeout` covers one attempt as a whole: name, connection and, with `tls`, its handshake. With `inside`, a single-label name must
     /// resolve to an address for which it is true: a container engine hands names that it does not know to the
     /// host's resolver, and whatever stranger that one knows under the name would get the users' cookies.
     pub fn new(upstream: Upstream, timeout: Duration, inside: Option<Inside>, tls: Option<Towards>) -> Self {
-        Self { upstream, timeout, inside, tls }
+        Self { upstream, timeout, inside, tls, strays: Strays::default() }
     }
 
     /// Resolves the name afresh (a recreated container has a new address, and the engine's resolver says 600 s for
-    /// the old one) and tries its addresses in turn. Over TLS, `protocols` are offered.
+    /// the old one) and tries its addresses in turn: the next as soon as one has failed, or has not answered in
+    /// [`ATTEMPT_DELAY`]; the first that answers wins. Over TLS, `protocols` are offered.
     pub async fn connect(&self, protocols: Protocols) -> Result<Stream, Failure> {
         let deadline = Instant::now() + self.timeout;
         let addresses = self.resolve(deadline).await?;
-        let mut failure = Failure::ConnectTimeout;
-        for (index, address) in addresses.iter().enumerate() {
-            // Each address gets a fair share of what is left, so that one that hangs does not hide one that works.
-            let left = deadline.saturating_duration_since(Instant::now());
-            let share = left / u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-            let end = Instant::now() + share;
-            let encrypted = match timeout_at(end, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => self.encrypt(stream, protocols, end).await,
-                Ok(Err(error)) => Err(refusal(&error, *address)),
-                Err(_) => Err(Failure::ConnectTimeout),
-            };
-            match encrypted {
-                Ok(stream) => return Ok(stream),
-                Err(its) => failure = its,
+        match *addresses {
+            [only] => self.attempt(only, protocols, deadline).await,
+            _ => self.attempt_any(addresses, protocols, deadline).await,
+        }
+    }
+
+    async fn attempt_any(
+        &self,
+        mut addresses: Vec<SocketAddr>,
+        protocols: Protocols,
+        deadline: Instant,
+    ) -> Result<Stream, Failure> {
+        addresses.truncate(ADDRESSES_MOST);
+        self.strays.put_last(&mut addresses);
+        let mut underway = FuturesUnordered::new();
+        let mut begun: Vec<(SocketAddr, Instant)> = Vec::new();
+        let mut failed: Vec<(SocketAddr, Failure)> = Vec::new();
+        let mut next = addresses.iter();
+        loop {
+            let started = next.next().map(|address| {
+                underway.push(self.attempt(*address, protocols, deadline).map(|ended| (*address, ended)));
+                begun.push((*address, Instant::now()));
+            });
+            let impatience = sleep_until(Instant::now() + ATTEMPT_DELAY);
+            tokio::select! {
+                biased;
+                Some((address, ended)) = underway.next() => match ended {
+                    Ok(stream) => {
+                        let is_silent = |(other, since): &(SocketAddr, Instant)| {
+                            let has_failed = failed.iter().any(|(it, _)| it == other);
+                            *other != address && !has_failed && since.elapsed() >= ATTEMPT_DELAY
+                        };
+                        let silent: Vec<_> = begun.iter().filter(|it| is_silent(it)).map(|(it, _)| *it).collect();
+                        failed.extend(silent.into_iter().map(|it| (it, Failure::ConnectTimeout)));
+                        self.strays.learn(address.ip(), failed, &addresses);
+                        return Ok(stream);
+                    }
+                    Err(failure) => failed.push((address, failure)),
+                },
+                () = impatience, if started.is_some() => {}
+                else => {}
+            }
+            if underway.is_empty() && next.len() == 0 {
+                return Err(failed.pop().map_or(Failure::ConnectTimeout, |(_, failure)| failure));
             }
         }
-        Err(failure)
+    }
+
+    /// The addresses of the name that were found to lead nowhere.
+    pub fn strays(&self) -> Arc<[Stray]> {
+        self.strays.known()
+    }
+
+    async fn attempt(&self, address: SocketAddr, protocols: Protocols, end: Instant) -> Result<Stream, Failure> {
+        match timeout_at(end, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => self.encrypt(stream, protocols, end).await,
+            Ok(Err(error)) => Err(refusal(&error, address)),
+            Err(_) => Err(Failure::ConnectTimeout),
+        }
     }
 
     /// Whether a connection that was made here speaks HTTP/2.
@@ -161,6 +213,65 @@ mod tests {
         let failure =
             dialer("no-such-host.invalid", 80, None).connect(Protocols::Http1).await.expect_err("RFC 6761 reserves it");
         assert!(matches!(failure, Failure::NameNotResolved { .. }), "{failure:?}");
+    }
+
+    /// An address of the loopback network at this port.
+    fn loopback(last: u8, port: u16) -> SocketAddr {
+        ([127, 0, 0, last], port).into()
+    }
+
+    async fn listens(address: SocketAddr) -> TcpListener {
+        TcpListener::bind(address).await.expect("a free port")
+    }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_is_no_loss_of_time_and_becomes_the_odd_one_out() {
+        let listener = listens(loopback(3, 0)).await;
+        let port = listener.local_addr().expect("bound").port();
+        let dialer = dialer("grafana", port, None);
+        let both = || vec![loopback(2, port), loopback(3, port)];
+        let deadline = Instant::now() + Duration::from_secs(20);
+        assert!(dialer.attempt_any(both(), Protocols::Http1, deadline).await.is_ok());
+        let stray = Stray { address: loopback(2, 0).ip(), failure: Failure::Refused { address: loopback(2, 0).ip() } };
+        assert_eq!(*dialer.strays(), [stray]);
+        let mut ordered = both();
+        dialer.strays.put_last(&mut ordered);
+        assert_eq!(ordered, [loopback(3, port), loopback(2, port)], "it is tried last from now on");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_swallows_the_attempt_does_not_keep_the_other_waiting() {
+        let deaf = tokio::net::TcpSocket::new_v4().expect("a socket");
+        deaf.bind(loopback(2, 0)).expect("a free port");
+        let deaf = deaf.listen(1).expect("it listens");
+        let address = deaf.local_addr().expect("bound");
+        // It accepts nobody: once its queue is full the kernel drops what else comes.
+        let mut queued = Vec::new();
+        while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+            queued.push(stream);
+        }
+        let listener = listens(loopback(3, address.port())).await;
+        let dialer = dialer("grafana", address.port(), None);
+        let both = || vec![address, listener.local_addr().expect("bound")];
+        let deadline = Instant::now() + Duration::from_secs(20);
+        assert!(dialer.attempt_any(both(), Protocols::Http1, deadline).await.is_ok());
+        assert_eq!(*dialer.strays(), [Stray { address: address.ip(), failure: Failure::ConnectTimeout }]);
+    }
+
+    #[tokio::test]
+    async fn where_all_addresses_answer_or_none_does_nobody_is_the_odd_one_out() {
+        let first = listens(loopback(2, 0)).await;
+        let port = first.local_addr().expect("bound").port();
+        let second = listens(loopback(3, port)).await;
+        let dialer = dialer("grafana", port, None);
+        let both = || vec![loopback(2, port), loopback(3, port)];
+        let deadline = Instant::now() + Duration::from_secs(20);
+        assert!(dialer.attempt_any(both(), Protocols::Http1, deadline).await.is_ok());
+        assert!(dialer.strays().is_empty());
+        drop((first, second));
+        let failure = dialer.attempt_any(both(), Protocols::Http1, deadline).await.expect_err("nobody listens");
+        assert!(matches!(failure, Failure::Refused { .. }), "{failure:?}");
+        assert!(dialer.strays().is_empty());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS_MOST as u32;
 /// are there because hyper's HTTP/2 wants requests to be `Send`.
 pub struct Pool {
     dialer: Dialer,
+    /// The newest run that was heard of. A connection to a former one leads nowhere.
+    run: AtomicU64,
     idle: Mutex<VecDeque<Idle<Alone>>>,
     shared: Mutex<Vec<Idle<Shared>>>,
 }
@@ -61,7 +63,7 @@ struct Idle<C> {
 impl Pool {
     /// An empty pool.
     pub fn new(dialer: Dialer) -> Arc<Self> {
-        Arc::new(Self { dialer, idle: Mutex::default(), shared: Mutex::default() })
+        Arc::new(Self { dialer, run: AtomicU64::new(0), idle: Mutex::default(), shared: Mutex::default() })
     }
 
     /// Takes a connection that speaks one of `protocols`, if there is one. `run` is the target's: a connection to a
@@ -117,8 +119,26 @@ impl Pool {
         Some(connection.clone())
     }
 
+    /// From now on only connections to this `run` are kept: others are closed, or get no further request.
+    pub fn keep_only(&self, run: u64) {
+        if self.run.swap(run, Ordering::Relaxed) == run {
+            return;
+        }
+        lock(&self.idle).retain(|idle| idle.run == run);
+        lock(&self.shared).retain(|idle| idle.run == run);
+    }
+
+    /// Keeps none of those that wait now: what is said to be gone cannot answer.
+    pub fn clear(&self) {
+        lock(&self.idle).clear();
+        lock(&self.shared).clear();
+    }
+
     /// Gives a connection back once its exchange is over.
     pub(super) fn put(&self, connection: Alone, run: u64) {
+        if run < self.run.load(Ordering::Relaxed) {
+            return;
+        }
         let now = Instant::now();
         let mut idle = lock(&self.idle);
         idle.push_back(Idle { connection, since: now, run });

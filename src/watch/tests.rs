@@ -388,3 +388,22 @@ fn a_target_that_flaps_does_not_make_us_flap() {
         stage.becomes("ready").await;
     });
 }
+
+#[test]
+fn another_run_makes_connections_old_at_once_even_if_it_was_ready_all_the_time() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        let run = |stage: &Stage| stage.snapshots.borrow().run;
+        let first = run(&stage);
+        stage.sees(Status::Running, 1);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(run(&stage), first, "it is the one that was ready already, as far as anybody knows");
+        stage.sees(Status::Running, 1);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(run(&stage), first);
+        stage.sees(Status::Running, 2);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(run(&stage), first + 1);
+    });
+}

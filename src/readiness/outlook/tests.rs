@@ -57,6 +57,7 @@ fn evidence(target: Container) -> Evidence {
         networks: Arc::new([]),
         probe: None,
         exchange: None,
+        strays: Arc::new([]),
         bound: None,
         events: Arc::new([]),
     }
