@@ -5,6 +5,7 @@
 //! - [`scenes`] says what has to hold. A new one is a function of a [`stack::Stack`] in one of its files.
 //! - [`stack`] is one running CVAT, [`container`] what can be broken in it, [`ask`] and [`answer`] the two halves of
 //!   a request to it.
+//! - [`load`] is many users at once, and what became of their requests.
 //! - [`prepare`] makes, once per run and from local files only, the three images; [`engine`] drives `docker`, and
 //!   removes what the run has made however the run ends.
 //! - [`runner`] stands in for libtest, which can neither share a stack between tests nor clean up after them.
@@ -17,6 +18,7 @@ mod ask;
 mod container;
 mod engine;
 mod layout;
+mod load;
 mod prepare;
 mod runner;
 mod scenes;

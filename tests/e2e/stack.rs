@@ -65,6 +65,11 @@ impl Stack {
         Ask::new(self.port.load(Relaxed), path)
     }
 
+    /// Where Grafana notes each POST that it has carried out; it outlives the container.
+    pub fn ledger(&self) -> PathBuf {
+        self.directory.join("ledger/posts")
+    }
+
     /// The target: what most scenes break.
     pub fn grafana(&self) -> Container<'_> {
         self.container("cvat_grafana")
