@@ -39,7 +39,11 @@ pub struct Ask {
 impl Ask {
     /// A GET by a program, with the cookie of a user whom CVAT knows, to a published port.
     pub fn new(port: u16, path: &str) -> Self {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), path)
+    }
+
+    /// The same to any address.
+    pub fn at(address: SocketAddr, path: &str) -> Self {
         let ask =
             Self { address, method: Method::GET, path: path.to_owned(), headers: Vec::new(), body: String::new() };
         ask.header("host", "localhost").header("cookie", LOGGED_IN).header("accept", "application/json")

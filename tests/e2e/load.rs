@@ -22,7 +22,7 @@ use crate::ask::Ask;
 /// 200 a second.
 const INTERVAL: Duration = Duration::from_millis(5);
 /// One of so many is a POST.
-const POST_AMONG: usize = 4;
+const POST_AMONG: u32 = 4;
 /// How long Grafana takes for each, in milliseconds: about six are with it at any time.
 const WORK: &str = "30";
 const SOCKETS: usize = 4;
@@ -103,7 +103,7 @@ async fn generate(ask: &Ask, over: &AtomicBool) -> Tally {
             if over.load(Relaxed) {
                 break;
             }
-            let is_post = number as usize % POST_AMONG == 0;
+            let is_post = number.is_multiple_of(POST_AMONG);
             let id = is_post.then(|| format!("{name}-{number}"));
             let ask = ask.clone().header("x-work", WORK);
             let ask = match &id {
@@ -207,6 +207,15 @@ impl Tally {
         self
     }
 
+    /// Shows that something has happened at all: requests had to wait.
+    #[track_caller]
+    pub fn was_held_for(&self, least: Duration) -> &Self {
+        let answers = self.requests.iter().filter_map(|request| request.outcome.as_ref().ok());
+        let longest = answers.map(|answer| answer.took).max().unwrap_or_default();
+        assert!(longest >= least, "nobody was held for {least:?}\n{}", self.table());
+        self
+    }
+
     /// Shows that nothing has happened at all.
     #[track_caller]
     pub fn was_undisturbed(&self) -> &Self {
@@ -214,6 +223,13 @@ impl Tally {
         let pages = self.requests.iter().filter(|request| request.outcome.as_ref().is_ok_and(is_page)).count();
         assert_eq!(pages, 0, "{}", self.table());
         self
+    }
+
+    /// Shows the numbers of a scene that has gone well, to whoever asks for them by `ANTEROOM_E2E_TABLES`.
+    pub fn print(&self) {
+        if std::env::var_os("ANTEROOM_E2E_TABLES").is_some() {
+            println!("{}", self.table());
+        }
     }
 
     /// Numbers for a person: how often which answer, and how long the slowest took.

@@ -7,7 +7,7 @@
 //!   a request to it.
 //! - [`load`] is many users at once, and what became of their requests.
 //! - [`prepare`] makes, once per run and from local files only, the three images; [`engine`] drives `docker`, and
-//!   removes what the run has made however the run ends.
+//!   removes what the run has made however the run ends. [`second_engine`] is one that may be restarted.
 //! - [`runner`] stands in for libtest, which can neither share a stack between tests nor clean up after them.
 //!
 //! `cargo test --test e2e -- paused` plays the scenes whose name contains "paused". Without an engine or Python
@@ -22,6 +22,7 @@ mod load;
 mod prepare;
 mod runner;
 mod scenes;
+mod second_engine;
 mod stack;
 
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 //! list. It plays in both layouts, unless the list says otherwise.
 
 mod deployment;
+mod engine;
 mod load;
 mod login;
 mod network;
@@ -47,6 +48,7 @@ pub fn all() -> impl Iterator<Item = Scene> {
         login::SCENES,
         warming::SCENES,
         load::SCENES,
+        engine::SCENES,
         stopped::SCENES,
         network::SCENES,
     ];
