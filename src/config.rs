@@ -86,6 +86,8 @@ pub struct Patience {
     pub navigation: Duration,
     /// Anything else.
     pub request: Duration,
+    /// A WebSocket or an event stream: its client may never come back once it was refused.
+    pub stream: Duration,
 }
 
 /// What one client may take. `docs/limits.md` says what happens at the end of each.
@@ -199,6 +201,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
     let ready_path = reader.read_optional("ANTEROOM_READY_PATH", value::path);
     let navigation = reader.read("ANTEROOM_PATIENCE_NAVIGATION", value::duration);
     let request = reader.read("ANTEROOM_PATIENCE_REQUEST", value::duration);
+    let stream = reader.read("ANTEROOM_PATIENCE_STREAM", value::duration);
     let grace = reader.read("ANTEROOM_GRACE", value::duration);
     let max_held = reader.read("ANTEROOM_MAX_HELD", |text| value::count(text, 0..=1_000_000));
     let replay_bytes = reader.read("ANTEROOM_REPLAY_BYTES", |text| value::size(text, 0..=REPLAY_MOST));
@@ -211,6 +214,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
     let trusted_peers = reader.read("ANTEROOM_TRUSTED_PEERS", peers::trusted_peers);
     let detail = reader.read("ANTEROOM_DETAIL", detail);
     let container = reader.read_optional("ANTEROOM_CONTAINER", value::container);
+    let depends_on = reader.read_optional("ANTEROOM_DEPENDS_ON", value::services);
     let threads = reader.read_optional("ANTEROOM_THREADS", |text| value::count(text, 1..=512));
     let log = reader.read("ANTEROOM_LOG", |text| (input.check_log)(text).map(|()| text.to_owned()));
     let log_format = reader.read("ANTEROOM_LOG_FORMAT", |text| {
@@ -226,8 +230,8 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
         Some(Config {
             listen: listen?,
             admin_listen: admin_listen?,
-            upstream: Upstream { scheme, host, port, ready_path },
-            patience: Patience { navigation: navigation?, request: request? },
+            upstream: Upstream { scheme, host, port, ready_path, depends_on },
+            patience: Patience { navigation: navigation?, request: request?, stream: stream? },
             grace: grace?,
             max_held: max_held?,
             replay_bytes: replay_bytes?,

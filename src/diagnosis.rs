@@ -14,8 +14,10 @@ mod exchange;
 mod facts;
 #[cfg(test)]
 mod fixtures;
+mod holding;
 mod network;
 mod ourselves;
+mod project;
 mod redact;
 mod remedy;
 #[cfg(test)]
@@ -89,6 +91,7 @@ pub enum Code {
     TargetAbsent,
     TargetPaused,
     TargetDead,
+    DependencyDown,
     TargetUnhealthy,
     PortConflict,
     NetworkNotShared,
@@ -108,12 +111,14 @@ pub enum Code {
     EngineUnavailable,
     EngineForbidden,
     WaitingRoomFull,
+    HeldBytesSpent,
     RetryBudgetSpent,
+    PatienceEnded,
 }
 
 impl Code {
     /// Every code, in the order of [`RULES`]; what is said when no rule speaks comes first.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::TargetWarming,
         Self::ProxyLoop,
         Self::TargetAbsent,
@@ -134,6 +139,7 @@ impl Code {
         Self::NameResolvedOutside,
         Self::NameNotResolved,
         Self::ConnectTimeout,
+        Self::DependencyDown,
         Self::TargetUnhealthy,
         Self::PortRefused,
         Self::TlsMismatch,
@@ -142,7 +148,9 @@ impl Code {
         Self::ClosedEarly,
         Self::UpstreamError,
         Self::WaitingRoomFull,
+        Self::HeldBytesSpent,
         Self::RetryBudgetSpent,
+        Self::PatienceEnded,
         Self::EngineUnavailable,
         Self::EngineForbidden,
     ];
@@ -180,6 +188,9 @@ impl Code {
             Self::EngineUnavailable => "engine-unavailable",
             Self::EngineForbidden => "engine-forbidden",
             Self::WaitingRoomFull => "waiting-room-full",
+            Self::HeldBytesSpent => "held-bytes-spent",
+            Self::PatienceEnded => "patience-ended",
+            Self::DependencyDown => "dependency-down",
             Self::RetryBudgetSpent => "retry-budget-spent",
         }
     }
@@ -215,6 +226,7 @@ pub const RULES: &[Rule] = &[
     network::not_resolved,
     exchange::connect_timeout,
     // It can be reached, and does not work.
+    project::dependency_down,
     container::unhealthy,
     exchange::port_refused,
     exchange::tls_mismatch,
@@ -223,8 +235,10 @@ pub const RULES: &[Rule] = &[
     exchange::closed_early,
     exchange::upstream_error,
     // What we cut short ourselves, and what we could not see.
-    exchange::waiting_room_full,
+    holding::waiting_room_full,
+    holding::held_bytes_spent,
     exchange::retry_budget_spent,
+    holding::patience_ended,
     ourselves::engine_unavailable,
     ourselves::engine_forbidden,
 ];
@@ -234,7 +248,7 @@ pub const RULES: &[Rule] = &[
 pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis {
     let mut findings: Vec<Finding> = RULES.iter().filter_map(|rule| rule(&evidence)).collect();
     let ready = matches!(state, State::Ready { .. });
-    if ready && evidence.exchange.is_none() {
+    if ready && !evidence.is_of_request() {
         // Requests pass, which refutes whoever says that they cannot: that evidence is older, or of another container.
         findings.retain(|finding| finding.severity < Severity::Error);
     } else if !findings.iter().any(|finding| explains(finding, ready)) {
@@ -249,7 +263,7 @@ pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis
 /// is well.
 pub fn status(diagnosis: &Diagnosis) -> StatusCode {
     match &diagnosis.evidence.exchange {
-        None if matches!(diagnosis.state, State::Ready { .. }) => StatusCode::OK,
+        None if matches!(diagnosis.state, State::Ready { .. }) && diagnosis.evidence.bound.is_none() => StatusCode::OK,
         Some(Failure::Tls { .. } | Failure::ClosedEarly | Failure::NotHttp { .. }) => StatusCode::BAD_GATEWAY,
         Some(Failure::NoAnswer) => StatusCode::GATEWAY_TIMEOUT,
         Some(Failure::Loop) => StatusCode::LOOP_DETECTED,
@@ -260,7 +274,6 @@ pub fn status(diagnosis: &Diagnosis) -> StatusCode {
             | Failure::Unreachable { .. }
             | Failure::ConnectTimeout
             | Failure::NotReady { .. }
-            | Failure::WaitingRoomFull { .. }
             | Failure::RetryBudgetSpent,
         )
         | None => StatusCode::SERVICE_UNAVAILABLE,
@@ -270,9 +283,9 @@ pub fn status(diagnosis: &Diagnosis) -> StatusCode {
 /// Whether a finding says why requests do not pass, rather than what else is the matter.
 fn explains(finding: &Finding, ready: bool) -> bool {
     match finding.code {
-        Code::EngineUnavailable | Code::EngineForbidden => false,
+        Code::EngineUnavailable | Code::EngineForbidden | Code::PatienceEnded => false,
         // In front of a target that is not ready they are consequences of its being so.
-        Code::WaitingRoomFull | Code::RetryBudgetSpent => ready,
+        Code::WaitingRoomFull | Code::HeldBytesSpent | Code::RetryBudgetSpent => ready,
         // A risk beside a target that may merely be starting: its remedy, which may take the whole project down, must
         // not lead.
         Code::AliasDuplicated => ready,

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// All that is known at one moment. Cheap to clone: the large parts are shared.
 #[derive(Clone, Debug)]
@@ -33,8 +33,17 @@ pub struct Evidence {
     pub probe: Option<Failure>,
     /// Why the request at hand failed; `None` if it was never sent.
     pub exchange: Option<Failure>,
+    /// What kept the request at hand from being held, or from being held any longer; `None` if nothing did.
+    pub bound: Option<Bound>,
     /// What happened to the target lately, oldest first, at most [`EVENTS_KEPT`].
     pub events: Arc<[Happening]>,
+}
+
+impl Evidence {
+    /// Whether it is about one request that did not pass, rather than about the upstream alone.
+    pub fn is_of_request(&self) -> bool {
+        self.exchange.is_some() || self.bound.is_some()
+    }
 }
 
 /// How many container events are kept: enough for a page's timeline, little enough to render at once.
@@ -50,6 +59,8 @@ pub struct Upstream {
     pub port: u16,
     /// The path that says whether it is healthy, if one is set.
     pub ready_path: Option<Arc<str>>,
+    /// The services that it needs, where that was configured; else the target's own labels say.
+    pub depends_on: Option<Arc<[Dependency]>>,
 }
 
 /// What is spoken with the upstream.
@@ -270,8 +281,18 @@ pub struct Compose {
     pub config_files: Vec<Box<str>>,
     /// `project.environment_file`: those that were given by `--env-file`; none for the default `.env`.
     pub env_files: Vec<Box<str>>,
+    /// `depends_on`: the services of the same project that this one needs.
+    pub depends_on: Vec<Dependency>,
     /// Made by `docker compose run`.
     pub one_off: bool,
+}
+
+/// A service that another one needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    pub service: Box<str>,
+    /// It has done its work when it has exited with 0 (`service_completed_successfully`), and is not needed any more.
+    pub ends: bool,
 }
 
 /// A container event, for the timeline.
@@ -307,10 +328,19 @@ pub enum Failure {
     NotHttp { reason: Box<str> },
     /// The ready path answered, but neither 2xx nor 3xx.
     NotReady { status: u16 },
-    /// It was never sent: as many requests as allowed are held already.
-    WaitingRoomFull { held: usize },
     /// It failed in a way that may be tried again, but the retries of the last seconds used up what is allowed.
     RetryBudgetSpent,
     /// It was never sent: it had been here before.
     Loop,
+}
+
+/// What bounds the holding of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// So many are held already.
+    Number { most: usize },
+    /// The heads of those that are held, and its own, would take more than so many bytes.
+    Bytes { most: usize },
+    /// It was held for so long, which is as long as its kind may be.
+    Patience { held: Duration },
 }

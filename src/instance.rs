@@ -21,11 +21,12 @@ use crate::config::{Config, Invalid};
 use crate::engine::{Sighting, Wanted};
 use crate::probe::Prober;
 use crate::proxy::{Proxy, Shared, host_of};
+use crate::room::{HEADS_MOST, Room};
 use crate::server::connection::Host;
 use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
 use crate::upstream::{Dialer, Pool, dial::Inside};
-use crate::watch::{Demand, REPORTS_QUEUED, Sources, Subject, first_snapshot};
+use crate::watch::{REPORTS_QUEUED, Sources, Subject, first_snapshot};
 use crate::{admin, server, surroundings, watch as watcher};
 
 /// An anteroom that is bound to its addresses, but does not serve yet.
@@ -99,7 +100,7 @@ impl Instance {
         let Self { config, listeners, admin, tls, reload } = self;
         let subject =
             Subject { upstream: config.upstream.clone(), booted_at: surroundings::booted_at(), grace: config.grace };
-        let demand = Arc::new(Demand::default());
+        let room = Room::new(config.max_held, HEADS_MOST);
         let look = Arc::new(Notify::new());
         let (report, reports) = mpsc::channel(REPORTS_QUEUED);
         let (sighted, sightings) = watch::channel(Sighting::default());
@@ -119,7 +120,7 @@ impl Instance {
         });
         let meter = Arc::new(Meter::default());
         let (limits, permits) = (config.limits, Arc::new(Semaphore::new(config.limits.connections)));
-        let shared = Shared::new(config, Arc::clone(&demand), report, Arc::clone(&meter));
+        let shared = Shared::new(config, Arc::clone(&room), report, Arc::clone(&meter));
         let workers: Vec<_> = listeners
             .into_iter()
             .map(|listener| {
@@ -141,7 +142,7 @@ impl Instance {
                 let _ = worker.await;
             }
         };
-        let sources = Sources { sightings, reports, demand, look };
+        let sources = Sources { sightings, reports, room, look };
         let mut stopping = stop.subscribe();
         let watching = async {
             // With the watcher goes the channel that held requests wait on: who is held when we stop is answered at

@@ -15,6 +15,7 @@
 //! | [`evidence`] | everything that was seen, as plain data |
 //! | [`readiness`] | may requests pass? the state machine, and what the evidence says about the future |
 //! | [`diagnosis`] | from evidence to findings and remedies: an ordered list of small rules |
+//! | [`line`], [`patience`] | who of those that wait may go; how long a request may be held |
 //! | [`retry`], [`backoff`] | may this failure of this request be tried again, and when |
 //! | [`admission`] | what is refused whoever is behind us: decided from a request's head |
 //! | [`headers`] | what a proxy changes in a header block |
@@ -27,6 +28,7 @@
 //! | [`instance`] | listeners, workers, watcher and admin port, put together |
 //! | [`server`] | accept, limits, drain: one runtime a worker thread |
 //! | [`proxy`] | the life of one request |
+//! | [`room`] | where requests wait until they may go |
 //! | [`watch`] | engine, probe and traffic → state machine → published snapshot |
 //! | [`probe`], [`upstream`] | one question to the upstream; connections to it, new and pooled |
 //! | [`tls`] | certificates, keys and roots from files, read again when they change |
@@ -59,11 +61,14 @@ pub mod engine;
 pub mod evidence;
 pub mod headers;
 pub mod instance;
+pub mod line;
 pub mod page;
+pub mod patience;
 pub mod probe;
 pub mod proxy;
 pub mod readiness;
 pub mod retry;
+pub mod room;
 pub mod server;
 pub mod surroundings;
 pub mod telemetry;

@@ -7,43 +7,44 @@
 pub mod answer;
 pub mod body;
 pub mod budget;
+pub mod exchange;
 pub mod hold;
+pub mod journey;
 pub mod upgrade;
 
 use std::net::IpAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
 
-use self::answer::{Outcome, Ticket};
+use self::answer::{Logged, Ticket};
 pub use self::body::Body;
 use self::budget::Budget;
-use self::hold::{Hold, Room};
+use self::exchange::Exchange;
+use self::hold::{Door, Stay};
+use self::journey::{Errand, Outcome, Sent, Setback, Toll, Way};
 use self::upgrade::{Switch, Tunnels};
 use crate::admission::{self, Refusal};
-use crate::backoff;
 use crate::config::{Config, HostHeader};
-use crate::evidence::{Failure, Upstream};
+use crate::evidence::{Bound, Failure, Upstream};
 use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
-use crate::page::negotiate;
-use crate::retry::{self, Reach, Verdict};
+use crate::line::Place;
+use crate::patience;
+use crate::retry::{self, Reach};
+use crate::room::Room;
 use crate::telemetry::meter::{Limit, Meter};
-use crate::tls::Protocols;
 use crate::upstream::body::{Allowance, Fault, Tape};
-use crate::upstream::{self, Lease, Pool, framing, gate, lease};
-use crate::watch::{Demand, Report, Snapshot};
+use crate::upstream::{Lease, Pool, gate};
+use crate::watch::{Report, Snapshot};
 
 /// What all workers share.
 pub struct Shared {
     config: Config,
-    demand: Arc<Demand>,
+    room: Arc<Room>,
     reports: mpsc::Sender<Report>,
     allowance: Arc<Allowance>,
     budget: Budget,
@@ -60,12 +61,12 @@ pub struct Shared {
 
 impl Shared {
     /// `reports` leads to the watcher.
-    pub fn new(config: Config, demand: Arc<Demand>, reports: mpsc::Sender<Report>, meter: Arc<Meter>) -> Arc<Self> {
+    pub fn new(config: Config, room: Arc<Room>, reports: mpsc::Sender<Report>, meter: Arc<Meter>) -> Arc<Self> {
         let allowance = Arc::new(Allowance::new(config.replay_bytes));
         let upstream_host = host_of(&config);
         Arc::new(Self {
             config,
-            demand,
+            room,
             reports,
             allowance,
             budget: Budget::default(),
@@ -90,59 +91,15 @@ pub fn host_of(config: &Config) -> HeaderValue {
 pub struct Proxy {
     shared: Arc<Shared>,
     pool: Arc<Pool>,
-    room: Room,
+    door: Door,
     tunnels: Tunnels,
-}
-
-/// A request that is sent as often as it takes.
-struct Exchange {
-    head: request::Parts,
-    tape: Tape,
-    /// What its client offers to switch to.
-    switch: Option<Switch>,
-}
-
-impl Exchange {
-    /// The head to send. How its names were written goes along with the first that is sent, and so does not have to be
-    /// copied for every request: of a second one they are written as everybody writes them.
-    fn head(&mut self) -> request::Parts {
-        let extensions = std::mem::take(&mut self.head.extensions);
-        let mut head = self.head.clone();
-        head.extensions = extensions;
-        head
-    }
-}
-
-/// What came of sending it once.
-enum Sent {
-    Answered(Response<Incoming>, Lease),
-    Failed(Setback),
-}
-
-/// Why an attempt did not bring an answer, and what it leaves open.
-struct Setback {
-    failure: Failure,
-    connection: retry::Connection,
-    reach: Reach,
-}
-
-/// What to do after a setback.
-enum Next {
-    /// Send again on a new connection.
-    AtOnce,
-    /// Send again after a pause.
-    After(Duration),
-    /// Let the watcher look into it, and send again when it has found the upstream ready.
-    OnNews,
-    /// Answer.
-    GiveUp(Failure),
 }
 
 impl Proxy {
     /// One for each worker thread: the pool belongs to it.
     pub fn new(shared: Arc<Shared>, pool: Arc<Pool>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
-        let room = Room::new(snapshots, Arc::clone(&shared.demand), shared.config.max_held);
-        Self { shared, pool, room, tunnels: Tunnels::default() }
+        let door = Door::new(snapshots, Arc::clone(&shared.room));
+        Self { shared, pool, door, tunnels: Tunnels::default() }
     }
 
     /// A client, as its requests are forwarded. `tls` says whether the connection to us is encrypted.
@@ -163,11 +120,11 @@ impl Proxy {
             return ticket.refuse(&request.into_parts().0, refusal);
         }
         if answer::is_status_query(request.headers()) {
-            return ticket.status(&request.into_parts().0, &self.room.newest());
+            return ticket.status(&request.into_parts().0, &self.door.newest());
         }
         if self.shared.via.passed_here(request.headers()) {
             let exchange = self.prepare(client, request);
-            return explain(&ticket, exchange, &self.room.newest(), Some(Failure::Loop));
+            return explain(&ticket, exchange, &self.door.newest(), Some(Failure::Loop), None);
         }
         if MaxForwards::of(request.method(), request.headers()) == MaxForwards::Spent {
             return ticket.options(&request.into_parts().0);
@@ -192,58 +149,22 @@ impl Proxy {
         if exchange.tape.announces_too_much() {
             return self.refuse_large(&ticket, exchange);
         }
-        let mut last_failure: Option<Failure> = None;
-        let mut news_since: Option<u64> = None;
-        let mut pooled = true;
-        loop {
-            let deadline = || self.deadline(&ticket, &exchange);
-            let snapshot = match self.room.pass(news_since, deadline).await {
-                Hold::Passed(snapshot, held) => {
-                    ticket.held += held;
-                    snapshot
+        let Shared { budget, reports, .. } = &*self.shared;
+        let way = Way { door: &self.door, budget, reports };
+        let mut toll = Toll::default();
+        let outcome =
+            way.travel(&mut Dispatch { proxy: self, ticket: &ticket, exchange: &mut exchange }, &mut toll).await;
+        ticket.toll = toll;
+        match outcome {
+            Outcome::Answered((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
+            Outcome::Refused(Refusal::BodyTooLarge) => self.refuse_large(&ticket, exchange),
+            Outcome::Refused(refusal) => ticket.refuse(&exchange.head, refusal),
+            Outcome::Stranded(snapshot, failure, bound) => {
+                if let Some(bound) = bound {
+                    self.shared.meter.reached(limit(bound));
                 }
-                Hold::Pointless(snapshot, held) | Hold::OutOfPatience(snapshot, held) => {
-                    ticket.held += held;
-                    return explain(&ticket, exchange, &snapshot, last_failure);
-                }
-                Hold::Full(snapshot, held) => {
-                    return explain(&ticket, exchange, &snapshot, Some(Failure::WaitingRoomFull { held }));
-                }
-            };
-            let (setback, premature) = match self.send(&mut exchange, snapshot.run, pooled).await {
-                Sent::Answered(answer, lease) if self.premature(answer.status(), snapshot.run) => {
-                    let failure = Failure::NotReady { status: answer.status().as_u16() };
-                    (Setback { failure, connection: lease.connection, reach: Reach::Sent }, Some((answer, lease)))
-                }
-                Sent::Answered(answer, lease) => return self.pass_on(&ticket, exchange, answer, lease),
-                Sent::Failed(setback) => (setback, None),
-            };
-            match exchange.tape.fault() {
-                None => {}
-                Some(Fault::Broken) => return ticket.refuse(&exchange.head, Refusal::BodyBroken),
-                Some(Fault::TooLarge) => return self.refuse_large(&ticket, exchange),
+                explain(&ticket, exchange, &snapshot, failure, bound.and_then(|bound| said(bound, &ticket)))
             }
-            if setback.failure == Failure::NoAnswer && exchange.tape.awaits_client() {
-                return ticket.refuse(&exchange.head, Refusal::BodyTooSlow);
-            }
-            match self.next(&ticket, &exchange, &setback) {
-                Next::AtOnce => pooled = false,
-                Next::After(pause) => sleep(pause).await,
-                Next::OnNews => {
-                    let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
-                    // An error means that the watcher is gone: then nobody waits for its news either.
-                    let _ = self.shared.reports.send(report).await;
-                    news_since = Some(snapshot.sequence);
-                }
-                Next::GiveUp(failure) => {
-                    return match premature {
-                        Some((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
-                        None => explain(&ticket, exchange, &self.room.newest(), Some(failure)),
-                    };
-                }
-            }
-            last_failure = Some(setback.failure);
-            ticket.retries += 1;
         }
     }
 
@@ -254,37 +175,6 @@ impl Proxy {
         // A client that waits for a word before it sends the body has it now.
         let _ = exchange.tape.stays_unasked();
         answer.map(|body| body.after(exchange.tape))
-    }
-
-    /// Looks the setback up in the retry table, and bounds what it allows by the budget and by the client's patience.
-    fn next(&self, ticket: &Ticket, exchange: &Exchange, setback: &Setback) -> Next {
-        let Setback { failure, connection, reach } = setback;
-        let idempotent = retry::idempotent(&exchange.head.method);
-        let request = retry::Request { idempotent, reach: *reach, replayable: exchange.tape.replayable() };
-        let verdict = retry::verdict(failure, *connection, request);
-        let now = Instant::now();
-        let pause = match reach {
-            Reach::Unsent => Duration::ZERO,
-            Reach::Refused | Reach::Sent => backoff::delay(ticket.retries + 1, fastrand::f64()),
-        };
-        match verdict {
-            Verdict::GiveUp => Next::GiveUp(failure.clone()),
-            Verdict::WithinPatience if now + pause > self.deadline(ticket, exchange) => Next::GiveUp(failure.clone()),
-            // Nothing was sent, so going back to the waiting room is no load on anyone.
-            Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
-            Verdict::AtOnce | Verdict::WithinPatience if !self.shared.budget.spend(now) => {
-                Next::GiveUp(Failure::RetryBudgetSpent)
-            }
-            Verdict::AtOnce => Next::AtOnce,
-            Verdict::WithinPatience => Next::After(pause),
-        }
-    }
-
-    /// When a request's patience ends. Asked for only when a request cannot pass at once.
-    fn deadline(&self, ticket: &Ticket, exchange: &Exchange) -> Instant {
-        let patience = &self.shared.config.patience;
-        let is_navigation = negotiate::is_navigation(&exchange.head.method, &exchange.head.headers);
-        ticket.started + if is_navigation { patience.navigation } else { patience.request }
     }
 
     /// Turns what the client sent into what the upstream shall get.
@@ -319,67 +209,6 @@ impl Proxy {
         nominated
     }
 
-    async fn send(&self, exchange: &mut Exchange, run: u64, pooled: bool) -> Sent {
-        // Only HTTP/1.1 can switch to a WebSocket with every server.
-        let protocols = if exchange.switch.is_some() { Protocols::Http1 } else { Protocols::Any };
-        let lease = if pooled { self.pool.take(run, protocols) } else { None };
-        let mut lease = match lease {
-            Some(lease) => lease,
-            None => match self.pool.connect(run, protocols).await {
-                Ok(lease) => lease,
-                Err(failure) => {
-                    let connection = retry::Connection::New;
-                    return Sent::Failed(Setback { failure, connection, reach: Reach::Unsent });
-                }
-            },
-        };
-        let connection = lease.connection;
-        let mut sending = pin!(lease.send(exchange.head(), &exchange.tape));
-        let answer = tokio::select! {
-            biased;
-            answer = &mut sending => answer,
-            () = self.silence(&exchange.tape) => {
-                lease.forsake();
-                return Sent::Failed(Setback { failure: Failure::NoAnswer, connection, reach: Reach::Sent });
-            }
-        };
-        match answer {
-            Ok(answer) => {
-                match framing::unambiguous(answer.headers()).and_then(|()| switches_rightly(exchange, &answer)) {
-                    Ok(()) => Sent::Answered(answer, lease),
-                    Err(reason) => {
-                        let failure = Failure::NotHttp { reason: reason.into() };
-                        Sent::Failed(Setback { failure, connection, reach: Reach::Sent })
-                    }
-                }
-            }
-            Err(mut error) => {
-                let reach = if lease::is_unprocessed(error.error()) {
-                    Reach::Refused
-                } else if let Some(mut unsent) = error.take_message() {
-                    exchange.head.extensions = std::mem::take(unsent.extensions_mut());
-                    Reach::Unsent
-                } else {
-                    Reach::Sent
-                };
-                Sent::Failed(Setback { failure: upstream::failure(error.error()), connection, reach })
-            }
-        }
-    }
-
-    /// Ends when the upstream has kept silent for too long. An upload that still flows is not silence.
-    async fn silence(&self, tape: &Tape) {
-        let limit = self.shared.config.response_timeout;
-        let mut end = Instant::now() + limit;
-        loop {
-            sleep_until(end).await;
-            match tape.progress().map(|progress| progress + limit) {
-                Some(later) if later > Instant::now() => end = later,
-                Some(_) | None => return,
-            }
-        }
-    }
-
     /// Whether an answer comes from an upstream that connects, but has yet to give its first good answer.
     fn premature(&self, status: StatusCode, run: u64) -> bool {
         if self.shared.config.upstream.ready_path.is_some() || self.shared.proven.load(Ordering::Relaxed) >= run {
@@ -403,7 +232,7 @@ impl Proxy {
         // What is sent next would have to be HTTP/1.0 too, and that has no bodies of unknown length.
         lease.last = answer.version() == Version::HTTP_10;
         let nominated = self.rewrite_answer(&mut answer);
-        ticket.log(&exchange.head, answer.status(), Outcome::Passed, None);
+        ticket.log(&exchange.head, answer.status(), Logged::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(switch) = exchange.switch
         {
@@ -439,23 +268,96 @@ fn close_if_unasked<B>(request: &Tape, answer: &mut Response<B>) {
     }
 }
 
+/// What to say of a bound. Nothing of a patience that had ended before it began: who asked knows why.
+fn said(bound: Bound, ticket: &Ticket) -> Option<Bound> {
+    match bound {
+        Bound::Number { .. } | Bound::Bytes { .. } => Some(bound),
+        Bound::Patience { .. } if ticket.toll.held.is_zero() => None,
+        Bound::Patience { .. } => Some(Bound::Patience { held: ticket.toll.held }),
+    }
+}
+
+fn limit(bound: Bound) -> Limit {
+    match bound {
+        Bound::Number { .. } => Limit::Held,
+        Bound::Bytes { .. } => Limit::HeldBytes,
+        Bound::Patience { .. } => Limit::Patience,
+    }
+}
+
 /// Answers with a diagnosis, and reads what is left of the request so that the answer arrives.
-fn explain(ticket: &Ticket, exchange: Exchange, snapshot: &Snapshot, failure: Option<Failure>) -> Response<Body> {
-    let mut answer = ticket.diagnose(&exchange.head, snapshot, failure);
+fn explain(
+    ticket: &Ticket,
+    exchange: Exchange,
+    snapshot: &Snapshot,
+    failure: Option<Failure>,
+    bound: Option<Bound>,
+) -> Response<Body> {
+    let mut answer = ticket.diagnose(&exchange.head, snapshot, failure, bound);
     close_if_unasked(&exchange.tape, &mut answer);
     answer.map(|body| body.after(exchange.tape))
+}
+
+/// An exchange, as often as it is sent.
+struct Dispatch<'a> {
+    proxy: &'a Proxy,
+    ticket: &'a Ticket,
+    exchange: &'a mut Exchange,
+}
+
+impl Errand for Dispatch<'_> {
+    type Answer = (Response<Incoming>, Lease);
+
+    async fn send(&mut self, run: u64, pooled: bool) -> Sent<Self::Answer> {
+        let Proxy { shared, pool, .. } = self.proxy;
+        let setback = match self.exchange.send(pool, run, pooled, shared.config.response_timeout).await {
+            Ok((answer, lease)) if self.proxy.premature(answer.status(), run) => {
+                let failure = Failure::NotReady { status: answer.status().as_u16() };
+                let setback = Setback { failure, connection: lease.connection, reach: Reach::Sent };
+                return self.mistake().map_or_else(|| Sent::Premature((answer, lease), setback), Sent::Refused);
+            }
+            Ok(answered) => return Sent::Answered(answered),
+            Err(setback) => setback,
+        };
+        let stalls = setback.failure == Failure::NoAnswer && self.exchange.tape.awaits_client();
+        match self.mistake() {
+            Some(mistake) => Sent::Refused(mistake),
+            None if stalls => Sent::Refused(Refusal::BodyTooSlow),
+            None => Sent::Failed(setback),
+        }
+    }
+
+    fn is_idempotent(&self) -> bool {
+        retry::idempotent(&self.exchange.head.method)
+    }
+
+    fn is_replayable(&self) -> bool {
+        self.exchange.tape.replayable()
+    }
+
+    fn stay(&self) -> Stay {
+        let Self { ticket, exchange: Exchange { head, tape, .. }, proxy } = self;
+        let kind = patience::kind(&head.method, &head.headers, tape.fits());
+        let patience = patience::patience(kind, &head.headers, &proxy.shared.config.patience);
+        Stay {
+            place: Place { arrived: ticket.started.into_std(), id: ticket.id },
+            bytes: self.exchange.size(),
+            deadline: ticket.started + patience,
+        }
+    }
+}
+
+impl Dispatch<'_> {
+    /// What the client did wrong with its body, as far as it was read.
+    fn mistake(&self) -> Option<Refusal> {
+        self.exchange.tape.fault().map(|fault| match fault {
+            Fault::Broken => Refusal::BodyBroken,
+            Fault::TooLarge => Refusal::BodyTooLarge,
+        })
+    }
 }
 
 /// What is refused whoever is behind us.
 fn refused(request: &Request<Incoming>) -> Option<Refusal> {
     admission::refuse(request.method(), request.uri(), request.version(), request.headers())
-}
-
-/// An upstream may switch protocols only if the client offered to (RFC 9110 §7.8).
-fn switches_rightly(exchange: &Exchange, answer: &Response<Incoming>) -> Result<(), &'static str> {
-    match &exchange.switch {
-        Some(switch) => switch.agreed(answer.status(), answer.headers()),
-        None if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err("it switched protocols unasked"),
-        None => Ok(()),
-    }
 }

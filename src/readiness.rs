@@ -17,15 +17,19 @@
 //! about the future. A probe that passes outweighs an outlook that is gloomy, since evidence can be wrong about
 //! which container serves a name. Two things outweigh the probe: a paused target, whose kernel still accepts
 //! connections, and a health check that fails where we have no better question than a connection.
+//!
+//! What a probe says goes through a [`Tally`] first, so that a target that flaps does not make the machine flap.
 
 mod outlook;
+mod tally;
 
 use std::time::{Duration, Instant};
 
 pub use outlook::{
-    ABOUT_TO_START, CRASH_LOOP_DEATHS, CRASH_LOOP_WINDOW, Outlook, SETTLED, crash_loop, outlook, shares_network,
-    single_label,
+    ABOUT_TO_START, CRASH_LOOP_DEATHS, CRASH_LOOP_WINDOW, Outlook, SETTLED, crash_loop, hopeless_dependency, outlook,
+    shares_network, single_label,
 };
+pub use tally::Tally;
 
 /// Whether requests may pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,8 @@ pub enum Cause {
     Paused,
     Dead,
     CrashLoop,
+    /// The target says that it is not healthy, and what it needs will not come back by itself.
+    DependencyDown,
     NetworkNotShared,
     NameNotResolved,
     NameResolvedOutside,
@@ -243,9 +249,11 @@ fn probe_in(state: State, with: Circumstances, now: Instant) -> Option<Duration>
         // Its start event wakes the prober; until then there is nothing to connect to.
         (State::Warming { .. }, Outlook::Coming | Outlook::Pointless(_)) => None,
         (State::Down { cause, .. }, _) => match cause {
-            Cause::CrashLoop | Cause::NetworkNotShared | Cause::NameNotResolved | Cause::NameResolvedOutside => {
-                Some(IDLE_PROBE)
-            }
+            Cause::CrashLoop
+            | Cause::DependencyDown
+            | Cause::NetworkNotShared
+            | Cause::NameNotResolved
+            | Cause::NameResolvedOutside => Some(IDLE_PROBE),
             Cause::Absent | Cause::Exited | Cause::NeverStarted | Cause::Dead => Some(GONE_PROBE),
             Cause::Paused => None,
         },

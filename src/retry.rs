@@ -81,7 +81,6 @@ pub fn verdict(failure: &Failure, connection: Connection, request: Request) -> V
         | Failure::NotReady { .. }
         | Failure::NoAnswer
         | Failure::NotHttp { .. }
-        | Failure::WaitingRoomFull { .. }
         | Failure::RetryBudgetSpent
         | Failure::Loop => Verdict::GiveUp,
     }

@@ -12,7 +12,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -21,8 +20,10 @@ use tokio::time::{Instant, sleep_until};
 use crate::diagnosis::diagnose;
 use crate::engine::Sighting;
 use crate::evidence::{Container, Evidence, Failure, Status, Upstream};
+use crate::line::Order;
 use crate::probe::Probe;
-use crate::readiness::{self, Circumstances, Effects, Event, Outlook, State, outlook};
+use crate::readiness::{self, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
+use crate::room::Room;
 
 /// What the watcher last published.
 #[derive(Clone, Debug)]
@@ -45,46 +46,11 @@ pub struct Report {
 /// Reports that may queue up. One is enough to start a probe, so what does not fit is not missed.
 pub const REPORTS_QUEUED: usize = 64;
 
-/// How many requests are held. Probing follows need.
-#[derive(Debug, Default)]
-pub struct Demand {
-    waiting: AtomicUsize,
-    arrived: Notify,
-}
-
-impl Demand {
-    /// Counts a request in, unless `most` are held already; the count goes down when the guard is dropped.
-    pub fn enter(self: &Arc<Self>, most: usize) -> Option<Waiting> {
-        let before = self
-            .waiting
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| (held < most).then_some(held + 1))
-            .ok()?;
-        if before == 0 {
-            self.arrived.notify_one();
-        }
-        Some(Waiting(Arc::clone(self)))
-    }
-
-    /// Requests held now.
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::Relaxed)
-    }
-}
-
-/// A held request's place.
-pub struct Waiting(Arc<Demand>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What the watcher listens to.
 pub struct Sources {
     pub sightings: watch::Receiver<Sighting>,
     pub reports: mpsc::Receiver<Report>,
-    pub demand: Arc<Demand>,
+    pub room: Arc<Room>,
     /// Tells the engine's task to look again.
     pub look: Arc<Notify>,
 }
@@ -115,6 +81,7 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         networks: sighting.networks,
         probe: None,
         exchange: None,
+        bound: None,
         events: sighting.events,
     };
     Arc::new(Snapshot { sequence: 0, run: 0, state: State::Unknown, evidence })
@@ -122,8 +89,9 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
 
 /// Watches until nobody listens to `snapshots` any more. The channel starts with [`first_snapshot`].
 pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapshots: watch::Sender<Arc<Snapshot>>) {
-    let Sources { mut sightings, mut reports, demand, look } = sources;
-    let mut watcher = Watcher::new(subject, demand, look, snapshots);
+    let Sources { mut sightings, mut reports, room, look } = sources;
+    let _closing = Closing(Arc::clone(&room));
+    let mut watcher = Watcher::new(subject, Arc::clone(&room), look, snapshots);
     let mut probe: Option<UnderWay<'_>> = None;
     let mut engine_gone = false;
     loop {
@@ -148,7 +116,7 @@ pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapsho
             }
             () = until(probe_at) => probe = Some(Box::pin(prober.probe())),
             () = until(watcher.look_at()) => watcher.time_passed(),
-            () = watcher.demand.arrived.notified() => watcher.demand_changed(),
+            () = room.arrival() => watcher.somebody_waits(),
             () = watcher.snapshots.closed() => return,
         }
     }
@@ -165,26 +133,28 @@ enum News {
 }
 
 struct Watcher {
-    demand: Arc<Demand>,
+    room: Arc<Room>,
     look: Arc<Notify>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     grace: Duration,
     current: Snapshot,
     effects: Effects,
+    tally: Tally,
     probed_at: Instant,
     looked_at: Instant,
 }
 
 impl Watcher {
-    fn new(subject: Subject, demand: Arc<Demand>, look: Arc<Notify>, snapshots: watch::Sender<Arc<Snapshot>>) -> Self {
+    fn new(subject: Subject, room: Arc<Room>, look: Arc<Notify>, snapshots: watch::Sender<Arc<Snapshot>>) -> Self {
         let now = Instant::now();
         Self {
-            demand,
+            room,
             look,
             snapshots,
             grace: subject.grace,
             current: Snapshot::clone(&first_snapshot(&subject)),
             effects: Effects { probe_in: Some(Duration::ZERO), look_at: None },
+            tally: Tally::default(),
             probed_at: now,
             looked_at: now,
         }
@@ -232,7 +202,7 @@ impl Watcher {
         self.step(Event::Look, Publish::IfStateChanged);
     }
 
-    fn demand_changed(&mut self) {
+    fn somebody_waits(&mut self) {
         self.step(Event::Look, Publish::IfStateChanged);
     }
 
@@ -263,13 +233,18 @@ impl Watcher {
         let with = Circumstances {
             outlook: outlook(&self.current.evidence),
             connects: self.current.evidence.probe.as_ref().is_some_and(connects),
-            waiting: self.demand.waiting(),
+            waiting: self.room.waiting(),
             grace: self.grace,
             ended_ago: ended_ago(&self.current.evidence),
         };
+        let event = self.tally.count(before, event, with.connects);
         let (after, effects) = readiness::step(before, event, with, now);
+        self.tally.moved(before, after);
         self.current.state = after;
         self.effects = effects;
+        if let Some(soon) = self.tally.confirm_in(after) {
+            self.effects.probe_in = Some(soon);
+        }
         if kind(before) != kind(after) {
             self.changed(before, after, with.outlook);
         }
@@ -277,6 +252,8 @@ impl Watcher {
             self.current.sequence += 1;
             let snapshot = Arc::new(self.current.clone());
             self.snapshots.send_replace(snapshot);
+            // After the publication: whoever is let go reads it.
+            self.room.obey(order(after), self.current.sequence);
         }
     }
 
@@ -306,6 +283,24 @@ impl Watcher {
             }
         }
         self.ask_engine();
+    }
+}
+
+/// What a state means for those who wait.
+fn order(state: State) -> Order {
+    match state {
+        State::Ready { .. } => Order::Go,
+        State::Unknown | State::Suspect { .. } | State::Warming { .. } => Order::Wait,
+        State::Down { .. } => Order::GiveUp,
+    }
+}
+
+/// Dismisses everyone who waits once nobody watches any more: nothing would change for them.
+struct Closing(Arc<Room>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.obey(Order::GiveUp, u64::MAX);
     }
 }
 
@@ -348,7 +343,6 @@ fn connects(failure: &Failure) -> bool {
         | Failure::Refused { .. }
         | Failure::Unreachable { .. }
         | Failure::ConnectTimeout
-        | Failure::WaitingRoomFull { .. }
         | Failure::RetryBudgetSpent
         | Failure::Loop => false,
     }

@@ -38,6 +38,7 @@ fn container(status: Status) -> Container {
             working_dir: "/opt/cvat".into(),
             config_files: vec!["/opt/cvat/docker-compose.yml".into()],
             env_files: vec![],
+            depends_on: vec![],
             one_off: false,
         }),
     }

@@ -5,8 +5,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The core: synchronous and total. It knows what is true and what it means, and no socket, clock or file.
-const CORE: [&str; 10] =
-    ["admission", "backoff", "config", "diagnosis", "evidence", "headers", "page", "readiness", "retry", "words"];
+const CORE: [&str; 12] = [
+    "admission",
+    "backoff",
+    "config",
+    "diagnosis",
+    "evidence",
+    "headers",
+    "line",
+    "page",
+    "patience",
+    "readiness",
+    "retry",
+    "words",
+];
 
 /// Crates that the core may use. `serde` and `serde_json` turn a problem document into text; `humantime` reads and
 /// writes durations. All three are as pure as the core itself.
@@ -17,7 +29,7 @@ const CONFIG_CRATES: [&str; 1] = ["humantime"];
 const SHELL: [&[&str]; 7] = [
     &["telemetry", "surroundings", "engine", "tls"],
     &["upstream"],
-    &["probe"],
+    &["probe", "room"],
     &["watch"],
     &["proxy"],
     &["admin", "server"],

@@ -138,6 +138,8 @@ fn values_are_read_with_their_units() {
         with("ANTEROOM_READY_PATH", "/api/health?full=1").upstream.ready_path.as_deref(),
         Some("/api/health?full=1")
     );
+    let needed = with("ANTEROOM_DEPENDS_ON", "clickhouse, vector,").upstream.depends_on.expect("it is set");
+    assert_eq!(needed.iter().map(|needed| &*needed.service).collect::<Vec<_>>(), ["clickhouse", "vector"]);
     assert_eq!(with("ANTEROOM_CONTAINER", "/cvat_grafana").container.as_deref(), Some("cvat_grafana"));
     for filter in ["debug", "OFF", "info,anteroom::watch=trace", "hyper=off", "3"] {
         assert_eq!(with("ANTEROOM_LOG", filter).log, filter);
@@ -252,6 +254,7 @@ fn what_is_wrong_is_refused_and_says_why() {
         ("ANTEROOM_LOG", "info,anteroom=loud", "is no filter"),
         ("ANTEROOM_LOG", "verbose", "that is no level"),
         ("ANTEROOM_CONTAINER", "../containers", "not a name"),
+        ("ANTEROOM_DEPENDS_ON", "clickhouse;vector", "not a name"),
         ("ANTEROOM_TLS_CLIENT_CA", "-----BEGIN CERTIFICATE-----", "the content of a file"),
         ("DOCKER_HOST", "/var/run/docker.sock", "put unix:// before it"),
         ("DOCKER_HOST", "unix://docker.sock", "no absolute path"),

@@ -192,7 +192,11 @@ async fn a_silent_tunnel_is_cut_by_no_timer_of_requests() {
     let upstream = FakeUpstream::start().await;
     let mut config = config(upstream.address);
     config.response_timeout = Duration::from_millis(50);
-    config.patience = Patience { navigation: Duration::from_millis(50), request: Duration::from_millis(50) };
+    config.patience = Patience {
+        navigation: Duration::from_millis(50),
+        request: Duration::from_millis(50),
+        stream: Duration::from_millis(50),
+    };
     let proxy = TestProxy::start(config);
     let (mut client, mut served) = tunnel(&proxy, &upstream).await;
     // Longer than all of them: silence is what is tested.

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use anteroom::engine::Sighting;
 use anteroom::evidence::Engine;
+use anteroom::line::Order;
 use anteroom::proxy::{Proxy, Shared};
 use anteroom::readiness::State;
+use anteroom::room::{HEADS_MOST, Room};
 use anteroom::server::connection::Host;
 use anteroom::telemetry::meter::Meter;
 use anteroom::upstream::{Dialer, Pool};
@@ -339,7 +341,9 @@ async fn probes_that_pass_do_not_make_a_request_outlast_its_patience() {
     let (report, mut reports) = mpsc::channel(REPORTS_QUEUED);
     let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None, None));
     let (limits, meter) = (config.limits, Arc::<Meter>::default());
-    let proxy = Proxy::new(Shared::new(config, Arc::default(), report, Arc::clone(&meter)), pool, snapshots);
+    let room = Room::new(config.max_held, HEADS_MOST);
+    let shared = Shared::new(config, Arc::clone(&room), report, Arc::clone(&meter));
+    let proxy = Proxy::new(shared, pool, snapshots);
     let host = Host { proxy: Arc::new(proxy), limits, meter, tls: None };
     let permits = Arc::new(Semaphore::new(limits.connections));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -348,6 +352,7 @@ async fn probes_that_pass_do_not_make_a_request_outlast_its_patience() {
     let hopeful = async {
         for sequence in 2.. {
             publish.send_replace(ready(sequence));
+            room.obey(Order::Go, sequence);
             while reports.try_recv().is_ok() {}
             tokio::task::yield_now().await;
         }

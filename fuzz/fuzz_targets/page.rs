@@ -95,6 +95,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
             host: target.image.to_string().into(),
             port: 3000,
             ready_path: None,
+            depends_on: None,
         },
         engine: Engine::Available { version: other.image.clone() },
         booted_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_010_000)),

@@ -84,6 +84,14 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "how long any other request is held",
     },
     Setting {
+        name: "ANTEROOM_PATIENCE_STREAM",
+        flag: "patience-stream",
+        value: "DURATION",
+        default: Fallback::Value("2m"),
+        takes: DURATION,
+        meaning: "how long a WebSocket or an event stream is held",
+    },
+    Setting {
         name: "ANTEROOM_GRACE",
         flag: "grace",
         value: "DURATION",
@@ -215,6 +223,14 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "the container that serves the upstream, where it cannot be found",
     },
     Setting {
+        name: "ANTEROOM_DEPENDS_ON",
+        flag: "depends-on",
+        value: "SERVICES",
+        default: Fallback::Otherwise("what compose's labels say"),
+        takes: "names of services of the target's compose project, separated by commas, e.g. clickhouse,vector",
+        meaning: "the services that the upstream needs",
+    },
+    Setting {
         name: "ANTEROOM_THREADS",
         flag: "threads",
         value: "COUNT",
@@ -313,7 +329,6 @@ const fn later(name: &'static str, flag: &'static str, meaning: &'static str) ->
 
 /// What is refused with "not yet".
 pub const LATER: &[Later] = &[
-    later("ANTEROOM_DEPENDS_ON", "depends-on", "naming what the target needs"),
     later("ANTEROOM_SPOOL_DIR", "spool-dir", "keeping request bodies on disk"),
     later("ANTEROOM_STATE_DIR", "state-dir", "remembering warm-up times over a restart"),
     later("ANTEROOM_NOTIFY_URL", "notify-url", "notifications"),

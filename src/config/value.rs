@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::Uri;
 use http::uri::{Authority, PathAndQuery};
 
-use crate::evidence::Scheme;
+use crate::evidence::{Dependency, Scheme};
 
 /// Far beyond any sense, and near enough that adding it to a clock cannot overflow.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -105,6 +105,13 @@ pub(super) fn container(text: &str) -> Result<Arc<str>, String> {
     let fits = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if fits { Ok(name.into()) } else { Err("is not a name that a container can have".to_owned()) }
+}
+
+/// Services, separated by commas. That they end well and are not needed any more is known from a label alone.
+pub(super) fn services(text: &str) -> Result<Arc<[Dependency]>, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let service = |name: &str| container(name).map(|name| Dependency { service: (*name).into(), ends: false });
+    names.map(service).collect()
 }
 
 /// The path of a file; whether it is there and what is in it is seen when it is read.

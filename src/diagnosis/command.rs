@@ -141,6 +141,7 @@ mod tests {
             working_dir: directory.into(),
             config_files: files.iter().map(|&file| file.into()).collect(),
             env_files: vec![],
+            depends_on: vec![],
             one_off: false,
         }
     }

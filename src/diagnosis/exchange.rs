@@ -138,18 +138,6 @@ pub(super) fn proxy_loop(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// More requests wait than we hold.
-pub(super) fn waiting_room_full(evidence: &Evidence) -> Option<Finding> {
-    let Some(Failure::WaitingRoomFull { held }) = evidence.exchange else { return None };
-    Some(Finding {
-        code: Code::WaitingRoomFull,
-        severity: Severity::Warning,
-        title: format!("{held} requests are waiting already: this one was answered at once"),
-        evidence: vec![("requests held", held.to_string())],
-        remedies: vec![],
-    })
-}
-
 /// So much was tried again lately that this was not.
 pub(super) fn retry_budget_spent(evidence: &Evidence) -> Option<Finding> {
     if evidence.exchange != Some(Failure::RetryBudgetSpent) {

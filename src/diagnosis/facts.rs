@@ -59,9 +59,7 @@ pub(super) fn misses_target(evidence: &Evidence) -> bool {
 
 /// What went wrong on the wire, the request at hand before the newest probe.
 pub(super) fn failures(evidence: &Evidence) -> impl Iterator<Item = &Failure> {
-    let cut_by_us = |failure: &&Failure| {
-        matches!(failure, Failure::WaitingRoomFull { .. } | Failure::RetryBudgetSpent | Failure::Loop)
-    };
+    let cut_by_us = |failure: &&Failure| matches!(failure, Failure::RetryBudgetSpent | Failure::Loop);
     evidence.exchange.iter().filter(move |failure| !cut_by_us(failure)).chain(&evidence.probe)
 }
 
@@ -130,7 +128,6 @@ pub(super) fn failure(failure: &Failure) -> String {
         Failure::NoAnswer => "connected, but no answer in time".to_owned(),
         Failure::NotHttp { reason } => format!("answer is not HTTP: {}", redact(reason)),
         Failure::NotReady { status } => format!("ready path answered {status}"),
-        Failure::WaitingRoomFull { held } => format!("not sent: {held} requests are held already"),
         Failure::RetryBudgetSpent => "not tried again: the retry budget is spent".to_owned(),
         Failure::Loop => "not sent: the request had passed through here before".to_owned(),
     }

@@ -50,6 +50,7 @@ pub(super) fn compose(service: &str) -> Compose {
         working_dir: "/home/ops/cvat".into(),
         config_files: FILES.iter().map(|&file| file.into()).collect(),
         env_files: vec![],
+        depends_on: vec![],
         one_off: false,
     }
 }
@@ -120,7 +121,13 @@ pub(super) fn with(grafana: Container) -> Evidence {
     let networks = [(NETWORK, "cvat_cvat"), ("0000aaaa1111bbbb", "bridge"), (OTHER_NETWORK, "monitoring_default")];
     Evidence {
         seen_at: now(),
-        upstream: Upstream { scheme: Scheme::Http, host: "grafana".into(), port: 3000, ready_path: None },
+        upstream: Upstream {
+            scheme: Scheme::Http,
+            host: "grafana".into(),
+            port: 3000,
+            ready_path: None,
+            depends_on: None,
+        },
         engine: Engine::Available { version: "20.10.24".into() },
         booted_at: Some(before(15 * DAY)),
         ourselves: Some(Arc::new(container("cvat_anteroom"))),
@@ -129,6 +136,7 @@ pub(super) fn with(grafana: Container) -> Evidence {
         networks: networks.map(|(id, name)| Network { id: id.into(), name: name.into() }).into(),
         probe: None,
         exchange: None,
+        bound: None,
         events: Arc::new([]),
     }
 }

@@ -5,10 +5,13 @@ mod endings;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Code;
 use super::fixtures::*;
-use crate::evidence::{Compose, Container, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target};
+use crate::evidence::{
+    Bound, Compose, Container, Dependency, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target,
+};
 
 /// What happened, what was seen of it, and what must be made of it.
 pub(super) type Scene = (&'static str, Evidence, Vec<Code>);
@@ -34,6 +37,10 @@ fn probed(container: Container, probe: Option<Failure>) -> Evidence {
     Evidence { probe, ..with(container) }
 }
 
+fn bounded(container: Container, bound: Bound) -> Evidence {
+    Evidence { bound: Some(bound), ..with(container) }
+}
+
 fn failed(container: Container, exchange: Failure) -> Evidence {
     Evidence { exchange: Some(exchange), ..with(container) }
 }
@@ -41,6 +48,14 @@ fn failed(container: Container, exchange: Failure) -> Evidence {
 fn not_ready(status: u16) -> Evidence {
     let mut evidence = probed(grafana(), Some(Failure::NotReady { status }));
     evidence.upstream.ready_path = Some("/api/health".into());
+    evidence
+}
+
+/// With a ClickHouse that Grafana needs, and that is down.
+fn needs_clickhouse(mut evidence: Evidence) -> Evidence {
+    evidence.upstream.depends_on = Some([Dependency { service: "cvat_clickhouse".into(), ends: false }].into());
+    let down = Container { status: Status::Exited, exit_code: 1, ..container("cvat_clickhouse") };
+    evidence.others = evidence.others.iter().filter(|it| it.name != down.name).cloned().chain([down.clone()]).collect();
     evidence
 }
 
@@ -61,6 +76,16 @@ fn starting() -> Vec<Scene> {
             vec![TargetWarming],
         ),
         ("ready path answers 503 for days", not_ready(503), vec![UpstreamError]),
+        (
+            "the same, and what it needs has exited",
+            needs_clickhouse(not_ready(503)),
+            vec![DependencyDown, UpstreamError],
+        ),
+        (
+            "what it needs has exited, and it refuses",
+            needs_clickhouse(probed(started(12), refused())),
+            vec![TargetWarming],
+        ),
         (
             "ready path answers 503 at first",
             Evidence { target: Target::Found(Arc::new(started(20))), ..not_ready(503) },
@@ -290,15 +315,29 @@ fn exchange() -> Vec<Scene> {
         ("closed in the handshake at first", probed(started(9), Some(Failure::ClosedEarly)), vec![TargetWarming]),
         ("garbage", failed(grafana(), not_http()), vec![NotHttp]),
         ("garbage at first", probed(started(9), Some(not_http())), vec![NotHttp]),
-        (
-            "too many wait",
-            failed(started(9), Failure::WaitingRoomFull { held: 1024 }),
-            vec![TargetWarming, WaitingRoomFull],
-        ),
+        ("too many wait", bounded(started(9), Bound::Number { most: 1024 }), vec![TargetWarming, WaitingRoomFull]),
         (
             "too many wait for one that exited",
-            failed(ended(0, 2), Failure::WaitingRoomFull { held: 1024 }),
+            bounded(ended(0, 2), Bound::Number { most: 1024 }),
             vec![TargetExited, WaitingRoomFull],
+        ),
+        (
+            "those that wait are too large",
+            bounded(started(9), Bound::Bytes { most: 64 << 20 }),
+            vec![TargetWarming, HeldBytesSpent],
+        ),
+        (
+            "it has waited for long enough",
+            bounded(started(9), Bound::Patience { held: Duration::from_secs(2) }),
+            vec![TargetWarming, PatienceEnded],
+        ),
+        (
+            "it has waited for long enough, and failed before",
+            Evidence {
+                bound: Some(Bound::Patience { held: Duration::from_secs(2) }),
+                ..failed(started(9), Failure::ClosedEarly)
+            },
+            vec![ClosedEarly, PatienceEnded],
         ),
         ("came back to us", failed(grafana(), Failure::Loop), vec![ProxyLoop]),
         (

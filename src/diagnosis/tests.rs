@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::fixtures::*;
 use super::scenes;
 use super::*;
-use crate::evidence::{Container, Engine, Failure, HealthStatus, RestartPolicy, Status, Target};
+use crate::evidence::{Bound, Container, Engine, Failure, HealthStatus, RestartPolicy, Status, Target};
 use crate::readiness::{Cause, Outlook, outlook};
 
 /// The state that the machine would reach with this outlook, if no probe ever passed.
@@ -182,7 +182,6 @@ fn the_status_follows_the_exchange_and_is_503_without_one() {
         (Some(Failure::Loop), 508),
         (Some(Failure::ConnectTimeout), 503),
         (refused(), 503),
-        (Some(Failure::WaitingRoomFull { held: 1024 }), 503),
     ] {
         let evidence = Evidence { exchange: exchange.clone(), probe: Some(Failure::NoAnswer), ..evidence() };
         assert_eq!(status(&verdict(&evidence)).as_u16(), expected, "{exchange:?}");
@@ -199,7 +198,7 @@ fn titles_say_what_happened_in_one_sentence() {
         ),
         (with(ended(0, 0)), "cvat_grafana exited just now with code 0 and has no restart policy"),
         (
-            Evidence { exchange: Some(Failure::WaitingRoomFull { held: 9 }), ..evidence() },
+            Evidence { bound: Some(Bound::Number { most: 9 }), ..evidence() },
             "cvat_grafana started 2 days ago and is not ready yet",
         ),
         (

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bollard::models;
 
 use crate::evidence::{
-    Attachment, Compose, Container, Happening, Health, HealthStatus, Moment, Network, RestartPolicy, Status,
+    Attachment, Compose, Container, Dependency, Happening, Health, HealthStatus, Moment, Network, RestartPolicy, Status,
 };
 
 /// In bytes. Engines allow longer names, people do not make them.
@@ -26,6 +26,7 @@ const ONE_OFF: &str = "com.docker.compose.oneoff";
 const WORKING_DIR: &str = "com.docker.compose.project.working_dir";
 const CONFIG_FILES: &str = "com.docker.compose.project.config_files";
 const ENV_FILES: &str = "com.docker.compose.project.environment_file";
+const DEPENDS_ON: &str = "com.docker.compose.depends_on";
 
 /// An entry of the engine's list of containers: enough to say whether the container is worth a closer look.
 ///
@@ -242,6 +243,7 @@ fn compose(labels: &HashMap<String, String>) -> Option<Compose> {
         working_dir: label(labels, WORKING_DIR, TEXT_MOST),
         config_files: files(labels, CONFIG_FILES),
         env_files: files(labels, ENV_FILES),
+        depends_on: depends_on(labels),
         one_off: is_one_off(labels),
     })
 }
@@ -249,6 +251,20 @@ fn compose(labels: &HashMap<String, String>) -> Option<Compose> {
 fn files(labels: &HashMap<String, String>, name: &str) -> Vec<Box<str>> {
     let files = labels.get(name).map(String::as_str).unwrap_or_default().split(',');
     files.filter(|file| !file.is_empty()).take(ENTRIES_MOST).map(|file| cut(file, TEXT_MOST)).collect()
+}
+
+/// `service:condition:restart`, separated by commas; older versions of compose write the service alone.
+fn depends_on(labels: &HashMap<String, String>) -> Vec<Dependency> {
+    let listed = labels.get(DEPENDS_ON).map(String::as_str).unwrap_or_default().split(',');
+    let parts = listed.map(|entry| entry.split_once(':').unwrap_or((entry, "")));
+    parts
+        .filter(|(service, _)| !service.is_empty())
+        .take(ENTRIES_MOST)
+        .map(|(service, rest)| Dependency {
+            service: cut(service, NAME_MOST),
+            ends: rest.split(':').next() == Some("service_completed_successfully"),
+        })
+        .collect()
 }
 
 /// Compose writes `True` and `False`, as its first version in Python did.
@@ -326,6 +342,12 @@ mod tests {
     #[test]
     fn lists_of_files_are_split_at_their_commas() {
         // As compose 5.6 writes it for `--env-file prod.env --env-file .env`.
+        let needed = |text: &str| {
+            let needed = depends_on(&HashMap::from([(DEPENDS_ON.to_owned(), text.to_owned())]));
+            needed.into_iter().map(|it| (it.service.into_string(), it.ends)).collect::<Vec<_>>()
+        };
+        let written = "clickhouse:service_healthy:true,init:service_completed_successfully:false,,vector";
+        assert_eq!(needed(written), [("clickhouse".into(), false), ("init".into(), true), ("vector".into(), false)]);
         let labels = HashMap::from([(ENV_FILES.to_owned(), "/opt/cvat/prod.env,/opt/cvat/.env".to_owned())]);
         assert_eq!(files(&labels, ENV_FILES), ["/opt/cvat/prod.env".into(), "/opt/cvat/.env".into()]);
         assert!(files(&labels, CONFIG_FILES).is_empty());

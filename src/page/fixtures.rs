@@ -64,6 +64,7 @@ fn grafana() -> Container {
             working_dir: "/home/annotation/cvat".into(),
             config_files: vec!["/home/annotation/cvat/docker-compose.yml".into()],
             env_files: vec![],
+            depends_on: vec![],
             one_off: false,
         }),
     }
@@ -72,7 +73,13 @@ fn grafana() -> Container {
 fn evidence(target: Target) -> Evidence {
     Evidence {
         seen_at: now(),
-        upstream: Upstream { scheme: Scheme::Http, host: "grafana".into(), port: 3000, ready_path: None },
+        upstream: Upstream {
+            scheme: Scheme::Http,
+            host: "grafana".into(),
+            port: 3000,
+            ready_path: None,
+            depends_on: None,
+        },
         engine: Engine::Available { version: "27.5.1".into() },
         booted_at: None,
         ourselves: None,
@@ -81,6 +88,7 @@ fn evidence(target: Target) -> Evidence {
         networks: Arc::new([]),
         probe: None,
         exchange: None,
+        bound: None,
         events: Arc::new([]),
     }
 }
@@ -299,6 +307,7 @@ pub fn hostile() -> Diagnosis {
             working_dir: evil(),
             config_files: vec![evil()],
             env_files: vec![],
+            depends_on: vec![],
             one_off: true,
         });
     }));

@@ -12,7 +12,7 @@ use super::words::{ENGLISH, LONG, Scene, Words};
 use super::{Audience, foreign, problem};
 use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
-use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
+use crate::evidence::{Bound, Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
 use crate::readiness::State;
 
 /// More than any deployment has; a page must end.
@@ -86,13 +86,17 @@ impl Situation {
             State::Warming { .. } => Self::Starting,
             State::Down { .. } => Self::Down,
             State::Unknown => Self::Checking,
-            State::Ready { .. } | State::Suspect { .. } => match (&diagnosis.evidence.exchange, status) {
-                (_, StatusCode::BAD_GATEWAY) => Self::Broken,
-                (_, StatusCode::GATEWAY_TIMEOUT) => Self::TimedOut,
-                (Some(Failure::WaitingRoomFull { .. } | Failure::RetryBudgetSpent), _) => Self::Busy,
-                (None, _) if matches!(diagnosis.state, State::Ready { .. }) => Self::Back,
-                (Some(_) | None, _) => Self::Checking,
-            },
+            State::Ready { .. } | State::Suspect { .. } => {
+                let Evidence { exchange, bound, .. } = &diagnosis.evidence;
+                match (exchange, bound, status) {
+                    (_, _, StatusCode::BAD_GATEWAY) => Self::Broken,
+                    (_, _, StatusCode::GATEWAY_TIMEOUT) => Self::TimedOut,
+                    (Some(Failure::RetryBudgetSpent), _, _)
+                    | (_, Some(Bound::Number { .. } | Bound::Bytes { .. }), _) => Self::Busy,
+                    (None, None, _) if matches!(diagnosis.state, State::Ready { .. }) => Self::Back,
+                    (Some(_) | None, _, _) => Self::Checking,
+                }
+            }
         }
     }
 

@@ -270,6 +270,9 @@ pub(super) const ENGLISH: Words = Words {
         Code::EngineUnavailable => "The container engine cannot be reached",
         Code::EngineForbidden => "The container engine may not be asked",
         Code::WaitingRoomFull => "Too many requests are waiting",
+        Code::HeldBytesSpent => "The requests that are waiting are too large",
+        Code::DependencyDown => "What the service needs is not running",
+        Code::PatienceEnded => "The request has waited for as long as it may",
         Code::RetryBudgetSpent => "Too many requests were tried again",
     },
     duration: |duration| {

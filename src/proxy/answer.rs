@@ -12,10 +12,11 @@ use http::{HeaderMap, Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::body::Body;
+use super::journey::Toll;
 use crate::admission::{self, Refusal};
 use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, diagnose};
-use crate::evidence::Failure;
+use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Page, negotiate};
 use crate::watch::Snapshot;
@@ -30,7 +31,7 @@ const LOGGED_MOST: usize = 1 << 10;
 
 /// How a request ended, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Logged {
     Passed,
     Held,
     Retried,
@@ -45,28 +46,31 @@ pub fn is_status_query(headers: &HeaderMap) -> bool {
 /// What is remembered of a request from its arrival to its answer.
 pub struct Ticket {
     pub started: Instant,
-    /// How long it was held.
-    pub held: Duration,
-    /// How often it was sent again.
-    pub retries: u32,
-    id: u64,
+    pub toll: Toll,
+    /// Unique among the requests of this process.
+    pub id: u64,
     detail: Detail,
     /// In which the client speaks; the upstream may hear another.
     version: Version,
 }
 
 impl Ticket {
-    /// `id` is unique among the requests of this process.
     pub fn new(id: u64, detail: Detail, version: Version) -> Self {
-        Self { started: Instant::now(), held: Duration::ZERO, retries: 0, id, detail, version }
+        Self { started: Instant::now(), toll: Toll::default(), id, detail, version }
     }
 
     /// Explains why the request did not pass.
-    pub fn diagnose(&self, head: &Parts, snapshot: &Snapshot, failure: Option<Failure>) -> Response<Body> {
-        let diagnosis = verdict(snapshot, failure);
+    pub fn diagnose(
+        &self,
+        head: &Parts,
+        snapshot: &Snapshot,
+        failure: Option<Failure>,
+        bound: Option<Bound>,
+    ) -> Response<Body> {
+        let diagnosis = verdict(snapshot, failure, bound);
         let page = self.render(head, &diagnosis);
         let code = diagnosis.findings.first().map_or("unknown", |finding| finding.code.as_str());
-        self.log(head, page.status, Outcome::Diagnosed, Some(code));
+        self.log(head, page.status, Logged::Diagnosed, Some(code));
         let status = page.status;
         let mut answer = respond(page);
         answer.headers_mut().insert(PROXY_STATUS, proxy_status(status, code));
@@ -76,7 +80,7 @@ impl Ticket {
     /// Answers a status query. It is about the upstream and not in its place, so it is a 200: a page that asks
     /// every second would fill the browser's console with errors otherwise.
     pub fn status(&self, head: &Parts, snapshot: &Snapshot) -> Response<Body> {
-        let mut page = self.render(head, &verdict(snapshot, None));
+        let mut page = self.render(head, &verdict(snapshot, None, None));
         page.status = StatusCode::OK;
         page.retry_after = None;
         let mut answer = respond(page);
@@ -111,10 +115,10 @@ impl Ticket {
     }
 
     /// Writes the request's line to the log. What did not happen is left out of it.
-    pub fn log(&self, head: &Parts, status: StatusCode, outcome: Outcome, finding: Option<&'static str>) {
+    pub fn log(&self, head: &Parts, status: StatusCode, outcome: Logged, finding: Option<&'static str>) {
         let outcome = match outcome {
-            Outcome::Passed if self.retries > 0 => Outcome::Retried,
-            Outcome::Passed if !self.held.is_zero() => Outcome::Held,
+            Logged::Passed if self.toll.retries > 0 => Logged::Retried,
+            Logged::Passed if !self.toll.held.is_zero() => Logged::Held,
             outcome => outcome,
         };
         // The query may hold tokens, so only the path is logged.
@@ -126,8 +130,8 @@ impl Ticket {
             status = status.as_u16(),
             ?outcome,
             took_ms = millis(self.started.elapsed()),
-            held_ms = (!self.held.is_zero()).then(|| millis(self.held)),
-            retries = (self.retries > 0).then_some(self.retries),
+            held_ms = (!self.toll.held.is_zero()).then(|| millis(self.toll.held)),
+            retries = (self.toll.retries > 0).then_some(self.toll.retries),
             finding,
         );
     }
@@ -183,10 +187,11 @@ fn cut(text: &str) -> &str {
 }
 
 /// Joins what the request met with what the watcher knows.
-fn verdict(snapshot: &Snapshot, failure: Option<Failure>) -> Diagnosis {
+fn verdict(snapshot: &Snapshot, failure: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
     let mut evidence = snapshot.evidence.clone();
     evidence.seen_at = SystemTime::now();
     evidence.exchange = failure;
+    evidence.bound = bound;
     let lasted = snapshot.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
     diagnose(snapshot.state, lasted.unwrap_or_default(), evidence)
 }

@@ -1,4 +1,5 @@
-//! Where a request waits until the upstream is ready, its patience ends, or waiting becomes pointless.
+//! The way to the upstream as one worker sees it: open, or through the waiting room until the upstream is ready, the
+//! request's patience ends, or waiting becomes pointless.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,37 +7,46 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use crate::evidence::Bound;
+use crate::line::Place;
 use crate::readiness::State;
-use crate::watch::{Demand, Snapshot};
+use crate::room::{Held, Room, Turn};
+use crate::watch::Snapshot;
 
-/// The waiting room, seen from one worker.
-pub struct Room {
+/// The way to the upstream.
+pub struct Door {
     snapshots: watch::Receiver<Arc<Snapshot>>,
-    demand: Arc<Demand>,
-    most: usize,
+    room: Arc<Room>,
+}
+
+/// What a request brings that may have to wait.
+pub struct Stay {
+    pub place: Place,
+    /// Of its head.
+    pub bytes: usize,
+    /// When its patience ends.
+    pub deadline: Instant,
 }
 
 /// How a wait ended, on which snapshot, and how long it took.
-pub enum Hold {
-    Passed(Arc<Snapshot>, Duration),
-    /// Nothing will happen by itself.
-    Pointless(Arc<Snapshot>, Duration),
-    OutOfPatience(Arc<Snapshot>, Duration),
-    /// As many are held as may be: so many.
-    Full(Arc<Snapshot>, usize),
+pub struct Hold {
+    pub snapshot: Arc<Snapshot>,
+    pub waited: Duration,
+    pub end: End,
 }
 
-/// What a snapshot means for one request.
-enum Sign {
-    Pass,
+/// How a wait ended.
+pub enum End {
+    Passed,
+    /// Nothing will happen by itself, or we are about to stop.
     Pointless,
-    Wait,
+    Bounded(Bound),
 }
 
-impl Room {
-    /// Holds at most `most` requests at once, all workers together.
-    pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>, demand: Arc<Demand>, most: usize) -> Self {
-        Self { snapshots, demand, most }
+impl Door {
+    /// `room` is the one that whoever publishes the snapshots gives its orders to.
+    pub fn new(snapshots: watch::Receiver<Arc<Snapshot>>, room: Arc<Room>) -> Self {
+        Self { snapshots, room }
     }
 
     /// What is known now.
@@ -44,40 +54,43 @@ impl Room {
         Arc::clone(&self.snapshots.borrow())
     }
 
-    /// Passes at once when the upstream is ready; else waits until `deadline`. With `news_since`, the snapshot of
-    /// that number is no longer believed.
-    pub async fn pass(&self, news_since: Option<u64>, deadline: impl FnOnce() -> Instant) -> Hold {
+    /// Passes at once when the upstream is ready and nobody waits; else takes a place in the line, or the old one if it
+    /// is `held` already. The snapshot whose number it has `refuted` is no longer believed.
+    pub async fn pass(&self, held: &mut Option<Held>, refuted: Option<u64>, stay: impl FnOnce() -> Stay) -> Hold {
         let snapshot = self.newest();
-        match sign(&snapshot, news_since) {
-            Sign::Pass => return Hold::Passed(snapshot, Duration::ZERO),
-            Sign::Pointless => return Hold::Pointless(snapshot, Duration::ZERO),
-            Sign::Wait => {}
-        }
-        let Some(_place) = self.demand.enter(self.most) else {
-            return Hold::Full(snapshot, self.most);
+        let at_once = |snapshot, end| Hold { snapshot, waited: Duration::ZERO, end };
+        let is_ready = match snapshot.state {
+            State::Ready { .. } => refuted.is_none_or(|old| snapshot.sequence > old),
+            State::Unknown | State::Suspect { .. } | State::Warming { .. } => false,
+            State::Down { .. } => return at_once(snapshot, End::Pointless),
         };
+        if is_ready && held.is_none() && self.room.waiting() == 0 {
+            return at_once(snapshot, End::Passed);
+        }
+        let Stay { place, bytes, deadline } = stay();
         let began = Instant::now();
-        let mut snapshots = self.snapshots.clone();
-        let decided = snapshots.wait_for(|snapshot| !matches!(sign(snapshot, news_since), Sign::Wait));
-        let decided = match timeout_at(deadline(), decided).await {
-            Ok(Ok(snapshot)) => Some(Arc::clone(&snapshot)),
-            // An error means that the watcher is gone and nothing will change any more: anteroom is stopping.
-            Ok(Err(_)) | Err(_) => None,
-        };
-        match decided {
-            None => Hold::OutOfPatience(self.newest(), began.elapsed()),
-            Some(snapshot) => match sign(&snapshot, news_since) {
-                Sign::Pass => Hold::Passed(snapshot, began.elapsed()),
-                Sign::Pointless | Sign::Wait => Hold::Pointless(snapshot, began.elapsed()),
-            },
+        if deadline <= began {
+            // Who may not wait does not stand in line either.
+            let end = if is_ready { End::Passed } else { End::Bounded(Bound::Patience { held: Duration::ZERO }) };
+            return at_once(snapshot, end);
         }
-    }
-}
-
-fn sign(snapshot: &Snapshot, news_since: Option<u64>) -> Sign {
-    match snapshot.state {
-        State::Ready { .. } if news_since.is_none_or(|old| snapshot.sequence > old) => Sign::Pass,
-        State::Ready { .. } | State::Unknown | State::Suspect { .. } | State::Warming { .. } => Sign::Wait,
-        State::Down { .. } => Sign::Pointless,
+        let held = match held {
+            Some(held) => {
+                held.wait_again(refuted);
+                held
+            }
+            None => match self.room.enter(place, bytes, refuted) {
+                Ok(entered) => held.insert(entered),
+                Err(bound) => return at_once(snapshot, End::Bounded(bound)),
+            },
+        };
+        let turn = timeout_at(deadline, held.turn()).await;
+        let waited = began.elapsed();
+        let end = match turn {
+            Ok(Turn::Go) => End::Passed,
+            Ok(Turn::GiveUp) => End::Pointless,
+            Err(_) => End::Bounded(Bound::Patience { held: waited }),
+        };
+        Hold { snapshot: self.newest(), waited, end }
     }
 }

@@ -6,7 +6,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::Cause;
-use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Status, Target};
+use crate::evidence::{Container, Dependency, Engine, Evidence, Failure, HealthStatus, Status, Target};
 
 /// What the evidence says about the future of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +120,42 @@ fn running(container: &Container, evidence: &Evidence) -> Outlook {
     match &evidence.probe {
         Some(Failure::NameNotResolved { .. }) => return Outlook::Pointless(Cause::NameNotResolved),
         Some(Failure::NameResolvedOutside { .. }) => return Outlook::Pointless(Cause::NameResolvedOutside),
+        // It answers, and says itself that it is not well. One that does not answer yet may do without for all we know.
+        Some(Failure::NotReady { .. }) if hopeless_dependency(container, evidence).is_some() => {
+            return Outlook::Pointless(Cause::DependencyDown);
+        }
         Some(_) | None => {}
     }
     // Our own GET knows better than the container's health check; a bare TCP connection does not.
     let unhealthy = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Unhealthy);
     if unhealthy && evidence.upstream.ready_path.is_none() { Outlook::Unhealthy } else { Outlook::Running }
+}
+
+/// A service that the target needs and that will not come back by itself: the container that stands for it.
+pub fn hopeless_dependency<'a>(target: &Container, evidence: &'a Evidence) -> Option<&'a Container> {
+    let compose = target.compose.as_ref()?;
+    let needed = evidence.upstream.depends_on.as_deref().unwrap_or(&compose.depends_on);
+    needed.iter().find_map(|needed| {
+        let serves = |container: &&Container| {
+            container
+                .compose
+                .as_ref()
+                .is_some_and(|its| its.project == compose.project && its.service == needed.service && !its.one_off)
+        };
+        let mut serving = evidence.others.iter().filter(serves);
+        let first = serving.next()?;
+        // One that is there is enough.
+        std::iter::once(first).chain(serving).all(|container| is_hopeless(container, needed, evidence)).then_some(first)
+    })
+}
+
+fn is_hopeless(container: &Container, needed: &Dependency, evidence: &Evidence) -> bool {
+    match container.status {
+        Status::Exited => !(needed.ends && container.exit_code == 0),
+        Status::Created => created(container, evidence.seen_at) != Outlook::Coming,
+        Status::Dead | Status::Removing | Status::Paused => true,
+        Status::Running | Status::Restarting | Status::Other => false,
+    }
 }
 
 /// Whether two containers are on one network, by the ids that they remember.

@@ -158,6 +158,7 @@ fn what_does_not_run_is_hardly_probed() {
         (Cause::Dead, Some(5000)),
         (Cause::Absent, Some(5000)),
         (Cause::CrashLoop, Some(2000)),
+        (Cause::DependencyDown, Some(2000)),
         (Cause::NetworkNotShared, Some(2000)),
         (Cause::NameNotResolved, Some(2000)),
         (Cause::NameResolvedOutside, Some(2000)),

@@ -36,11 +36,17 @@ pub enum Limit {
     BodySize,
     /// HTTP/2: a client resets streams, or sends frames that want an answer, faster than is plausible.
     Flood,
+    /// `ANTEROOM_MAX_HELD`.
+    Held,
+    /// What the heads of held requests may take.
+    HeldBytes,
+    /// `ANTEROOM_PATIENCE_*`: a request was held, or would have been, for longer than its kind may be.
+    Patience,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Connections,
         Self::HeaderSize,
         Self::HeaderTimeout,
@@ -48,6 +54,9 @@ impl Limit {
         Self::Requests,
         Self::BodySize,
         Self::Flood,
+        Self::Held,
+        Self::HeldBytes,
+        Self::Patience,
     ];
 
     fn name(self) -> &'static str {
@@ -59,6 +68,9 @@ impl Limit {
             Self::Requests => "requests",
             Self::BodySize => "body_size",
             Self::Flood => "flood",
+            Self::Held => "held",
+            Self::HeldBytes => "held_bytes",
+            Self::Patience => "patience",
         }
     }
 }

@@ -168,6 +168,11 @@ impl Tape {
         self.ask(false, |reel| reel.left.is_some_and(|left| reel.hint.lower() > left))
     }
 
+    /// Whether the whole body, by what the client announced, may be kept.
+    pub fn fits(&self) -> bool {
+        self.ask(true, |reel| reel.hint.upper().is_some_and(|bytes| bytes <= reel.allowance.each as u64))
+    }
+
     /// When the client last delivered something of its body.
     pub fn progress(&self) -> Option<Instant> {
         self.ask(None, |reel| Some(reel.progress))

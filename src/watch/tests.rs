@@ -8,6 +8,8 @@ use tokio::time::advance;
 
 use super::*;
 use crate::evidence::{Engine, Moment, RestartPolicy, Scheme, Status, Target};
+use crate::line::Place;
+use crate::room::Held;
 
 /// A prober whose answers the test sets, and whose questions it counts.
 #[derive(Clone)]
@@ -39,7 +41,7 @@ struct Stage {
     script: Script,
     sightings: watch::Sender<Sighting>,
     reports: mpsc::Sender<Report>,
-    demand: Arc<Demand>,
+    room: Arc<Room>,
     look: Arc<Notify>,
     snapshots: watch::Receiver<Arc<Snapshot>>,
 }
@@ -50,7 +52,13 @@ impl Stage {
     /// Must run inside a [`LocalSet`].
     fn set(answer: Answer) -> Self {
         let subject = Subject {
-            upstream: Upstream { scheme: Scheme::Http, host: "grafana".into(), port: 3000, ready_path: None },
+            upstream: Upstream {
+                scheme: Scheme::Http,
+                host: "grafana".into(),
+                port: 3000,
+                ready_path: None,
+                depends_on: None,
+            },
             booted_at: None,
             grace: GRACE,
         };
@@ -58,11 +66,11 @@ impl Stage {
         let (sighted, sightings) = watch::channel(Sighting::default());
         let (report, reports) = mpsc::channel(REPORTS_QUEUED);
         let (publish, snapshots) = watch::channel(first_snapshot(&subject));
-        let demand = Arc::new(Demand::default());
+        let room = Room::new(1024, 1 << 20);
         let look = Arc::new(Notify::new());
-        let sources = Sources { sightings, reports, demand: Arc::clone(&demand), look: Arc::clone(&look) };
+        let sources = Sources { sightings, reports, room: Arc::clone(&room), look: Arc::clone(&look) };
         tokio::task::spawn_local(run(subject, script.clone(), sources, publish));
-        Self { script, sightings: sighted, reports: report, demand, look, snapshots }
+        Self { script, sightings: sighted, reports: report, room, look, snapshots }
     }
 
     fn answer(&self, answer: Answer) {
@@ -76,6 +84,12 @@ impl Stage {
             target: Target::Found(Arc::new(container)),
             ..Sighting::default()
         });
+    }
+
+    /// A request that waits until it is dropped.
+    fn holds(&self) -> Held {
+        let place = Place { arrived: std::time::Instant::now(), id: 0 };
+        self.room.enter(place, 0, None).expect("there is room")
     }
 
     fn state(&self) -> &'static str {
@@ -151,7 +165,7 @@ fn a_held_request_quickens_the_probes() {
     play(|| async {
         let mut stage = Stage::set(refused());
         stage.becomes("warming").await;
-        let _place = stage.demand.enter(1024).expect("there is room");
+        let _place = stage.holds();
         tokio::task::yield_now().await;
         let before = stage.script.asked.get();
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -164,7 +178,7 @@ fn many_failed_probes_are_one_publication() {
     play(|| async {
         let mut stage = Stage::set(refused());
         stage.becomes("warming").await;
-        let _place = stage.demand.enter(1024).expect("there is room");
+        let _place = stage.holds();
         tokio::time::sleep(Duration::from_millis(100)).await;
         let before = stage.snapshots.borrow().sequence;
         tokio::time::sleep(Duration::from_secs(2)).await;
@@ -179,7 +193,7 @@ fn a_target_that_does_not_run_is_hardly_probed_and_its_start_wakes_the_prober() 
         stage.sees(Status::Exited, 1);
         stage.becomes("down").await;
         let before = stage.script.asked.get();
-        let _place = stage.demand.enter(1024).expect("there is room");
+        let _place = stage.holds();
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(stage.script.asked.get() - before <= 12, "once in five seconds, whoever waits");
         stage.answer(Answer::Passes);
@@ -324,5 +338,52 @@ fn what_a_probe_said_of_the_former_run_is_forgotten() {
         stage.sees(Status::Running, 2);
         stage.becomes("warming").await;
         assert_eq!(stage.snapshots.borrow().evidence.probe, None);
+    });
+}
+
+#[test]
+fn a_health_path_that_is_late_once_holds_nobody() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        let before = stage.snapshots.borrow().sequence;
+        stage.answer(Answer::Fails(Failure::NoAnswer));
+        let asked = stage.script.asked.get();
+        while stage.script.asked.get() == asked {
+            advance(Duration::from_millis(10)).await;
+        }
+        stage.answer(Answer::Passes);
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let seen: Vec<_> = stage.snapshots.borrow().evidence.probe.clone().into_iter().collect();
+        assert_eq!((stage.state(), seen), ("ready", vec![]));
+        assert!(stage.snapshots.borrow().sequence <= before + 2, "nothing but the probe's news was published");
+    });
+}
+
+#[test]
+fn a_target_that_flaps_does_not_make_us_flap() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        let _held = stage.holds();
+        let mut changes = 0;
+        let mut last = stage.state();
+        // It answers every other probe, for an hour.
+        let began = tokio::time::Instant::now();
+        while began.elapsed() < Duration::from_secs(3600) {
+            let asked = stage.script.asked.get();
+            stage.answer(if asked.is_multiple_of(2) { Answer::Passes } else { refused() });
+            while stage.script.asked.get() == asked {
+                advance(Duration::from_millis(5)).await;
+            }
+            if stage.state() != last {
+                last = stage.state();
+                changes += 1;
+            }
+        }
+        assert!(changes < 20, "{changes} changes");
+        assert_eq!(stage.state(), "warming");
+        stage.answer(Answer::Passes);
+        stage.becomes("ready").await;
     });
 }

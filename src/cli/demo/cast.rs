@@ -176,6 +176,7 @@ fn container(service: &str, alias: &str, image: &str, created: SystemTime) -> Co
                 "/opt/cvat/docker-compose.override.yml".into(),
             ],
             env_files: vec![],
+            depends_on: vec![],
             one_off: false,
         }),
     }

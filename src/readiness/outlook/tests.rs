@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::evidence::{Attachment, Happening, Health, Moment, RestartPolicy, Scheme, Upstream};
+use crate::evidence::{Attachment, Compose, Happening, Health, Moment, RestartPolicy, Scheme, Upstream};
 
 fn moment(at: SystemTime) -> Option<Moment> {
     Some(Moment { at, text: "".into() })
@@ -42,7 +42,13 @@ fn container(status: Status) -> Container {
 fn evidence(target: Container) -> Evidence {
     Evidence {
         seen_at: at(100),
-        upstream: Upstream { scheme: Scheme::Http, host: "grafana".into(), port: 3000, ready_path: None },
+        upstream: Upstream {
+            scheme: Scheme::Http,
+            host: "grafana".into(),
+            port: 3000,
+            ready_path: None,
+            depends_on: None,
+        },
         engine: Engine::Available { version: "20.10.24".into() },
         booted_at: None,
         ourselves: Some(Arc::new(container(Status::Running))),
@@ -51,6 +57,7 @@ fn evidence(target: Container) -> Evidence {
         networks: Arc::new([]),
         probe: None,
         exchange: None,
+        bound: None,
         events: Arc::new([]),
     }
 }
@@ -191,4 +198,78 @@ fn a_running_target_without_a_way_to_it_is_pointless() {
     assert_eq!(outlook(&case), Outlook::Pointless(Cause::NameResolvedOutside));
     case.probe = Some(Failure::ConnectTimeout);
     assert_eq!(outlook(&case), Outlook::Running);
+}
+
+fn of_service(service: &str, container: Container) -> Container {
+    let compose = Compose {
+        project: "cvat".into(),
+        service: service.into(),
+        working_dir: "/srv/cvat".into(),
+        config_files: vec![],
+        env_files: vec![],
+        depends_on: vec![],
+        one_off: false,
+    };
+    Container { compose: Some(compose), ..container }
+}
+
+/// Grafana, which answers its health path with 503 and needs this service, beside these containers.
+fn unwell(needs: Dependency, others: Vec<Container>) -> Evidence {
+    let mut grafana = of_service("grafana", container(Status::Running));
+    grafana.compose.as_mut().expect("made by compose").depends_on = vec![needs];
+    let probe = Some(Failure::NotReady { status: 503 });
+    Evidence { others: others.into(), probe, ..evidence(grafana) }
+}
+
+fn clickhouse(ends: bool) -> Dependency {
+    Dependency { service: "clickhouse".into(), ends }
+}
+
+fn exited(exit_code: i64) -> Container {
+    Container { exit_code, ..of_service("clickhouse", container(Status::Exited)) }
+}
+
+#[test]
+fn a_target_that_is_not_well_without_what_it_needs_will_not_be() {
+    let down = Outlook::Pointless(Cause::DependencyDown);
+    assert_eq!(outlook(&unwell(clickhouse(false), vec![exited(1)])), down);
+    assert_eq!(outlook(&unwell(clickhouse(false), vec![exited(0)])), down, "somebody stopped it");
+    for status in [Status::Dead, Status::Removing, Status::Paused, Status::Created] {
+        let gone = of_service("clickhouse", container(status));
+        assert_eq!(outlook(&unwell(clickhouse(false), vec![gone])), down, "{status:?}");
+    }
+}
+
+#[test]
+fn a_dependency_counts_only_where_it_explains_something() {
+    let hopeful = |evidence: Evidence, why: &str| assert_eq!(outlook(&evidence), Outlook::Running, "{why}");
+    let unwell = |needs, others| unwell(needs, others);
+    let once = || unwell(clickhouse(false), vec![exited(1)]);
+    hopeful(Evidence { probe: None, ..once() }, "the target is well all the same");
+    let refused = Failure::Refused { address: std::net::Ipv4Addr::LOCALHOST.into() };
+    hopeful(Evidence { probe: Some(refused), ..once() }, "the target may merely be starting");
+    hopeful(unwell(clickhouse(true), vec![exited(0)]), "it has done its work");
+    hopeful(unwell(clickhouse(false), vec![]), "nothing is known of it");
+    for status in [Status::Running, Status::Restarting] {
+        let up = of_service("clickhouse", container(status));
+        hopeful(unwell(clickhouse(false), vec![exited(1), up]), "one that is there is enough");
+    }
+    let elsewhere = |mut container: Container| {
+        container.compose.as_mut().expect("made by compose").project = "other".into();
+        container
+    };
+    hopeful(unwell(clickhouse(false), vec![elsewhere(exited(1))]), "another project's");
+    hopeful(unwell(clickhouse(false), vec![of_service("vector", exited(1))]), "another service");
+}
+
+#[test]
+fn what_was_configured_outweighs_the_labels() {
+    let configured = |service: &str, needs: Dependency| {
+        let mut evidence = unwell(needs, vec![exited(1)]);
+        evidence.upstream.depends_on = Some([Dependency { service: service.into(), ends: false }].into());
+        outlook(&evidence)
+    };
+    let vector = Dependency { service: "vector".into(), ends: false };
+    assert_eq!(configured("clickhouse", vector), Outlook::Pointless(Cause::DependencyDown));
+    assert_eq!(configured("vector", clickhouse(false)), Outlook::Running);
 }

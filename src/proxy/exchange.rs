@@ -1,0 +1,118 @@
+//! A request on its way: what is kept of it so that it can be sent again, and what comes of sending it once.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Response, StatusCode, request};
+use hyper::body::Incoming;
+use tokio::time::{Instant, sleep_until};
+
+use super::journey::Setback;
+use super::upgrade::Switch;
+use crate::evidence::Failure;
+use crate::retry::{self, Reach};
+use crate::tls::Protocols;
+use crate::upstream::body::Tape;
+use crate::upstream::{self, Lease, Pool, framing, lease};
+
+/// A request that is sent as often as it takes.
+pub struct Exchange {
+    pub head: request::Parts,
+    pub tape: Tape,
+    /// What its client offers to switch to.
+    pub switch: Option<Switch>,
+}
+
+impl Exchange {
+    /// What its head takes of memory in bytes, roughly: a field is kept with its place in two tables.
+    pub fn size(&self) -> usize {
+        const FIELD: usize = 64;
+        let fields = self.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
+        self.head.uri.path_and_query().map_or(0, |target| target.as_str().len()) + fields.sum::<usize>()
+    }
+
+    /// Sends it once, over a connection of `pool` that leads to the `run` of the target: a new one unless `pooled` may be
+    /// used, too. `patience` is for the head of the answer.
+    pub async fn send(
+        &mut self,
+        pool: &Arc<Pool>,
+        run: u64,
+        pooled: bool,
+        patience: Duration,
+    ) -> Result<(Response<Incoming>, Lease), Setback> {
+        // Only HTTP/1.1 can switch to a WebSocket with every server.
+        let protocols = if self.switch.is_some() { Protocols::Http1 } else { Protocols::Any };
+        let lease = if pooled { pool.take(run, protocols) } else { None };
+        let mut lease = match lease {
+            Some(lease) => lease,
+            None => match pool.connect(run, protocols).await {
+                Ok(lease) => lease,
+                Err(failure) => {
+                    let connection = retry::Connection::New;
+                    return Err(Setback { failure, connection, reach: Reach::Unsent });
+                }
+            },
+        };
+        let connection = lease.connection;
+        let mut sending = pin!(lease.send(self.next_head(), &self.tape));
+        let answer = tokio::select! {
+            biased;
+            answer = &mut sending => answer,
+            () = silence(&self.tape, patience) => {
+                lease.forsake();
+                return Err(Setback { failure: Failure::NoAnswer, connection, reach: Reach::Sent });
+            }
+        };
+        match answer {
+            Ok(answer) => match framing::unambiguous(answer.headers()).and_then(|()| self.switches_rightly(&answer)) {
+                Ok(()) => Ok((answer, lease)),
+                Err(reason) => {
+                    let failure = Failure::NotHttp { reason: reason.into() };
+                    Err(Setback { failure, connection, reach: Reach::Sent })
+                }
+            },
+            Err(mut error) => {
+                let reach = if lease::is_unprocessed(error.error()) {
+                    Reach::Refused
+                } else if let Some(mut unsent) = error.take_message() {
+                    self.head.extensions = std::mem::take(unsent.extensions_mut());
+                    Reach::Unsent
+                } else {
+                    Reach::Sent
+                };
+                Err(Setback { failure: upstream::failure(error.error()), connection, reach })
+            }
+        }
+    }
+
+    /// The head to send. How its names were written goes along with the first that is sent, and so does not have to be
+    /// copied for every request: of a second one they are written as everybody writes them.
+    fn next_head(&mut self) -> request::Parts {
+        let extensions = std::mem::take(&mut self.head.extensions);
+        let mut head = self.head.clone();
+        head.extensions = extensions;
+        head
+    }
+
+    /// An upstream may switch protocols only if the client offered to (RFC 9110 §7.8).
+    fn switches_rightly(&self, answer: &Response<Incoming>) -> Result<(), &'static str> {
+        match &self.switch {
+            Some(switch) => switch.agreed(answer.status(), answer.headers()),
+            None if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err("it switched protocols unasked"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Ends when the upstream has kept silent for too long. An upload that still flows is not silence.
+async fn silence(tape: &Tape, patience: Duration) {
+    let mut end = Instant::now() + patience;
+    loop {
+        sleep_until(end).await;
+        match tape.progress().map(|progress| progress + patience) {
+            Some(later) if later > Instant::now() => end = later,
+            Some(_) | None => return,
+        }
+    }
+}

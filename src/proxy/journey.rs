@@ -1,0 +1,168 @@
+//! From a request's arrival to its answer, or to the reason why there is none: wait, send, and begin again as often as
+//! the retry table, the budget and the request's patience allow.
+//!
+//! What is sent, and how, is an [`Errand`]: the proxy's goes over a connection, and the simulation has its own.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::budget::Budget;
+use super::hold::{Door, End, Stay};
+use crate::admission::Refusal;
+use crate::backoff;
+use crate::evidence::{Bound, Failure};
+use crate::retry::{self, Reach, Verdict};
+use crate::room::Held;
+use crate::watch::{Report, Snapshot};
+
+/// Something that can be sent as often as it takes.
+pub trait Errand {
+    type Answer;
+
+    /// Sends it once, to the `run` of the target; over a connection that is there already only if `pooled`.
+    fn send(&mut self, run: u64, pooled: bool) -> impl Future<Output = Sent<Self::Answer>>;
+
+    /// RFC 9110 §9.2.2.
+    fn is_idempotent(&self) -> bool;
+
+    /// Whether it can be sent again from its first byte.
+    fn is_replayable(&self) -> bool;
+
+    /// What it brings into the waiting room.
+    fn stay(&self) -> Stay;
+}
+
+/// What came of sending it once.
+pub enum Sent<A> {
+    Answered(A),
+    /// Answered by an upstream that is not ready yet; passed on if it may not be sent again.
+    Premature(A, Setback),
+    Failed(Setback),
+    /// The client's own mistake.
+    Refused(Refusal),
+}
+
+/// Why an attempt did not bring an answer, and what it leaves open.
+#[derive(Debug)]
+pub struct Setback {
+    pub failure: Failure,
+    pub connection: retry::Connection,
+    pub reach: Reach,
+}
+
+/// How it ended.
+pub enum Outcome<A> {
+    Answered(A),
+    Refused(Refusal),
+    /// There is no answer: what was known then, what the last attempt met, and what bounded its wait.
+    Stranded(Arc<Snapshot>, Option<Failure>, Option<Bound>),
+}
+
+/// What it cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Toll {
+    /// How long it was held.
+    pub held: Duration,
+    /// How often it was sent again.
+    pub retries: u32,
+}
+
+/// What all journeys need.
+pub struct Way<'a> {
+    pub door: &'a Door,
+    pub budget: &'a Budget,
+    pub reports: &'a mpsc::Sender<Report>,
+}
+
+/// What to do after a setback.
+enum Next {
+    /// Send again on a new connection.
+    AtOnce,
+    /// Send again after a pause.
+    After(Duration),
+    /// Let the watcher look into it, and send again when it has found the upstream ready.
+    OnNews,
+    /// Answer.
+    GiveUp(Failure),
+}
+
+impl Way<'_> {
+    /// Brings an errand to its end. `toll` is kept while it lasts.
+    pub async fn travel<E: Errand>(&self, errand: &mut E, toll: &mut Toll) -> Outcome<E::Answer> {
+        let mut last_failure: Option<Failure> = None;
+        let mut refuted: Option<u64> = None;
+        let mut held: Option<Held> = None;
+        let mut pooled = true;
+        loop {
+            let hold = self.door.pass(&mut held, refuted, || errand.stay()).await;
+            toll.held += hold.waited;
+            let snapshot = hold.snapshot;
+            match hold.end {
+                End::Passed => {}
+                End::Pointless => return Outcome::Stranded(snapshot, last_failure, None),
+                End::Bounded(bound) => return Outcome::Stranded(snapshot, last_failure, Some(bound)),
+            }
+            let sending = errand.send(snapshot.run, pooled);
+            let sent = match &held {
+                None => sending.await,
+                Some(held) => held.on_the_way(sending).await,
+            };
+            let (setback, premature) = match sent {
+                Sent::Answered(answer) => {
+                    if let Some(held) = held {
+                        held.answered();
+                    }
+                    return Outcome::Answered(answer);
+                }
+                Sent::Refused(refusal) => return Outcome::Refused(refusal),
+                Sent::Premature(answer, setback) => (setback, Some(answer)),
+                Sent::Failed(setback) => (setback, None),
+            };
+            match self.next(errand, *toll, &setback) {
+                Next::AtOnce => pooled = false,
+                Next::After(pause) => sleep(pause).await,
+                Next::OnNews => {
+                    let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
+                    // An error means that the watcher is gone: then nobody waits for its news either.
+                    let _ = self.reports.send(report).await;
+                    refuted = Some(snapshot.sequence);
+                }
+                Next::GiveUp(failure) => {
+                    return match premature {
+                        Some(answer) => Outcome::Answered(answer),
+                        None => Outcome::Stranded(self.door.newest(), Some(failure), None),
+                    };
+                }
+            }
+            last_failure = Some(setback.failure);
+            toll.retries += 1;
+        }
+    }
+
+    /// Looks the setback up in the retry table, and bounds what it allows by the budget and by the client's patience.
+    fn next(&self, errand: &impl Errand, toll: Toll, setback: &Setback) -> Next {
+        let Setback { failure, connection, reach } = setback;
+        let (idempotent, replayable) = (errand.is_idempotent(), errand.is_replayable());
+        let verdict = retry::verdict(failure, *connection, retry::Request { idempotent, reach: *reach, replayable });
+        let now = Instant::now();
+        let pause = match reach {
+            Reach::Unsent => Duration::ZERO,
+            Reach::Refused | Reach::Sent => backoff::delay(toll.retries + 1, fastrand::f64()),
+        };
+        match verdict {
+            Verdict::GiveUp => Next::GiveUp(failure.clone()),
+            Verdict::WithinPatience if now + pause > errand.stay().deadline => Next::GiveUp(failure.clone()),
+            // Nothing was sent, so going back to the waiting room is no load on anyone.
+            Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
+            Verdict::AtOnce | Verdict::WithinPatience if !self.budget.spend(now) => {
+                Next::GiveUp(Failure::RetryBudgetSpent)
+            }
+            Verdict::AtOnce => Next::AtOnce,
+            Verdict::WithinPatience => Next::After(pause),
+        }
+    }
+}

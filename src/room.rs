@@ -1,0 +1,220 @@
+//! The waiting room, shared by all workers and touched by held requests alone: a [`Line`] behind a lock that is held
+//! for a few instructions and never across an await.
+//!
+//! The watcher gives the orders, requests enter and leave. Nobody is woken who need not move: news that changes
+//! nothing for those who wait costs the same for ten as for five thousand.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::sleep;
+
+use crate::evidence::Bound;
+use crate::line::{Line, Order, Place, Standing};
+
+/// In bytes, the heads of all requests that are held; of their bodies as much is kept again.
+pub const HEADS_MOST: usize = 64 << 20;
+/// Who has been on the way for so long without an answer, as a long poll is, keeps no one else waiting.
+const ON_THE_WAY_MOST: Duration = Duration::from_secs(1);
+
+/// Where requests wait until they may go.
+#[derive(Debug)]
+pub struct Room {
+    line: Mutex<Line<Waker>>,
+    /// How many wait, for those who only want to know that.
+    waiting: AtomicUsize,
+    bytes: AtomicUsize,
+    most: usize,
+    most_bytes: usize,
+    arrived: Notify,
+}
+
+/// How a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// It may go.
+    Go,
+    /// Waiting is pointless.
+    GiveUp,
+}
+
+impl Room {
+    /// Holds at most `most` requests at once, of `most_bytes` in all.
+    pub fn new(most: usize, most_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            line: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            most,
+            most_bytes,
+            arrived: Notify::new(),
+        })
+    }
+
+    /// How many requests wait. Those that were let go and are on their way do not count.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Ends when a request waits and none did before.
+    pub fn arrival(&self) -> impl Future<Output = ()> {
+        self.arrived.notified()
+    }
+
+    /// Takes a place for a request of so many `bytes`. See [`Line::enter`] for `refuted`.
+    ///
+    /// # Errors
+    /// Which bound of the room would be exceeded.
+    pub fn enter(self: &Arc<Self>, place: Place, bytes: usize, refuted: Option<u64>) -> Result<Held, Bound> {
+        let room = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.most_bytes);
+        if self.waiting() >= self.most {
+            return Err(Bound::Number { most: self.most });
+        }
+        self.bytes.fetch_update(Relaxed, Relaxed, room).map_err(|_| Bound::Bytes { most: self.most_bytes })?;
+        let held = Held { room: Arc::clone(self), place, bytes };
+        held.wait_again(refuted);
+        Ok(held)
+    }
+
+    /// Passes the watcher's order on to everyone whom it concerns. See [`Line::obey`] for `news`.
+    pub fn obey(&self, order: Order, news: u64) {
+        self.change(|line| line.obey(order, news));
+    }
+
+    /// Changes the line, and wakes whoever may move then.
+    fn change(&self, change: impl FnOnce(&mut Line<Waker>) -> Vec<Waker>) {
+        let mut line = self.lock();
+        let woken = change(&mut line);
+        let (before, after) = (self.waiting(), line.waiting());
+        self.waiting.store(after, Relaxed);
+        drop(line);
+        if before == 0 && after > 0 {
+            self.arrived.notify_one();
+        }
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Line<Waker>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A held request, from its entry until it has an answer. Dropped, it gives its place up.
+#[derive(Debug)]
+pub struct Held {
+    room: Arc<Room>,
+    place: Place,
+    bytes: usize,
+}
+
+impl Held {
+    /// Waits for its turn.
+    pub async fn turn(&self) -> Turn {
+        poll_fn(|cx| match self.room.lock().look(self.place, cx.waker().clone()) {
+            Standing::Waiting => Poll::Pending,
+            Standing::Passing => Poll::Ready(Turn::Go),
+            Standing::Dismissed => Poll::Ready(Turn::GiveUp),
+        })
+        .await
+    }
+
+    /// Goes back to its old place, for the next [`Self::turn`].
+    pub fn wait_again(&self, refuted: Option<u64>) {
+        self.room.change(|line| line.enter(self.place, refuted));
+    }
+
+    /// Drives what was let go. When that takes long, others need not wait for it.
+    pub async fn on_the_way<T>(&self, errand: impl Future<Output = T>) -> T {
+        let mut errand = pin!(errand);
+        tokio::select! {
+            biased;
+            done = &mut errand => return done,
+            () = sleep(ON_THE_WAY_MOST) => self.answered(),
+        }
+        errand.await
+    }
+
+    /// It has an answer: others may follow.
+    pub fn answered(&self) {
+        self.room.change(|line| line.answered(self.place));
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.room.bytes.fetch_sub(self.bytes, Relaxed);
+        self.room.change(|line| line.leave(self.place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn place(id: u64) -> Place {
+        Place { arrived: Instant::now(), id }
+    }
+
+    #[test]
+    fn a_place_that_is_dropped_is_free_at_once() {
+        let room = Room::new(1, 100);
+        let first = room.enter(place(1), 60, None).expect("there is room");
+        assert_eq!(room.enter(place(2), 10, None).expect_err("it is full"), Bound::Number { most: 1 });
+        drop(first);
+        assert_eq!(room.waiting(), 0);
+        room.enter(place(3), 60, None).expect("there is room again");
+    }
+
+    #[test]
+    fn bytes_are_bounded_too_and_come_back() {
+        let room = Room::new(10, 100);
+        let first = room.enter(place(1), 60, None).expect("there is room");
+        assert_eq!(room.enter(place(2), 41, None).expect_err("too many bytes"), Bound::Bytes { most: 100 });
+        let second = room.enter(place(3), 40, None).expect("just enough");
+        drop((first, second));
+        room.enter(place(4), 100, None).expect("all of it");
+    }
+
+    #[test]
+    fn who_is_let_go_and_leaves_makes_way() {
+        let room = Room::new(100, 100);
+        let mut held: Vec<_> = (0..20).map(|id| room.enter(place(id), 1, None).expect("there is room")).collect();
+        assert_eq!(held[0].turn().now_or_never(), None);
+        room.obey(Order::Go, 1);
+        let gone = |held: &[Held]| held.iter().filter(|held| held.turn().now_or_never() == Some(Turn::Go)).count();
+        assert_eq!((gone(&held), room.waiting()), (16, 4));
+        held.remove(0);
+        assert_eq!((gone(&held), room.waiting()), (16, 3));
+        held[0].answered();
+        assert_eq!((held[16].turn().now_or_never(), room.waiting()), (Some(Turn::Go), 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_takes_long_keeps_no_one_waiting() {
+        let room = Room::new(100, 100);
+        let held: Vec<_> = (0..17).map(|id| room.enter(place(id), 1, None).expect("there is room")).collect();
+        room.obey(Order::Go, 1);
+        let slow = held[0].on_the_way(std::future::pending::<()>());
+        tokio::select! {
+            () = slow => unreachable!("it never ends"),
+            turn = held[16].turn() => assert_eq!(turn, Turn::Go),
+        }
+    }
+
+    #[tokio::test]
+    async fn when_waiting_becomes_pointless_everyone_is_told() {
+        let room = Room::new(100, 100);
+        let held = room.enter(place(1), 1, None).expect("there is room");
+        let (turn, ()) = tokio::join!(held.turn(), async { room.obey(Order::GiveUp, 1) });
+        assert_eq!(turn, Turn::GiveUp);
+    }
+}

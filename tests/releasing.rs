@@ -1,0 +1,160 @@
+//! Who is held passes in order of arrival, and as fast as a service that has just started can bear.
+
+mod support;
+
+use std::time::Duration;
+
+use http::Request;
+use support::http2::Client;
+use support::raw::Peer;
+use support::{FakeUpstream, TestProxy, config, nobody, soon};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+#[tokio::test]
+async fn held_requests_pass_in_order_of_arrival() {
+    let address = nobody().await;
+    let proxy = TestProxy::start(config(address));
+    let mut client = Client::connect(&proxy).await;
+    let mut answers = Vec::new();
+    for number in 0..40 {
+        let request = Request::get(format!("http://a/{number}")).body(()).expect("valid");
+        answers.push(client.ask(request, true).await.0);
+    }
+    let upstream = FakeUpstream::start_at(address).await;
+    let mut served = Vec::new();
+    for expected in 0..16 {
+        let mut next = upstream.accept().await;
+        let head = next.head().await;
+        assert!(head.starts_with(&format!("GET /{expected} ")), "{expected}: {head}");
+        served.push(next);
+    }
+    // Each answer lets the next ones go, over the connections that have become free or over new ones.
+    let serving = async {
+        served.into_iter().for_each(answer_all);
+        loop {
+            let mut peer = upstream.accept().await;
+            peer.head().await;
+            answer_all(peer);
+        }
+    };
+    let answered = async {
+        for answer in answers {
+            assert_eq!(soon(answer).await.expect("an answer").status(), 200);
+        }
+    };
+    tokio::select! {
+        () = answered => {}
+        () = serving => unreachable!("it accepts without end"),
+    }
+}
+
+/// Answers what was asked and whatever else is asked over a connection.
+fn answer_all(mut peer: Peer) {
+    tokio::spawn(async move {
+        peer.send(OK).await;
+        while peer.has_data().await {
+            peer.head().await;
+            peer.send(OK).await;
+        }
+    });
+}
+
+/// Asks with these fields, of an upstream that is away, and returns the status once there is one.
+async fn answer_to(proxy: &TestProxy, fields: &str) -> u16 {
+    let mut client = proxy.client().await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n")).await;
+    client.answer().await.status()
+}
+
+#[tokio::test]
+async fn a_prober_is_never_held() {
+    // Patience of twenty seconds, which is also how long an answer is waited for.
+    let proxy = TestProxy::start(config(nobody().await));
+    for agent in ["Go-http-client/1.1", "kube-probe/1.30"] {
+        let began = std::time::Instant::now();
+        assert_eq!(answer_to(&proxy, &format!("User-Agent: {agent}\r\n")).await, 503);
+        assert!(began.elapsed() < Duration::from_secs(5), "{agent}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_client_says_itself_how_long_it_waits() {
+    let mut config = config(nobody().await);
+    config.patience.navigation = Duration::from_secs(1000);
+    config.patience.request = Duration::from_secs(1000);
+    config.patience.stream = Duration::from_secs(1000);
+    let proxy = TestProxy::start(config);
+    for fields in [
+        "Prefer: wait=0\r\n",
+        "Prefer: respond-async, wait=1\r\nAccept: text/event-stream\r\n",
+        "Prefer: wait=1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+        "Prefer: wait=1\r\nSec-Fetch-Mode: navigate\r\n",
+    ] {
+        assert_eq!(answer_to(&proxy, fields).await, 503, "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn each_kind_has_its_own_patience() {
+    let short = Duration::from_millis(100);
+    let long = Duration::from_secs(1000);
+    for (fields, kind) in [
+        ("Sec-Fetch-Mode: navigate\r\n", 0),
+        ("Sec-Fetch-Mode: cors\r\n", 1),
+        ("Accept: text/event-stream\r\n", 2),
+        ("Connection: Upgrade\r\nUpgrade: websocket\r\n", 2),
+    ] {
+        let mut config = config(nobody().await);
+        let patience = |own| if own == kind { short } else { long };
+        config.patience.navigation = patience(0);
+        config.patience.request = patience(1);
+        config.patience.stream = patience(2);
+        assert_eq!(answer_to(&TestProxy::start(config), fields).await, 503, "{fields}");
+    }
+}
+
+#[tokio::test]
+async fn what_ended_the_wait_is_said_and_counted() {
+    let mut config = config(nobody().await);
+    config.patience.request = Duration::from_millis(100);
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n").await;
+    let problem = client.answer().await.json();
+    let codes: Vec<_> = problem["findings"].as_array().expect("a list").iter().map(|it| &it["code"]).collect();
+    assert_eq!(codes, ["target-warming", "patience-ended"], "the cause leads");
+    let mut admin = Peer::connect(proxy.admin).await;
+    admin.send("GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    let metrics = admin.rest().await;
+    assert!(metrics.contains("anteroom_limit_reached_total{limit=\"patience\"} 1\n"), "{metrics}");
+}
+
+#[tokio::test]
+async fn the_heads_of_held_requests_are_bounded_together() {
+    let mut config = config(nobody().await);
+    config.max_held = 1_000_000;
+    config.limits.header_bytes = 1 << 20;
+    config.limits.connections = 1000;
+    let proxy = TestProxy::start(config);
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\nX: {}\r\n\r\n", "x".repeat(900 << 10));
+    // 64 MiB hold some seventy of them.
+    let mut clients = Vec::new();
+    for _ in 0..80 {
+        let mut client = proxy.client().await;
+        client.send(&head).await;
+        clients.push(client);
+    }
+    let answer = soon(async {
+        loop {
+            for client in &mut clients {
+                if tokio::time::timeout(Duration::from_millis(1), client.has_data()).await.is_ok() {
+                    return client.answer().await;
+                }
+            }
+        }
+    })
+    .await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(answer.json()["findings"][1]["code"], "held-bytes-spent");
+}
