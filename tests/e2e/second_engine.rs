@@ -31,6 +31,9 @@ pub struct SecondEngine {
 const KEEP: &str = "ip link set lo up && mount -t tmpfs tmpfs /run && echo ready && cat >/dev/null; exit 0";
 
 impl SecondEngine {
+    /// Where those find it who run beside it.
+    pub const HOST: &str = "unix:///run/docker.sock";
+
     /// Starts one whose files are in `directory`, with `options` besides.
     pub fn start(directory: &Path, run: &str, options: &'static [&'static str]) -> Result<Self> {
         fs::create_dir_all(directory)?;
@@ -58,9 +61,9 @@ impl SecondEngine {
         output(unshare).err().map(|error| format!("{error:#}"))
     }
 
-    /// Where the `docker` command and anteroom find it.
-    pub fn host(&self) -> String {
-        format!("unix://{}", self.directory.join("docker.sock").display())
+    /// Where the `docker` command finds it: a path that is short enough for a socket, wherever the checkout is.
+    fn host(&self) -> String {
+        format!("unix:///proc/{}/root/run/docker.sock", self.inside)
     }
 
     pub fn docker(&self, words: &[&str]) -> Result<String> {
@@ -87,7 +90,7 @@ impl SecondEngine {
         fs::write(&configuration, "{}")?;
         let mut daemon = self.inside("dockerd");
         daemon.arg("--config-file").arg(configuration);
-        daemon.args(["--host", &self.host(), "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid"]);
+        daemon.args(["--host", Self::HOST, "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid"]);
         daemon.arg("--data-root").arg(self.directory.join("data"));
         daemon.args(["--storage-driver", "vfs", "--cgroup-parent", &self.cgroup]).args(self.options);
         self.spawn(daemon, log)?;

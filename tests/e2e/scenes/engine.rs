@@ -92,7 +92,7 @@ fn with_second_engine(
             ("ANTEROOM_LISTEN", "127.0.0.1:8080"),
             ("ANTEROOM_READY_PATH", "/api/health"),
             ("ANTEROOM_CONTAINER", GRAFANA),
-            ("DOCKER_HOST", &engine.host()),
+            ("DOCKER_HOST", SecondEngine::HOST),
         ];
         engine.run(&stack.program(), &["serve"], &environment, "anteroom")?;
         let ready = ask();

@@ -15,6 +15,7 @@ scenes![
     nothing_is_lost_or_done_twice_when_grafana_is_killed_and_started_again only FileProvider,
     nothing_is_lost_or_done_twice_when_grafana_is_recreated,
     nothing_is_lost_or_done_twice_when_grafana_is_taken_off_its_network_for_a_while only FileProvider,
+    nothing_is_lost_or_done_twice_when_grafana_comes_back_to_its_network_with_another_address only FileProvider,
 ];
 
 /// Within the grace, but long enough that everybody has to wait.
@@ -53,6 +54,21 @@ fn nothing_is_lost_or_done_twice_when_grafana_is_taken_off_its_network_for_a_whi
     });
     // Sockets need not be cut: with the same address as before their connections go on.
     tally.was_held_for(AWAY);
+}
+
+fn nothing_is_lost_or_done_twice_when_grafana_comes_back_to_its_network_with_another_address(stack: &Stack) {
+    let address = || stack.grafana().inspect("{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}");
+    let before = address();
+    let tally = under_load(stack, || {
+        stack.grafana().disconnect();
+        // Takes the address that has become free. What was on its way to Grafana gets no answer, and no end either.
+        stack.another_anteroom(&["--env", "ANTEROOM_UPSTREAM=http://localhost:1"]);
+        thread::sleep(AWAY);
+        stack.grafana().connect();
+    });
+    stack.container("another").remove();
+    assert_ne!(address(), before);
+    tally.was_cut();
 }
 
 /// As CVAT's users and as long as it takes.
