@@ -11,7 +11,8 @@
 //! - [`runner`] stands in for libtest, which can neither share a stack between tests nor clean up after them.
 //!
 //! `cargo test --test e2e -- paused` plays the scenes whose name contains "paused". Without an engine or Python
-//! nothing can be played: the suite says so and passes, unless `ANTEROOM_E2E=required`.
+//! nothing can be played: the suite says so and passes, unless `ANTEROOM_E2E=required`. With
+//! `ANTEROOM_E2E_TABLES=1` it shows what became of the load.
 
 mod answer;
 mod ask;
