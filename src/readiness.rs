@@ -237,13 +237,17 @@ fn probe_in(state: State, with: Circumstances, now: Instant) -> Option<Duration>
         (State::Unknown, _) => Some(EAGER_PROBE[0].1),
         (State::Suspect { since }, _) => Some(eager(since)),
         (State::Ready { .. }, _) => Some(IDLE_PROBE),
-        // Its start event wakes the prober; until then there is nothing to connect to.
-        (State::Warming { .. }, Outlook::Coming | Outlook::Pointless(_)) => None,
         // Its health check decides, and an event tells when that passes.
         (State::Warming { .. }, Outlook::Unhealthy) => Some(IDLE_PROBE),
-        (State::Warming { since, .. }, Outlook::Blind | Outlook::Running) => {
-            Some(if with.waiting > 0 { eager(since) } else { IDLE_PROBE })
-        }
+        (
+            State::Warming { since, .. },
+            Outlook::Blind
+            | Outlook::Running
+            // It runs, and a probe has said so: no event tells when the name leads to it, only another probe.
+            | Outlook::Pointless(Cause::NameNotResolved | Cause::NameResolvedOutside),
+        ) => Some(if with.waiting > 0 { eager(since) } else { IDLE_PROBE }),
+        // Its start event wakes the prober; until then there is nothing to connect to.
+        (State::Warming { .. }, Outlook::Coming | Outlook::Pointless(_)) => None,
         (State::Down { cause, .. }, _) => match cause {
             Cause::CrashLoop
             | Cause::DependencyDown

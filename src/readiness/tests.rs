@@ -136,6 +136,19 @@ fn probing_follows_need() {
 }
 
 #[test]
+fn a_name_that_leads_nowhere_is_looked_up_again_within_the_grace() {
+    let fell = Instant::now();
+    let warming = State::Warming { since: fell, attempts: 1, fell: Some(fell) };
+    let pace = |cause| {
+        let with = Circumstances { waiting: 1, ..with(Outlook::Pointless(cause)) };
+        step(warming, Event::Look, with, fell).1.probe_in.map(|pace| pace.as_millis())
+    };
+    assert_eq!(pace(Cause::NameNotResolved), Some(10), "only a probe can say otherwise");
+    assert_eq!(pace(Cause::NameResolvedOutside), Some(10));
+    assert_eq!(pace(Cause::NetworkNotShared), None, "an event says when it is connected again");
+}
+
+#[test]
 fn what_does_not_run_is_hardly_probed() {
     let since = Instant::now();
     for (cause, pace) in [

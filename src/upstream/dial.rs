@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -15,6 +16,13 @@ use super::strays::Strays;
 use crate::evidence::{Failure, Scheme, Stray, Upstream};
 use crate::readiness::single_label;
 use crate::tls::{self, Protocols, Stream, Towards};
+
+/// Silence after which the upstream's kernel is asked whether the connection still exists, then how often and how many
+/// times. A container that was taken off its network closes nothing; a request that it has taken is given up after 11 s,
+/// within the patience of a program.
+const ALIVE_AFTER: Duration = Duration::from_secs(5);
+const ALIVE_EVERY: Duration = Duration::from_secs(2);
+const ALIVE_TIMES: u32 = 3;
 
 /// Says whether an address lies in one of our own networks.
 pub type Inside = Arc<dyn Fn(IpAddr) -> bool + Send + Sync>;
@@ -131,6 +139,8 @@ impl Dialer {
     async fn encrypt(&self, stream: TcpStream, protocols: Protocols, end: Instant) -> Result<Stream, Failure> {
         // Requests are written whole; waiting for more to coalesce would only delay them.
         let _ = stream.set_nodelay(true);
+        let keepalive = TcpKeepalive::new().with_time(ALIVE_AFTER).with_interval(ALIVE_EVERY).with_retries(ALIVE_TIMES);
+        let _ = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
         let Some(tls) = &self.tls else {
             return Ok(Stream::Plain(stream));
         };
@@ -197,6 +207,19 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         assert!(dialer("localhost", port, None).connect(Protocols::Http1).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_asked_whether_it_still_exists() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        let stream = dialer("127.0.0.1", port, None).connect(Protocols::Http1).await.expect("it listens");
+        let Stream::Plain(stream) = stream else { panic!("not asked for TLS") };
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().expect("an option"));
+        let times = (socket.tcp_keepalive_time().expect("one"), socket.tcp_keepalive_interval().expect("another"));
+        assert_eq!(times, (ALIVE_AFTER, ALIVE_EVERY));
+        assert_eq!(socket.tcp_keepalive_retries().expect("a third"), ALIVE_TIMES);
     }
 
     #[tokio::test]

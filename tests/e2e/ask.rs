@@ -1,6 +1,7 @@
 //! A request of a user of CVAT, sent to Traefik's published port.
 
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// A request that is being described. Nothing happens before one of the methods that send it.
 #[derive(Clone)]
 pub struct Ask {
-    port: u16,
+    address: SocketAddr,
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
@@ -36,9 +37,15 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// A GET by a program, with the cookie of a user whom CVAT knows.
+    /// A GET by a program, with the cookie of a user whom CVAT knows, to a published port.
     pub fn new(port: u16, path: &str) -> Self {
-        let ask = Self { port, method: Method::GET, path: path.to_owned(), headers: Vec::new(), body: String::new() };
+        Self::at(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), path)
+    }
+
+    /// The same to any address.
+    pub fn at(address: SocketAddr, path: &str) -> Self {
+        let ask =
+            Self { address, method: Method::GET, path: path.to_owned(), headers: Vec::new(), body: String::new() };
         ask.header("host", "localhost").header("cookie", LOGGED_IN).header("accept", "application/json")
     }
 
@@ -92,6 +99,11 @@ impl Ask {
 
     /// The same, where a broken connection is the thing to count and not the end of the scene.
     pub fn attempt(self) -> Result<Answer> {
+        on_one_thread(self.answer())
+    }
+
+    /// The same, for whoever sends many from one thread.
+    pub async fn answer(self) -> Result<Answer> {
         let question = format!("{} {}", self.method, self.path);
         let sent = Instant::now();
         let exchange = async {
@@ -100,7 +112,7 @@ impl Ask {
             let body = body.collect().await.context("the answer's body broke off")?.to_bytes();
             anyhow::Ok((head, body))
         };
-        let (head, body) = on_one_thread(exchange).with_context(|| question.clone())?;
+        let (head, body) = in_time(exchange).await.with_context(|| question.clone())?;
         let body = String::from_utf8_lossy(&body).into_owned();
         Ok(Answer { question, status: head.status, headers: head.headers, body, took: sent.elapsed() })
     }
@@ -130,6 +142,18 @@ impl Ask {
 
     /// Asks for an upgrade and plays one message of a client; returns the head and what came back.
     pub fn echo(self, message: &[u8]) -> Result<(Answer, Vec<u8>)> {
+        on_one_thread(async {
+            let (answer, stream) = self.upgrade().await?;
+            let Some(mut stream) = stream else { return Ok((answer, Vec::new())) };
+            stream.write_all(message).await?;
+            let mut echoed = vec![0; message.len()];
+            in_time(async { Ok(stream.read_exact(&mut echoed).await?) }).await.context("the echo broke off")?;
+            Ok((answer, echoed))
+        })
+    }
+
+    /// Asks for an upgrade; without a stream if the answer is not 101.
+    pub async fn upgrade(self) -> Result<(Answer, Option<TokioIo<Upgraded>>)> {
         let ask = self
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
@@ -137,23 +161,18 @@ impl Ask {
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         let question = format!("upgrade {}", ask.path);
         let sent = Instant::now();
-        on_one_thread(async {
-            let mut response = ask.exchange().await?;
-            let (status, headers) = (response.status(), response.headers().clone());
-            let answer = Answer { question, status, headers, body: String::new(), took: sent.elapsed() };
-            if status != http::StatusCode::SWITCHING_PROTOCOLS {
-                return Ok((answer, Vec::new()));
-            }
-            let mut stream: TokioIo<Upgraded> = TokioIo::new(hyper::upgrade::on(&mut response).await?);
-            stream.write_all(message).await?;
-            let mut echoed = vec![0; message.len()];
-            stream.read_exact(&mut echoed).await.context("the echo broke off")?;
-            Ok((answer, echoed))
-        })
+        let mut response = in_time(ask.exchange()).await.with_context(|| question.clone())?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let mut answer = Answer { question, status, headers, body: String::new(), took: sent.elapsed() };
+        if status == http::StatusCode::SWITCHING_PROTOCOLS {
+            return Ok((answer, Some(TokioIo::new(hyper::upgrade::on(&mut response).await?))));
+        }
+        answer.body = String::from_utf8_lossy(&response.into_body().collect().await?.to_bytes()).into_owned();
+        Ok((answer, None))
     }
 
     async fn exchange(&self) -> Result<http::Response<hyper::body::Incoming>> {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).await.context("Traefik does not accept")?;
+        let stream = TcpStream::connect(self.address).await.context("nobody accepts")?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection.with_upgrades());
         let mut request = Request::builder().method(&self.method).uri(&self.path);
@@ -166,9 +185,12 @@ impl Ask {
 }
 
 fn on_one_thread<T>(exchange: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let timed = async { tokio::time::timeout(PATIENCE, exchange).await };
-    runtime.block_on(timed).unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(exchange)
+}
+
+async fn in_time<T>(exchange: impl Future<Output = Result<T>>) -> Result<T> {
+    let timed = tokio::time::timeout(PATIENCE, exchange).await;
+    timed.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }
 
 /// Looks until there is something to see, but not for ever.

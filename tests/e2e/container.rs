@@ -70,8 +70,24 @@ impl<'a> Container<'a> {
     /// Takes it off CVAT's network and puts it, with the same alias, on another one.
     #[track_caller]
     pub fn move_to(&self, network: &str) {
-        self.act(&["network", "disconnect", &format!("{}_cvat", self.stack.project), &self.name]);
+        self.disconnect();
         self.act(&["network", "connect", "--alias", "grafana", network, &self.name]);
+    }
+
+    /// Takes it off CVAT's network.
+    #[track_caller]
+    pub fn disconnect(&self) {
+        self.act(&["network", "disconnect", &self.network(), &self.name]);
+    }
+
+    /// Puts it on CVAT's network, as compose had done.
+    #[track_caller]
+    pub fn connect(&self) {
+        self.act(&["network", "connect", "--alias", "grafana", &self.network(), &self.name]);
+    }
+
+    fn network(&self) -> String {
+        format!("{}_cvat", self.stack.project)
     }
 
     pub fn log(&self) -> String {

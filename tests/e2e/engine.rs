@@ -105,5 +105,10 @@ for round in 1 2 3; do
     [ -z "$images" ] || { left=1; docker rmi -f $images; }
     [ $left = 1 ] || break
 done
-rm -rf "$directory"
+# What ran in the namespaces of a second engine may take a moment to end.
+for try in 1 2 3 4 5; do
+    rm -rf "$directory" && break
+    sleep 1
+done
+find /sys/fs/cgroup -depth -type d -path "*/${label#*=}*" -exec rmdir {} +
 "#;

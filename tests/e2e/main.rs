@@ -5,21 +5,25 @@
 //! - [`scenes`] says what has to hold. A new one is a function of a [`stack::Stack`] in one of its files.
 //! - [`stack`] is one running CVAT, [`container`] what can be broken in it, [`ask`] and [`answer`] the two halves of
 //!   a request to it.
+//! - [`load`] is many users at once, and what became of their requests.
 //! - [`prepare`] makes, once per run and from local files only, the three images; [`engine`] drives `docker`, and
-//!   removes what the run has made however the run ends.
+//!   removes what the run has made however the run ends. [`second_engine`] is one that may be restarted.
 //! - [`runner`] stands in for libtest, which can neither share a stack between tests nor clean up after them.
 //!
 //! `cargo test --test e2e -- paused` plays the scenes whose name contains "paused". Without an engine or Python
-//! nothing can be played: the suite says so and passes, unless `ANTEROOM_E2E=required`.
+//! nothing can be played: the suite says so and passes, unless `ANTEROOM_E2E=required`. With
+//! `ANTEROOM_E2E_TABLES=1` it shows what became of the load.
 
 mod answer;
 mod ask;
 mod container;
 mod engine;
 mod layout;
+mod load;
 mod prepare;
 mod runner;
 mod scenes;
+mod second_engine;
 mod stack;
 
 use std::process::ExitCode;

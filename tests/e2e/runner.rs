@@ -19,6 +19,11 @@ use crate::stack::Stack;
 /// `required`, as CI sets it: where nothing can be played, the suite has failed.
 const DEMAND: &str = "ANTEROOM_E2E";
 
+/// Whether a scene that cannot be played has failed.
+pub fn is_required() -> bool {
+    std::env::var(DEMAND).is_ok_and(|demand| demand == "required")
+}
+
 /// The name of a scene as it is printed and filtered, and where it plays.
 struct Billed {
     name: String,
@@ -92,7 +97,7 @@ fn bill() -> Vec<Billed> {
 fn not_played(missing: &str, ignored: usize, filtered: usize) -> ExitCode {
     let line = "!".repeat(100);
     eprintln!("\n{line}\nThe end-to-end tests DID NOT RUN: {missing}\n{line}\n");
-    if std::env::var(DEMAND).is_ok_and(|demand| demand == "required") {
+    if is_required() {
         eprintln!("{DEMAND}=required: that is a failure.");
         return conclude(0, &["everything".to_owned()], 0, filtered, Instant::now());
     }

@@ -4,10 +4,11 @@
 //! list. It plays in both layouts, unless the list says otherwise.
 
 mod deployment;
+mod engine;
+mod load;
 mod login;
 mod network;
 mod ready;
-mod restart;
 mod stopped;
 mod warming;
 
@@ -46,7 +47,8 @@ pub fn all() -> impl Iterator<Item = Scene> {
         deployment::SCENES,
         login::SCENES,
         warming::SCENES,
-        restart::SCENES,
+        load::SCENES,
+        engine::SCENES,
         stopped::SCENES,
         network::SCENES,
     ];

@@ -65,6 +65,21 @@ impl Stack {
         Ask::new(self.port.load(Relaxed), path)
     }
 
+    /// A file or folder that goes with the stack.
+    pub fn scratch(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// The anteroom that is in the image, which is static: it runs outside of a container, too.
+    pub fn program(&self) -> PathBuf {
+        self.directory.with_file_name("anteroom").join("program")
+    }
+
+    /// Where Grafana notes each POST that it has carried out; it outlives the container.
+    pub fn ledger(&self) -> PathBuf {
+        self.directory.join("ledger/posts")
+    }
+
     /// The target: what most scenes break.
     pub fn grafana(&self) -> Container<'_> {
         self.container("cvat_grafana")

@@ -8,12 +8,17 @@
 //! | `STUB_PORT` | where it listens, default 3000 |
 //! | `STUB_DELAY` | how long after its start it listens, in milliseconds |
 //! | `STUB_EXIT_AFTER`, `STUB_EXIT_CODE` | it ends by itself: milliseconds after its start, and how |
+//! | `STUB_LEDGER` | `grafana`: a file that gets a line for each POST with an `X-Id`, as soon as all of it has come |
 //! | `STUB_COOKIE` | `server`: the cookie of a user who is logged in; without any: 401, with another: 403 |
+//!
+//! A request with `X-Work` is answered so many milliseconds after it was carried out, so that what breaks the stub
+//! breaks requests, too.
 //!
 //! `stub health` is the health check of the image; `stub order exit 3` and `stub order eat` tell the stub that
 //! serves in the same container to end, or to allocate memory until the kernel kills it.
 
 use std::env;
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process;
@@ -115,6 +120,9 @@ fn while_open(connection: &TcpStream, role: &str, since: u128) {
             }
             _ => grafana(&request, since),
         };
+        if let Some(work) = request.header("x-work").and_then(|work| work.parse().ok()) {
+            thread::sleep(Duration::from_millis(work));
+        }
         let head = answer.find("\r\n\r\n").map_or(answer.len(), |end| end + 4);
         let wanted = if request.method == "HEAD" { &answer[..head] } else { &answer };
         if write_all(connection, wanted.as_bytes()).is_err() {
@@ -124,6 +132,10 @@ fn while_open(connection: &TcpStream, role: &str, since: u128) {
 }
 
 fn grafana(request: &Request, since: u128) -> String {
+    if let ("POST", Some(id), Some(ledger)) = (request.method.as_str(), request.header("x-id"), setting("STUB_LEDGER"))
+    {
+        enter(&ledger, id).expect("the ledger can be written");
+    }
     match request.path.as_str() {
         "/api/health" => answer("200 OK", "application/json", "grafana", r#"{"database":"ok"}"#),
         "/stub/eat" => {
@@ -141,6 +153,11 @@ fn grafana(request: &Request, since: u128) -> String {
         }
         _ => answer("200 OK", "application/json", "grafana", &mirror(request, since)),
     }
+}
+
+/// One `write` at the file's end, so that a kill leaves the line or nothing, and threads do not mix theirs.
+fn enter(ledger: &str, id: &str) -> io::Result<()> {
+    File::options().create(true).append(true).open(ledger)?.write_all(format!("{id}\n").as_bytes())
 }
 
 /// What reached Grafana, so that a test can assert it.
