@@ -15,7 +15,7 @@
 //! | [`evidence`] | everything that was seen, as plain data |
 //! | [`readiness`] | may requests pass? the state machine, and what the evidence says about the future |
 //! | [`diagnosis`] | from evidence to findings and remedies: an ordered list of small rules |
-//! | [`line`], [`patience`] | who of those that wait may go; how long a request may be held |
+//! | [`mod@line`], [`patience`] | who of those that wait may go; how long a request may be held |
 //! | [`retry`], [`backoff`] | may this failure of this request be tried again, and when |
 //! | [`admission`] | what is refused whoever is behind us: decided from a request's head |
 //! | [`headers`] | what a proxy changes in a header block |

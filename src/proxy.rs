@@ -322,9 +322,11 @@ struct Dispatch<'a> {
 impl Errand for Dispatch<'_> {
     type Answer = (Response<Incoming>, Lease);
 
-    async fn send(&mut self, run: u64, pooled: bool) -> Sent<Self::Answer> {
-        let Proxy { shared, pool, .. } = self.proxy;
-        let setback = match self.exchange.send(pool, run, pooled, shared.config.response_timeout).await {
+    async fn send(&mut self, known: &Arc<Snapshot>, pooled: bool) -> Sent<Self::Answer> {
+        let Proxy { shared, pool, door, .. } = self.proxy;
+        let (run, patience) = (known.run, shared.config.response_timeout);
+        let lost = |peer| door.loses(known, peer);
+        let setback = match self.exchange.send(pool, run, pooled, patience, lost).await {
             Ok((answer, lease)) if self.proxy.premature(answer.status(), run) => {
                 let failure = Failure::NotReady { status: answer.status().as_u16() };
                 let setback = Setback { failure, connection: lease.connection, reach: Reach::Sent };

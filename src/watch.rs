@@ -10,6 +10,7 @@
 //! One task and one probe at a time, however many requests wait.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -34,6 +35,21 @@ pub struct Snapshot {
     pub run: u64,
     pub state: State,
     pub evidence: Evidence,
+}
+
+impl Snapshot {
+    /// Whether the engine knows an address: the target's, or another container's that matters to it.
+    pub fn knows(&self, address: IpAddr) -> bool {
+        let Evidence { target, others, .. } = &self.evidence;
+        let mut containers = target.found().into_iter().chain(others.iter());
+        containers.any(|container| container.networks.iter().any(|network| network.address == Some(address)))
+    }
+
+    /// Whether the target is somewhere, and nobody that the engine knows has this address.
+    pub fn has_lost(&self, address: IpAddr) -> bool {
+        let is_somewhere = |target: &Container| target.networks.iter().any(|network| network.address.is_some());
+        self.evidence.target.found().is_some_and(is_somewhere) && !self.knows(address)
+    }
 }
 
 /// A request could not connect, though the snapshot with this number said that it could.
@@ -326,9 +342,11 @@ enum Publish {
     IfStateChanged,
 }
 
-/// What tells two runs of a target apart: the container, and when it was started.
-fn run_of(container: &Container) -> (Box<str>, Option<SystemTime>) {
-    (container.id.clone(), container.started.as_ref().map(|started| started.at))
+/// What tells two runs of a target apart: the container, when it was started, and where it can be reached.
+fn run_of(container: &Container) -> (Box<str>, Option<SystemTime>, Vec<IpAddr>) {
+    let mut addresses: Vec<_> = container.networks.iter().filter_map(|network| network.address).collect();
+    addresses.sort();
+    (container.id.clone(), container.started.as_ref().map(|started| started.at), addresses)
 }
 
 /// What of a state is worth publishing: not the counter of attempts, which grows a hundred times a second.

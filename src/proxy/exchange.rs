@@ -1,5 +1,7 @@
 //! A request on its way: what is kept of it so that it can be sent again, and what comes of sending it once.
 
+use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,13 +35,14 @@ impl Exchange {
     }
 
     /// Sends it once, over a connection of `pool` that leads to the `run` of the target: a new one unless `pooled` may be
-    /// used, too. `patience` is for the head of the answer.
-    pub async fn send(
+    /// used, too. `patience` is for the head of the answer, and `lost` ends when nobody has the peer's address any more.
+    pub async fn send<F: Future<Output = ()>>(
         &mut self,
         pool: &Arc<Pool>,
         run: u64,
         pooled: bool,
         patience: Duration,
+        lost: impl FnOnce(Option<IpAddr>) -> F,
     ) -> Result<(Response<Incoming>, Lease), Setback> {
         // Only HTTP/1.1 can switch to a WebSocket with every server.
         let protocols = if self.switch.is_some() { Protocols::Http1 } else { Protocols::Any };
@@ -55,6 +58,7 @@ impl Exchange {
             },
         };
         let connection = lease.connection;
+        let peer = lease.peer();
         let mut sending = pin!(lease.send(self.next_head(), &self.tape));
         let answer = tokio::select! {
             biased;
@@ -62,6 +66,10 @@ impl Exchange {
             () = silence(&self.tape, patience) => {
                 lease.forsake();
                 return Err(Setback { failure: Failure::NoAnswer, connection, reach: Reach::Sent });
+            }
+            () = lost(peer) => {
+                lease.forsake();
+                return Err(Setback { failure: Failure::ClosedEarly, connection, reach: Reach::Sent });
             }
         };
         match answer {

@@ -4,6 +4,7 @@
 //! What is sent, and how, is an [`Errand`]: the proxy's goes over a connection, and the simulation has its own.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +24,9 @@ use crate::watch::{Report, Snapshot};
 pub trait Errand {
     type Answer;
 
-    /// Sends it once, to the `run` of the target; over a connection that is there already only if `pooled`.
-    fn send(&mut self, run: u64, pooled: bool) -> impl Future<Output = Sent<Self::Answer>>;
+    /// Sends it once, to the run of the target that `known` is about; over a connection that is there already only if
+    /// `pooled`.
+    fn send(&mut self, known: &Arc<Snapshot>, pooled: bool) -> impl Future<Output = Sent<Self::Answer>>;
 
     /// RFC 9110 §9.2.2.
     fn is_idempotent(&self) -> bool;
@@ -106,10 +108,13 @@ impl Way<'_> {
                 End::Pointless => return Outcome::Stranded(snapshot, last_failure, None),
                 End::Bounded(bound) => return Outcome::Stranded(snapshot, last_failure, Some(bound)),
             }
-            let sending = errand.send(snapshot.run, pooled);
-            let sent = match &held {
-                None => sending.await,
-                Some(held) => held.on_the_way(sending).await,
+            let sent = {
+                // Pinned, or there would be a place for it in each of the two ways to wait for it.
+                let sending = pin!(errand.send(&snapshot, pooled));
+                match &held {
+                    None => sending.await,
+                    Some(held) => held.on_the_way(sending).await,
+                }
             };
             let (setback, premature) = match sent {
                 Sent::Answered(answer) => {

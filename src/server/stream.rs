@@ -88,6 +88,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
         // A task that a request begins, as one does that becomes a tunnel, is about the same stream.
         let stream = Stream::current().unwrap_or_else(begun);
         let Self { limit, meter } = self.clone();
+        // Boxed, or the task would hold it twice: it is large, and where it is captured is not where it is polled.
+        let future = Box::pin(future);
         tokio::spawn(CURRENT.scope(Arc::clone(&stream), async move {
             // What is dropped here before it has ended resets its stream.
             tokio::select! {

@@ -1,6 +1,7 @@
 //! A connection that may be encrypted: one type for both, so that nothing above has to care.
 
 use std::io::{self, IoSlice};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,6 +26,11 @@ impl Stream {
             Self::Plain(stream) => stream,
             Self::Tls(stream) => stream.get_ref().0,
         }
+    }
+
+    /// Who is at the other end; `None` of a connection that has ended.
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.tcp().peer_addr().ok().map(|address| address.ip())
     }
 
     /// Makes its end a reset, so that the other side sees that something is missing.

@@ -1,6 +1,7 @@
 //! A connection to the upstream that one request has taken.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -48,6 +49,7 @@ pub(super) struct Alone {
     pub(super) sender: http1::SendRequest<RequestBody>,
     /// For the trailers of what is sent over it.
     pub(super) trailers: Slot,
+    pub(super) peer: Option<IpAddr>,
     pub(super) task: Cut,
 }
 
@@ -55,6 +57,7 @@ pub(super) struct Alone {
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) sender: http2::SendRequest<RequestBody>,
+    peer: Option<IpAddr>,
     /// How many requests it carries at once, as the upstream last said.
     room: Arc<AtomicUsize>,
     /// Held once by the pool, and once by each request.
@@ -80,8 +83,8 @@ impl Drop for Cut {
 }
 
 impl Shared {
-    pub(super) fn new(sender: http2::SendRequest<RequestBody>, room: Arc<AtomicUsize>) -> Self {
-        Self { sender, room, holders: Arc::new(()) }
+    pub(super) fn new(sender: http2::SendRequest<RequestBody>, peer: Option<IpAddr>, room: Arc<AtomicUsize>) -> Self {
+        Self { sender, peer, room, holders: Arc::new(()) }
     }
 
     /// How many requests run over it.
@@ -131,6 +134,14 @@ impl Lease {
                     pool.put(alone, run);
                 }
             });
+        }
+    }
+
+    /// Where it leads.
+    pub fn peer(&self) -> Option<IpAddr> {
+        match &self.way {
+            Way::Alone(alone) => alone.peer,
+            Way::Shared(shared) => shared.peer,
         }
     }
 

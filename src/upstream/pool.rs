@@ -154,7 +154,7 @@ impl Pool {
 
     /// A connection that others may use from now on.
     async fn http2(&self, stream: Stream, run: u64) -> Result<Shared, Failure> {
-        let settings = Settings::default();
+        let (settings, peer) = (Settings::default(), stream.peer());
         let (sender, connection) = http2::Builder::new(settings.clone())
             .timer(TokioTimer::new())
             .max_header_list_size(HEAD_MOST as u32)
@@ -190,7 +190,7 @@ impl Pool {
             // Nothing was asked yet.
             Err(_) => return Err(Failure::ConnectTimeout),
         }
-        let connection = Shared::new(sender, room);
+        let connection = Shared::new(sender, peer, room);
         lock(&self.shared).push(Idle { connection: connection.clone(), since: Instant::now(), run });
         Ok(connection)
     }
@@ -238,7 +238,7 @@ pub fn reset(tunnel: Upgraded) {
 }
 
 async fn http1(stream: Stream) -> Result<Alone, Failure> {
-    let trailers = Slot::default();
+    let (trailers, peer) = (Slot::default(), stream.peer());
     let line: Line = TokioIo::new(Trailing::new(HalfOpen::new(stream), trailers.clone()));
     let (sender, connection) = http1::Builder::new()
         // Names that came otherwise than over HTTP/1.1 are written as everybody writes them.
@@ -254,7 +254,7 @@ async fn http1(stream: Stream) -> Result<Alone, Failure> {
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-    Ok(Alone { sender, trailers, task: Cut::when_dropped(task.abort_handle()) })
+    Ok(Alone { sender, trailers, peer, task: Cut::when_dropped(task.abort_handle()) })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -11,6 +11,7 @@
 use std::cell::RefCell;
 use std::fmt::Write;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom::engine::Sighting;
@@ -22,7 +23,7 @@ use anteroom::proxy::journey::{Errand, Outcome, Sent, Toll, Way};
 use anteroom::readiness::State;
 use anteroom::retry::{Connection, Reach};
 use anteroom::room::Room;
-use anteroom::watch::{self as watcher, REPORTS_QUEUED, Sources, Subject, first_snapshot};
+use anteroom::watch::{self as watcher, REPORTS_QUEUED, Snapshot, Sources, Subject, first_snapshot};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -248,7 +249,7 @@ struct Carried {
 impl Errand for Carried {
     type Answer = Answer;
 
-    async fn send(&mut self, run: u64, pooled: bool) -> Sent<Answer> {
+    async fn send(&mut self, known: &Arc<Snapshot>, pooled: bool) -> Sent<Answer> {
         let Request { number, arrives, patience, .. } = self.request;
         let now = Instant::now();
         assert!(now <= arrives + patience + TICK || self.excused, "sent after {:?}: {:?}", now - arrives, self.request);
@@ -256,7 +257,7 @@ impl Errand for Carried {
             self.chronicle.borrow_mut().released.push((self.stay().place, now));
         }
         self.attempts += 1;
-        match self.world.serve(number, run, pooled).await {
+        match self.world.serve(number, known.run, pooled).await {
             Ok(answer) => Sent::Answered(answer),
             Err((answer, setback)) => {
                 self.read |= setback.reach != Reach::Unsent;
