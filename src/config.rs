@@ -42,6 +42,8 @@ pub struct Config {
     pub detail: Detail,
     /// Name or id of the target, where it cannot be found.
     pub container: Option<Arc<str>>,
+    /// Where to remember what was learned, over a restart.
+    pub state_dir: Option<Arc<Path>>,
     /// Worker threads.
     pub threads: NonZeroUsize,
     /// A tracing filter, e.g. `info` or `anteroom=debug`.
@@ -214,6 +216,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
     let trusted_peers = reader.read("ANTEROOM_TRUSTED_PEERS", peers::trusted_peers);
     let detail = reader.read("ANTEROOM_DETAIL", detail);
     let container = reader.read_optional("ANTEROOM_CONTAINER", value::container);
+    let state_dir = reader.read_optional("ANTEROOM_STATE_DIR", value::directory);
     let depends_on = reader.read_optional("ANTEROOM_DEPENDS_ON", value::services);
     let threads = reader.read_optional("ANTEROOM_THREADS", |text| value::count(text, 1..=512));
     let log = reader.read("ANTEROOM_LOG", |text| (input.check_log)(text).map(|()| text.to_owned()));
@@ -242,6 +245,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
             trusted_peers: trusted_peers?,
             detail: detail?,
             container,
+            state_dir,
             threads: threads.and_then(NonZeroUsize::new).unwrap_or(input.cores),
             log: log?,
             log_format: log_format?,

@@ -9,6 +9,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::warmup::Progress;
+
 /// All that is known at one moment. Cheap to clone: the large parts are shared.
 #[derive(Clone, Debug)]
 pub struct Evidence {
@@ -37,6 +39,8 @@ pub struct Evidence {
     pub exchange: Option<Failure>,
     /// What kept the request at hand from being held, or from being held any longer; `None` if nothing did.
     pub bound: Option<Bound>,
+    /// How far the target's warm-up has got, if it is known how long it usually takes.
+    pub warmup: Option<Progress>,
     /// What happened to the target lately, oldest first, at most [`EVENTS_KEPT`].
     pub events: Arc<[Happening]>,
 }

@@ -11,6 +11,7 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use std::{io, thread};
@@ -20,6 +21,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
 use crate::config::{Config, Invalid};
 use crate::engine::{Sighting, Wanted};
+use crate::memory::Memory;
 use crate::probe::Prober;
 use crate::proxy::{Proxy, Shared, host_of};
 use crate::room::{HEADS_MOST, Room};
@@ -27,6 +29,7 @@ use crate::server::connection::Host;
 use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
 use crate::upstream::{Dialer, Pool, dial::Inside};
+use crate::warmup::History;
 use crate::watch::{REPORTS_QUEUED, Sources, Subject, first_snapshot};
 use crate::{admin, server, surroundings, watch as watcher};
 
@@ -37,6 +40,8 @@ pub struct Instance {
     admin: TcpListener,
     tls: Tls,
     reload: Reload,
+    memory: Option<Memory>,
+    learned: watch::Sender<History>,
 }
 
 /// Why an anteroom cannot start.
@@ -45,7 +50,7 @@ pub enum BindError {
     #[error("cannot listen on {address} ({setting})")]
     Listen { setting: &'static str, address: SocketAddr, source: io::Error },
     /// These settings name files that are missing or broken.
-    #[error("files of TLS cannot be used")]
+    #[error("files cannot be used")]
     Files(Vec<Invalid>),
 }
 
@@ -70,7 +75,11 @@ impl Instance {
         let admin = TcpListener::bind(config.admin_listen)
             .and_then(|admin| admin.set_nonblocking(true).map(|()| admin))
             .map_err(failed("ANTEROOM_ADMIN_LISTEN", config.admin_listen))?;
-        Ok(Self { config, listeners, admin, tls, reload })
+        let opened = config.state_dir.as_deref().map(|path| Memory::open(path).map_err(|error| unusable(path, &error)));
+        let (memory, history) = opened.transpose()?.unzip();
+        let history = history.unwrap_or_default();
+        let learned = watch::Sender::new(history);
+        Ok(Self { config, listeners, admin, tls, reload, memory, learned })
     }
 
     /// Where requests arrive, with the port that was chosen if it was 0.
@@ -98,7 +107,7 @@ impl Instance {
         engine: impl FnOnce(EngineLink) -> E,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let Self { config, listeners, admin, tls, reload } = self;
+        let Self { config, listeners, admin, tls, reload, memory, learned } = self;
         let subject = Subject {
             upstream: config.upstream.clone(),
             booted_at: surroundings::booted_at(),
@@ -147,7 +156,16 @@ impl Instance {
                 let _ = worker.await;
             }
         };
-        let sources = Sources { sightings, reports, room, look };
+        let keeping = {
+            let learned = learned.subscribe();
+            async {
+                if let Some(memory) = memory {
+                    memory.keep(learned).await;
+                }
+                std::future::pending().await
+            }
+        };
+        let sources = Sources { sightings, reports, room, look, learned };
         let mut stopping = stop.subscribe();
         let watching = async {
             // With the watcher goes the channel that held requests wait on: who is held when we stop is answered at
@@ -167,10 +185,19 @@ impl Instance {
             () = stopped => {}
             () = watching => {}
             () = reloading => {}
+            () = keeping => {}
             () = admin => {}
         }
         Ok(())
     }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> BindError {
+    BindError::Files(vec![Invalid {
+        setting: "ANTEROOM_STATE_DIR".to_owned(),
+        value: Some(path.display().to_string()),
+        reason: format!("cannot be written to: {error}"),
+    }])
 }
 
 /// One worker thread with its own runtime. The receiver ends with the worker.

@@ -17,6 +17,7 @@
 //! | [`diagnosis`] | from evidence to findings and remedies: an ordered list of small rules |
 //! | [`mod@line`], [`patience`] | who of those that wait may go; how long a request may be held |
 //! | [`retry`], [`backoff`] | may this failure of this request be tried again, and when |
+//! | [`warmup`] | how long the target usually takes to become ready |
 //! | [`admission`] | what is refused whoever is behind us: decided from a request's head |
 //! | [`headers`] | what a proxy changes in a header block |
 //! | [`page`] | a diagnosis as HTML, problem document or text |
@@ -33,6 +34,7 @@
 //! | [`probe`], [`upstream`] | one question to the upstream; connections to it, new and pooled |
 //! | [`tls`] | certificates, keys and roots from files, read again when they change |
 //! | [`engine`], [`surroundings`] | what Docker tells; what can be told of our own container without it |
+//! | [`memory`] | what is remembered over a restart |
 //! | [`admin`], [`telemetry`] | are we alive; the log |
 //!
 //! # The life of a request
@@ -62,6 +64,7 @@ pub mod evidence;
 pub mod headers;
 pub mod instance;
 pub mod line;
+pub mod memory;
 pub mod page;
 pub mod patience;
 pub mod probe;
@@ -74,4 +77,5 @@ pub mod surroundings;
 pub mod telemetry;
 pub mod tls;
 pub mod upstream;
+pub mod warmup;
 pub mod watch;

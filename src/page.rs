@@ -21,6 +21,8 @@ mod words;
 #[cfg(test)]
 mod fixtures;
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 
 use crate::config::Detail;
@@ -79,19 +81,27 @@ pub fn render(diagnosis: &Diagnosis, audience: &Audience<'_>, format: Format) ->
         Format::Problem => ("application/problem+json", None, view.problem.json()),
         Format::Text => ("text/plain; charset=utf-8", None, text::write(&view)),
     };
-    Page { status, retry_after: retry_after(diagnosis.state, status), content_type, content_security_policy, body }
+    Page { status, retry_after: retry_after(diagnosis, status), content_type, content_security_policy, body }
 }
 
-fn retry_after(state: State, status: StatusCode) -> Option<u32> {
-    (status == StatusCode::SERVICE_UNAVAILABLE).then_some(match state {
+fn retry_after(diagnosis: &Diagnosis, status: StatusCode) -> Option<u32> {
+    let remaining = diagnosis.evidence.warmup.and_then(|progress| progress.remaining());
+    (status == StatusCode::SERVICE_UNAVAILABLE).then_some(match diagnosis.state {
         State::Down { .. } => RETRY_LATER,
-        State::Unknown | State::Ready { .. } | State::Suspect { .. } | State::Warming { .. } => RETRY_SOON,
+        // Rounded up: who comes a moment too early has to come again.
+        State::Warming { .. } => remaining.map_or(RETRY_SOON, |left| seconds(left).max(1)),
+        State::Unknown | State::Ready { .. } | State::Suspect { .. } => RETRY_SOON,
     })
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::warmup::{Progress, Usual};
 
     #[test]
     fn status_and_retry_after_follow_what_happened() {
@@ -108,6 +118,31 @@ mod tests {
                 assert_eq!(page.content_security_policy.is_some(), format == Format::Html);
             }
         }
+    }
+
+    #[test]
+    fn who_has_learned_how_long_it_takes_says_so() {
+        let mut diagnosis = fixtures::warming();
+        let seconds = Duration::from_secs;
+        let usual = Usual { median: seconds(60), p95: seconds(90), count: 7 };
+        for (elapsed, retry_after) in
+            [(seconds(42), 18), (Duration::from_millis(59_001), 1), (seconds(61), 29), (seconds(91), 2)]
+        {
+            diagnosis.evidence.warmup = Some(Progress { usual, elapsed });
+            let said = render(&diagnosis, &fixtures::someone(Detail::State), Format::Problem).retry_after;
+            assert_eq!(said, Some(retry_after), "{elapsed:?}");
+        }
+        diagnosis.evidence.warmup = Some(Progress { usual, elapsed: seconds(42) });
+        let body = |format| render(&diagnosis, &fixtures::someone(Detail::State), format).body;
+        let problem: serde_json::Value = serde_json::from_str(&body(Format::Problem)).expect("JSON");
+        let warmup = &problem["warmup"];
+        let told =
+            ["usual_seconds", "p95_seconds", "remaining_seconds", "learned_from"].map(|name| warmup[name].as_u64());
+        assert_eq!(told, [Some(60), Some(90), Some(18), Some(7)]);
+        let page = body(Format::Html);
+        assert!(page.contains("<progress class=\"bar\" max=\"60000\" value=\"42000\""), "{page}");
+        assert!(page.contains("usually ready after"), "{page}");
+        assert!(body(Format::Text).contains("usually ready after"));
     }
 
     #[test]

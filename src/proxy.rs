@@ -20,6 +20,7 @@ use http::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use self::answer::{Logged, Ticket};
 pub use self::body::Body;
@@ -33,13 +34,14 @@ use crate::config::{Config, HostHeader};
 use crate::evidence::{Bound, Failure, Upstream};
 use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
 use crate::line::Place;
-use crate::patience;
+use crate::patience::{self, Kind};
 use crate::readiness::State;
 use crate::retry::{self, Reach};
 use crate::room::Room;
 use crate::telemetry::meter::{Limit, Meter};
 use crate::upstream::body::{Allowance, Fault, Tape};
 use crate::upstream::{Lease, Pool, gate};
+use crate::warmup::patience_for_page_view;
 use crate::watch::{Report, Snapshot};
 
 /// What all workers share.
@@ -134,6 +136,7 @@ impl Proxy {
             return ticket.refuse(&request.into_parts().0, refusal);
         }
         if answer::is_status_query(request.headers()) {
+            self.shared.room.watch();
             return ticket.status(&request.into_parts().0, &self.door.newest());
         }
         if self.shared.via.passed_here(request.headers()) {
@@ -354,7 +357,13 @@ impl Errand for Dispatch<'_> {
     fn stay(&self) -> Stay {
         let Self { ticket, exchange: Exchange { head, tape, .. }, proxy } = self;
         let kind = patience::kind(&head.method, &head.headers, tape.fits());
-        let patience = patience::patience(kind, &head.headers, &proxy.shared.config.patience);
+        let configured = patience::patience(kind, &head.headers, &proxy.shared.config.patience);
+        let patience = if kind == Kind::PageView && patience::preferred_wait(&head.headers).is_none() {
+            let Snapshot { began, usual, .. } = &*proxy.door.newest();
+            patience_for_page_view(configured, ticket.started.into_std(), began.map(Instant::into_std), *usual)
+        } else {
+            configured
+        };
         Stay {
             place: Place { arrived: ticket.started.into_std(), id: ticket.id },
             bytes: self.exchange.size(),

@@ -124,6 +124,8 @@ pub struct Circumstances {
     pub connects: bool,
     /// How many requests are held.
     pub waiting: usize,
+    /// Somebody looks at a waiting page.
+    pub watched: bool,
     /// How long a target that was ready may stay away.
     pub grace: Duration,
     /// How long ago its process ended, if it has: a target that stops slowly is gone later than it fell.
@@ -138,6 +140,8 @@ const EAGER_PROBE: [(Duration, Duration); 3] = [
     (Duration::from_secs(600), Duration::from_millis(25)),
     (Duration::MAX, Duration::from_millis(250)),
 ];
+/// Where nobody is held but a page is looked at, which asks for the state once a second.
+const WATCHED_PROBE: Duration = Duration::from_millis(250);
 /// Once connections succeed, each probe is a GET that the target must work for.
 const GET_PROBE: Duration = Duration::from_millis(50);
 /// A target that does not run is asked all the same now and then: the name may be served by something that the engine
@@ -245,7 +249,11 @@ fn probe_in(state: State, with: Circumstances, now: Instant) -> Option<Duration>
             | Outlook::Running
             // It runs, and a probe has said so: no event tells when the name leads to it, only another probe.
             | Outlook::Pointless(Cause::NameNotResolved | Cause::NameResolvedOutside),
-        ) => Some(if with.waiting > 0 { eager(since) } else { IDLE_PROBE }),
+        ) => Some(match with.watched {
+                _ if with.waiting > 0 => eager(since),
+                true => WATCHED_PROBE.max(eager(since)),
+                false => IDLE_PROBE,
+            }),
         // Its start event wakes the prober; until then there is nothing to connect to.
         (State::Warming { .. }, Outlook::Coming | Outlook::Pointless(_)) => None,
         (State::Down { cause, .. }, _) => match cause {

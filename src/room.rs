@@ -6,13 +6,13 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::evidence::Bound;
 use crate::line::{Line, Order, Place, Standing};
@@ -32,7 +32,13 @@ pub struct Room {
     most: usize,
     most_bytes: usize,
     arrived: Notify,
+    /// When somebody last looked at a waiting page, in milliseconds since `made`; 0: never.
+    watched: AtomicU64,
+    made: Instant,
 }
+
+/// A page asks once a second, or every five where its tab is hidden; two misses, and nobody looks at it any more.
+const WATCHED_FOR: Duration = Duration::from_secs(10);
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,8 @@ impl Room {
             most,
             most_bytes,
             arrived: Notify::new(),
+            watched: AtomicU64::new(0),
+            made: Instant::now(),
         })
     }
 
@@ -61,7 +69,23 @@ impl Room {
         self.waiting.load(Relaxed)
     }
 
-    /// Ends when a request waits and none did before.
+    /// Somebody looks at a waiting page.
+    pub fn watch(&self) {
+        let before = self.is_watched();
+        let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX).max(1);
+        self.watched.store(now, Relaxed);
+        if !before {
+            self.arrived.notify_one();
+        }
+    }
+
+    /// Whether somebody has looked at a waiting page lately.
+    pub fn is_watched(&self) -> bool {
+        let last = self.watched.load(Relaxed);
+        last > 0 && self.made.elapsed() < Duration::from_millis(last) + WATCHED_FOR
+    }
+
+    /// Ends when a request waits or a page is looked at, and none was before.
     pub fn arrival(&self) -> impl Future<Output = ()> {
         self.arrived.notified()
     }
@@ -154,14 +178,12 @@ impl Drop for Held {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use futures_util::FutureExt;
 
     use super::*;
 
     fn place(id: u64) -> Place {
-        Place { arrived: Instant::now(), id }
+        Place { arrived: std::time::Instant::now(), id }
     }
 
     #[test]
@@ -208,6 +230,22 @@ mod tests {
             () = slow => unreachable!("it never ends"),
             turn = held[16].turn() => assert_eq!(turn, Turn::Go),
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_page_is_looked_at_as_long_as_it_asks() {
+        let room = Room::new(1, 1);
+        assert!(!room.is_watched());
+        room.watch();
+        room.arrival().await;
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(room.is_watched());
+        room.watch();
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert!(room.is_watched());
+        assert_eq!(room.arrival().now_or_never(), None, "nobody new");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(!room.is_watched());
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@
 //!
 //! One task and one probe at a time, however many requests wait.
 
+mod warming;
+
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -18,6 +20,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use self::warming::Warming;
 use crate::diagnosis::diagnose;
 use crate::engine::Sighting;
 use crate::evidence::{Container, Evidence, Failure, Status, Stray, Upstream};
@@ -25,6 +28,7 @@ use crate::line::Order;
 use crate::probe::Probe;
 use crate::readiness::{self, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
 use crate::room::Room;
+use crate::warmup::{History, Usual};
 
 /// What the watcher last published.
 #[derive(Clone, Debug)]
@@ -35,6 +39,10 @@ pub struct Snapshot {
     pub run: u64,
     pub state: State,
     pub evidence: Evidence,
+    /// How long the target usually takes to become ready, if that was learned.
+    pub usual: Option<Usual>,
+    /// When the run that is warming up was started, if the engine told.
+    pub began: Option<Instant>,
 }
 
 impl Snapshot {
@@ -69,6 +77,8 @@ pub struct Sources {
     pub room: Arc<Room>,
     /// Tells the engine's task to look again.
     pub look: Arc<Notify>,
+    /// What was learned of warm-ups, and where more is added.
+    pub learned: watch::Sender<History>,
 }
 
 /// What never changes while the watcher runs.
@@ -101,16 +111,17 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         exchange: None,
         strays: Arc::new([]),
         bound: None,
+        warmup: None,
         events: sighting.events,
     };
-    Arc::new(Snapshot { sequence: 0, run: 0, state: State::Unknown, evidence })
+    Arc::new(Snapshot { sequence: 0, run: 0, state: State::Unknown, evidence, usual: None, began: None })
 }
 
 /// Watches until nobody listens to `snapshots` any more. The channel starts with [`first_snapshot`].
 pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapshots: watch::Sender<Arc<Snapshot>>) {
-    let Sources { mut sightings, mut reports, room, look } = sources;
+    let Sources { mut sightings, mut reports, room, look, learned } = sources;
     let _closing = Closing(Arc::clone(&room));
-    let mut watcher = Watcher::new(subject, Arc::clone(&room), look, snapshots);
+    let mut watcher = Watcher::new(subject, Arc::clone(&room), look, learned, snapshots);
     let mut probe: Option<UnderWay<'_>> = None;
     let mut engine_gone = false;
     loop {
@@ -162,12 +173,19 @@ struct Watcher {
     current: Snapshot,
     effects: Effects,
     tally: Tally,
+    warming: Warming,
     probed_at: Instant,
     looked_at: Instant,
 }
 
 impl Watcher {
-    fn new(subject: Subject, room: Arc<Room>, look: Arc<Notify>, snapshots: watch::Sender<Arc<Snapshot>>) -> Self {
+    fn new(
+        subject: Subject,
+        room: Arc<Room>,
+        look: Arc<Notify>,
+        learned: watch::Sender<History>,
+        snapshots: watch::Sender<Arc<Snapshot>>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             room,
@@ -178,6 +196,7 @@ impl Watcher {
             current: Snapshot::clone(&first_snapshot(&subject)),
             effects: Effects { probe_in: Some(Duration::ZERO), look_at: None },
             tally: Tally::default(),
+            warming: Warming::new(learned),
             probed_at: now,
             looked_at: now,
         }
@@ -202,6 +221,9 @@ impl Watcher {
             // What a probe found of the former run says nothing of this one.
             evidence.probe = None;
         }
+        let target = &self.current.evidence.target;
+        let running = target.found().filter(|container| container.status == Status::Running);
+        self.warming.saw(target.found(), running, (self.clock)());
         self.step(Event::Look, Publish::Always);
         news
     }
@@ -216,6 +238,9 @@ impl Watcher {
         }
         evidence.probe = failure;
         evidence.strays = strays;
+        if !passed {
+            self.warming.is_away();
+        }
         self.step(Event::Probe { passed }, if news { Publish::Always } else { Publish::IfStateChanged });
     }
 
@@ -266,6 +291,7 @@ impl Watcher {
             outlook: outlook(&self.current.evidence),
             connects: self.current.evidence.probe.as_ref().is_some_and(connects),
             waiting: self.room.waiting(),
+            watched: self.room.is_watched(),
             grace: self.grace,
             ended_ago: ended_ago(&self.current.evidence),
         };
@@ -282,6 +308,7 @@ impl Watcher {
         }
         if publish == Publish::Always || kind(before) != kind(after) {
             self.current.sequence += 1;
+            (self.current.usual, self.current.began) = (self.warming.usual(), self.warming.began());
             let snapshot = Arc::new(self.current.clone());
             self.snapshots.send_replace(snapshot);
             // After the publication: whoever is let go reads it.
@@ -295,6 +322,7 @@ impl Watcher {
                 if !matches!(before, State::Suspect { .. }) {
                     self.current.run += 1;
                 }
+                self.warming.is_ready();
                 tracing::info!(from = before.name(), "upstream is ready");
                 return;
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The core: synchronous and total. It knows what is true and what it means, and no socket, clock or file.
-const CORE: [&str; 12] = [
+const CORE: [&str; 13] = [
     "admission",
     "backoff",
     "config",
@@ -17,6 +17,7 @@ const CORE: [&str; 12] = [
     "patience",
     "readiness",
     "retry",
+    "warmup",
     "words",
 ];
 
@@ -27,7 +28,7 @@ const CONFIG_CRATES: [&str; 1] = ["humantime"];
 
 /// The shell, from the inside out: a module may use the core and those before it.
 const SHELL: [&[&str]; 7] = [
-    &["telemetry", "surroundings", "engine", "tls"],
+    &["telemetry", "surroundings", "engine", "memory", "tls"],
     &["upstream"],
     &["probe", "room"],
     &["watch"],

@@ -231,6 +231,14 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "the services that the upstream needs",
     },
     Setting {
+        name: "ANTEROOM_STATE_DIR",
+        flag: "state-dir",
+        value: "DIRECTORY",
+        default: Fallback::Otherwise("warm-up times are forgotten when anteroom stops"),
+        takes: "the path of a directory that anteroom may write to, e.g. /var/lib/anteroom",
+        meaning: "where warm-up times are remembered over a restart of anteroom",
+    },
+    Setting {
         name: "ANTEROOM_THREADS",
         flag: "threads",
         value: "COUNT",
@@ -330,7 +338,6 @@ const fn later(name: &'static str, flag: &'static str, meaning: &'static str) ->
 /// What is refused with "not yet".
 pub const LATER: &[Later] = &[
     later("ANTEROOM_SPOOL_DIR", "spool-dir", "keeping request bodies on disk"),
-    later("ANTEROOM_STATE_DIR", "state-dir", "remembering warm-up times over a restart"),
     later("ANTEROOM_NOTIFY_URL", "notify-url", "notifications"),
     later("DOCKER_TLS_VERIFY", "docker-tls-verify", "TLS towards the container engine"),
 ];

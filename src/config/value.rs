@@ -114,6 +114,11 @@ pub(super) fn services(text: &str) -> Result<Arc<[Dependency]>, String> {
     names.map(service).collect()
 }
 
+/// The path of a directory; whether it can be used is seen when it is.
+pub(super) fn directory(text: &str) -> Result<Arc<Path>, String> {
+    if text.contains(char::is_control) { Err("is not a path".to_owned()) } else { Ok(Path::new(text).into()) }
+}
+
 /// The path of a file; whether it is there and what is in it is seen when it is read.
 pub(super) fn file(text: &str) -> Result<Arc<Path>, String> {
     if text.contains("-----BEGIN") {

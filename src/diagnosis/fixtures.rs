@@ -138,6 +138,7 @@ pub(super) fn with(grafana: Container) -> Evidence {
         exchange: None,
         strays: Arc::new([]),
         bound: None,
+        warmup: None,
         events: Arc::new([]),
     }
 }

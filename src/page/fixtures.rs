@@ -90,6 +90,7 @@ fn evidence(target: Target) -> Evidence {
         exchange: None,
         strays: Arc::new([]),
         bound: None,
+        warmup: None,
         events: Arc::new([]),
     }
 }

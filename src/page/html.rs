@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::foreign::Escaped;
 use super::operator::Operator;
 use super::view::{Situation, View};
+use crate::warmup::Progress;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -17,7 +18,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// Allows the style and the script above by their hashes, requests to our own origin for updates, the icon, and
 /// nothing else. A test keeps the hashes true and prints the new ones.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-3/YyRlPVMqYKyZ9Sut0HUZQteXzanZJkkm4CHnnSlDg='; \
+    style-src 'sha256-e4496z4hKsKxcaPPgCCw5d1lCWWxQDO3KstNpLgyzek='; \
     script-src 'sha256-pUHEcuQjuPiAZqeX6xYaypsnihn4Zh/B44JMro4E34w='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
@@ -97,19 +98,33 @@ fn meta(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
     let words = view.words;
     writeln!(f, "<div id=\"meta\">")?;
     if view.situation == Situation::Starting {
-        writeln!(
-            f,
-            "<div class=\"bar\" role=\"progressbar\" aria-label=\"{}\"></div>\n<p>{} {}</p>",
-            Escaped(words.starting.label),
-            Escaped(words.elapsed),
-            (words.duration)(view.lasted),
-        )?;
+        let label = Escaped(words.starting.label);
+        match view.progress {
+            Some(Progress { usual, elapsed }) => writeln!(
+                f,
+                "<progress class=\"bar\" max=\"{}\" value=\"{}\" aria-label=\"{label}\"></progress>",
+                usual.median.as_millis().max(1),
+                elapsed.min(usual.median).as_millis(),
+            )?,
+            None => writeln!(f, "<div class=\"bar\" role=\"progressbar\" aria-label=\"{label}\"></div>")?,
+        }
+        writeln!(f, "<p>{}</p>", Escaped(&how_long(view)))?;
     }
     write!(f, "<p>{} <code id=\"reference\">{}</code>", Escaped(words.reference), Escaped(&view.request_id))?;
     if let (false, Some(root)) = (view.detailed, view.problem.findings.first()) {
         write!(f, " · <code>{}</code>", Escaped(root.code))?;
     }
     writeln!(f, "</p>\n</div>")
+}
+
+/// For how long it has been starting, and how long that usually takes.
+pub(super) fn how_long(view: &View) -> String {
+    let words = view.words;
+    let elapsed = format!("{} {}", words.elapsed, (words.duration)(view.lasted));
+    match view.progress {
+        Some(Progress { usual, .. }) => format!("{elapsed}, {} {}", words.usually, (words.duration)(usual.median)),
+        None => elapsed,
+    }
 }
 
 /// The name of a situation's look, and its colour in the tab.

@@ -129,9 +129,18 @@ pub(super) struct Happening {
 /// How far the warm-up is.
 #[derive(Debug, Serialize)]
 pub(super) struct Warmup {
+    /// Since when it has not been ready.
     pub elapsed_seconds: u64,
     /// Probes that failed so far.
     pub attempts: u32,
+    /// From its start, as its last warm-ups have shown; `null`, like all that follows, while nothing was learned.
+    pub usual_seconds: Option<u64>,
+    /// Nineteen of twenty take no longer.
+    pub p95_seconds: Option<u64>,
+    /// Until the usual time, or past that until the longest usual one; `null` past both, too.
+    pub remaining_seconds: Option<u64>,
+    /// From how many warm-ups.
+    pub learned_from: Option<usize>,
 }
 
 impl Problem {

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::html::how_long;
 use super::problem::Finding;
 use super::view::{Situation, View};
 
@@ -33,6 +34,9 @@ impl Display for Text<'_> {
             wrap(f, "", words.no_finding)?;
         }
         writeln!(f)?;
+        if view.situation == Situation::Starting && view.progress.is_some() {
+            wrap(f, "", &how_long(view))?;
+        }
         if let Some(engine) = &view.engine {
             wrap(f, "", &format!("{}: {engine}", words.fact.engine))?;
         }

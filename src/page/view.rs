@@ -14,6 +14,7 @@ use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::evidence::{Bound, Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
 use crate::readiness::State;
+use crate::warmup::Progress;
 
 /// More than any deployment has; a page must end.
 const NETWORKS_SHOWN: usize = 16;
@@ -35,6 +36,8 @@ pub(super) struct View {
     pub repeatable: bool,
     /// For how long the state has lasted.
     pub lasted: Duration,
+    /// How far the warm-up has got, if that is known.
+    pub progress: Option<Progress>,
     /// Where the target's facts are its last known ones.
     pub gone: bool,
     /// How the engine answers; `None` if the reader may not know.
@@ -150,6 +153,7 @@ pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: Statu
         still_failing: words.about(words.still_failing, evidence),
         repeatable,
         lasted: diagnosis.lasted,
+        progress: diagnosis.evidence.warmup,
         gone: matches!(evidence.target, Target::Absent { .. }),
         engine: detailed.then(|| engine(&evidence.engine, words)),
         detailed,
@@ -182,7 +186,15 @@ fn document(
         timeline: if detailed { timeline(evidence) } else { Vec::new() },
         warmup: match diagnosis.state {
             State::Warming { attempts, .. } => {
-                Some(problem::Warmup { elapsed_seconds: diagnosis.lasted.as_secs(), attempts })
+                let learned = evidence.warmup.map(|progress| progress.usual);
+                Some(problem::Warmup {
+                    elapsed_seconds: diagnosis.lasted.as_secs(),
+                    attempts,
+                    usual_seconds: learned.map(|usual| usual.median.as_secs()),
+                    p95_seconds: learned.map(|usual| usual.p95.as_secs()),
+                    remaining_seconds: evidence.warmup.and_then(|it| it.remaining()).map(|left| left.as_secs()),
+                    learned_from: learned.map(|usual| usual.count),
+                })
             }
             State::Unknown | State::Ready { .. } | State::Suspect { .. } | State::Down { .. } => None,
         },

@@ -42,6 +42,8 @@ pub(super) struct Words {
     pub copied: &'static str,
     /// Before a duration.
     pub elapsed: &'static str,
+    /// Before a duration, after the former.
+    pub usually: &'static str,
     pub reference: &'static str,
 
     pub operator: &'static str,
@@ -183,6 +185,7 @@ pub(super) const ENGLISH: Words = Words {
     copy: "Copy",
     copied: "Copied",
     elapsed: "Starting for",
+    usually: "usually ready after",
     reference: "Reference",
 
     operator: "For the people who run it",

@@ -19,6 +19,7 @@ use crate::diagnosis::{Diagnosis, diagnose};
 use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Page, negotiate};
+use crate::warmup::Progress;
 use crate::watch::Snapshot;
 
 /// Asks for our own view of the upstream instead of the upstream's answer; pages update themselves with it. A header
@@ -192,6 +193,10 @@ fn verdict(snapshot: &Snapshot, failure: Option<Failure>, bound: Option<Bound>) 
     evidence.seen_at = SystemTime::now();
     evidence.exchange = failure;
     evidence.bound = bound;
+    evidence.warmup = snapshot.usual.map(|usual| {
+        let elapsed = snapshot.began.map(|began| began.elapsed()).unwrap_or_default();
+        Progress { usual, elapsed }
+    });
     let lasted = snapshot.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
     diagnose(snapshot.state, lasted.unwrap_or_default(), evidence)
 }

@@ -5,7 +5,7 @@ use super::*;
 const GRACE: Duration = Duration::from_secs(10);
 
 fn with(outlook: Outlook) -> Circumstances {
-    Circumstances { outlook, connects: false, waiting: 0, grace: GRACE, ended_ago: None }
+    Circumstances { outlook, connects: false, waiting: 0, watched: false, grace: GRACE, ended_ago: None }
 }
 
 /// A state as the tables below spell it, and the moment in which it began.
@@ -122,10 +122,13 @@ fn probing_follows_need() {
     let since = Instant::now();
     let warming = State::Warming { since, attempts: 1, fell: None };
     let pace = |outlook, waiting, connects, after: u64| {
-        let with = Circumstances { outlook, connects, waiting, grace: GRACE, ended_ago: None };
+        let with = Circumstances { outlook, connects, waiting, watched: false, grace: GRACE, ended_ago: None };
         step(warming, Event::Look, with, since + Duration::from_secs(after)).1.probe_in.map(|pace| pace.as_millis())
     };
     assert_eq!(pace(Outlook::Running, 0, false, 0), Some(2000), "nobody waits");
+    let watched = Circumstances { watched: true, ..with(Outlook::Running) };
+    let (_, effects) = step(warming, Event::Look, watched, since);
+    assert_eq!(effects.probe_in, Some(Duration::from_millis(250)), "somebody looks at the page");
     assert_eq!(pace(Outlook::Running, 1, false, 0), Some(10));
     assert_eq!(pace(Outlook::Running, 9, false, 61), Some(25));
     assert_eq!(pace(Outlook::Running, 1, false, 601), Some(250));

@@ -110,7 +110,13 @@ async fn story(seed: u64) -> (String, Duration) {
     let (sighted, sightings) = watch::channel(Sighting::default());
     let (report, reports) = mpsc::channel(REPORTS_QUEUED);
     let (publish, snapshots) = watch::channel(first_snapshot(&subject));
-    let sources = Sources { sightings, reports, room: room.clone(), look: Notify::new().into() };
+    let sources = Sources {
+        sightings,
+        reports,
+        room: room.clone(),
+        look: Notify::new().into(),
+        learned: watch::Sender::default(),
+    };
     tokio::task::spawn_local(watcher::run(subject, Prober(Rc::clone(&world)), sources, publish));
     tokio::task::spawn_local(Rc::clone(&world).turn(began + LASTS, sighted));
 

@@ -63,6 +63,7 @@ pub fn config(upstream: SocketAddr) -> Config {
         trusted_peers: trusted_peers("127.0.0.0/8"),
         detail: Detail::State,
         container: None,
+        state_dir: None,
         threads: 1.try_into().expect("not zero"),
         log: "info".to_owned(),
         log_format: LogFormat::Text,

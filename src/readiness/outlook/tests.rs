@@ -59,6 +59,7 @@ fn evidence(target: Container) -> Evidence {
         exchange: None,
         strays: Arc::new([]),
         bound: None,
+        warmup: None,
         events: Arc::new([]),
     }
 }

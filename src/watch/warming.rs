@@ -1,0 +1,87 @@
+//! Measures how long each run of the target takes from its start until it is ready.
+//!
+//! Times are differences of the monotonic clock, so a wall clock that steps meanwhile changes nothing. How long before
+//! we saw it a run had started only the wall clocks can tell; what they say is bounded.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::evidence::Container;
+use crate::warmup::{History, Key, LONGEST, Usual};
+
+/// Events come within a fraction of a second; an engine that tells later than this does not know better.
+const SEEN_LATE: Duration = Duration::from_secs(5);
+
+/// The runs of the target, and what was learned from them.
+pub(super) struct Warming {
+    learned: watch::Sender<History>,
+    /// Of the target that was seen last.
+    key: Option<Key>,
+    /// When the container that was seen last had been started, as the engine wrote it.
+    started: Option<(Box<str>, SystemTime)>,
+    run: Option<Run>,
+}
+
+/// A run that is not ready yet.
+struct Run {
+    began: Instant,
+    /// Whether it was not ready when it was asked, or is known to have been away before. One that was ready when it was
+    /// first seen teaches nothing.
+    was_away: bool,
+}
+
+impl Warming {
+    pub(super) fn new(learned: watch::Sender<History>) -> Self {
+        Self { learned, key: None, started: None, run: None }
+    }
+
+    /// How long the target usually takes.
+    pub(super) fn usual(&self) -> Option<Usual> {
+        self.learned.borrow().usual(self.key.as_ref()?)
+    }
+
+    /// When the run that warms up had been started.
+    pub(super) fn began(&self) -> Option<Instant> {
+        self.run.as_ref().map(|run| run.began)
+    }
+
+    /// The engine told of the target: `None` if it does not run.
+    pub(super) fn saw(&mut self, target: Option<&Container>, running: Option<&Container>, wall: SystemTime) {
+        if let Some(target) = target {
+            self.key = Some(Key::of(target));
+        }
+        let Some((container, at)) = running.and_then(|it| Some((it, it.started.as_ref()?.at))) else {
+            self.run = None;
+            return;
+        };
+        let this = Some((container.id.clone(), at));
+        if self.started == this {
+            return;
+        }
+        let is_first = self.started.is_none();
+        self.started = this;
+        // Of the first one nobody saw the start.
+        let most = if is_first { LONGEST } else { SEEN_LATE };
+        let late = wall.duration_since(at).unwrap_or_default().min(most);
+        let now = Instant::now();
+        self.run = Some(Run { began: now.checked_sub(late).unwrap_or(now), was_away: !is_first });
+    }
+
+    /// A probe has failed.
+    pub(super) fn is_away(&mut self) {
+        if let Some(run) = &mut self.run {
+            run.was_away = true;
+        }
+    }
+
+    /// The target is ready.
+    pub(super) fn is_ready(&mut self) {
+        if let (Some(Run { began, was_away: true }), Some(key)) = (self.run.take(), &self.key) {
+            let took = began.elapsed();
+            self.learned.send_modify(|history| history.record(key, took));
+            tracing::info!(took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "the target has warmed up");
+        }
+    }
+}
