@@ -153,6 +153,32 @@ async fn an_idempotent_request_is_sent_again_when_the_connection_breaks_before_t
 }
 
 #[tokio::test]
+async fn a_request_that_is_sent_again_is_the_same_byte_for_byte() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    let head =
+        "PUT /%7Ex?a=&b HTTP/1.1\r\nHost: a\r\nDNT: 1\r\nsec-ch-ua: \"x\"\r\nX-b: 1\r\nx-B: 2\r\nCOOKIE: c=d\r\n";
+    client.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\nX-Sum: 5\r\n\r\n")).await;
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        let mut served = upstream.accept().await;
+        let head = served.head().await;
+        assert!(head.contains("\r\nDNT: 1\r\n") && head.contains("\r\nsec-ch-ua: "), "{head}");
+        served.until("0\r\n").await;
+        sent.push(head);
+        served.reset();
+    }
+    assert_eq!(sent[0], sent[1]);
+    assert_eq!(sent[1], sent[2]);
+    let mut served = upstream.accept().await;
+    served.head().await;
+    assert!(served.until("\r\n\r\n").await.contains("hello"));
+    served.send(OK).await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_post_whose_bytes_were_sent_is_never_sent_again() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));

@@ -59,7 +59,7 @@ impl Exchange {
         };
         let connection = lease.connection;
         let peer = lease.peer();
-        let mut sending = pin!(lease.send(self.next_head(), &self.tape));
+        let mut sending = pin!(lease.send(self.next_head(connection), &self.tape));
         let answer = tokio::select! {
             biased;
             answer = &mut sending => answer,
@@ -94,13 +94,18 @@ impl Exchange {
         }
     }
 
-    /// The head to send. How its names were written goes along with the first that is sent, and so does not have to be
-    /// copied for every request: of a second one they are written as everybody writes them.
-    fn next_head(&mut self) -> request::Parts {
-        let extensions = std::mem::take(&mut self.head.extensions);
-        let mut head = self.head.clone();
-        head.extensions = extensions;
-        head
+    /// The head to send. How its names were written goes along. A copy of that is kept where the request may well be
+    /// sent again: on a new connection, as to an upstream that has just started. For all requests it would cost 3 %.
+    fn next_head(&mut self, connection: retry::Connection) -> request::Parts {
+        match connection {
+            retry::Connection::New => self.head.clone(),
+            retry::Connection::Pooled => {
+                let extensions = std::mem::take(&mut self.head.extensions);
+                let mut head = self.head.clone();
+                head.extensions = extensions;
+                head
+            }
+        }
     }
 
     /// An upstream may switch protocols only if the client offered to (RFC 9110 §7.8).
