@@ -26,7 +26,7 @@ use crate::room::{HEADS_MOST, Room};
 use crate::server::connection::Host;
 use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
-use crate::upstream::{Dialer, Pool, dial::Inside};
+use crate::upstream::{Dialer, Pool, dial::Inside, spool};
 use crate::watch::{REPORTS_QUEUED, Sources, Subject, first_snapshot};
 use crate::{admin, server, surroundings, watch as watcher};
 
@@ -44,8 +44,8 @@ pub struct Instance {
 pub enum BindError {
     #[error("cannot listen on {address} ({setting})")]
     Listen { setting: &'static str, address: SocketAddr, source: io::Error },
-    /// These settings name files that are missing or broken.
-    #[error("files of TLS cannot be used")]
+    /// These settings name files that are missing or broken, or a folder that cannot be written to.
+    #[error("files cannot be used")]
     Files(Vec<Invalid>),
 }
 
@@ -58,12 +58,17 @@ pub struct EngineLink {
 }
 
 impl Instance {
-    /// Reads all files and binds all addresses. Must be called within a tokio runtime.
+    /// Reads all files, tries the spool's folder and binds all addresses. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// All files that cannot be used, or the first address that cannot be bound.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        let (tls, reload) = tls::load(&config).map_err(BindError::Files)?;
+        let (tls, reload) = match (tls::load(&config), spool::refuse(&config)) {
+            (Ok(loaded), None) => loaded,
+            (loaded, folder) => {
+                return Err(BindError::Files(loaded.err().into_iter().flatten().chain(folder).collect()));
+            }
+        };
         let failed = |setting, address| move |source| BindError::Listen { setting, address, source };
         let listeners =
             server::bind(config.listen, config.threads.get()).map_err(failed("ANTEROOM_LISTEN", config.listen))?;
