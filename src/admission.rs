@@ -51,6 +51,8 @@ pub enum Refusal {
     BodyTooSlow,
     /// The body is longer than it may be.
     BodyTooLarge,
+    /// What was kept of the body is gone: the one that is our own fault.
+    BodyLost,
 }
 
 impl Refusal {
@@ -62,6 +64,7 @@ impl Refusal {
             Self::CodingUnknown => StatusCode::NOT_IMPLEMENTED,
             Self::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyLost => StatusCode::INTERNAL_SERVER_ERROR,
             Self::HostMissing
             | Self::HostRepeated
             | Self::HostInvalid
@@ -99,6 +102,7 @@ impl Refusal {
             Self::BodyBroken => "broken body",
             Self::BodyTooSlow => "body not in time",
             Self::BodyTooLarge => "body too large",
+            Self::BodyLost => "body lost",
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Config {
     pub max_held: usize,
     /// Bytes of one request's body that are kept for a retry.
     pub replay_bytes: usize,
+    /// Where what is beyond that goes while a request is held; `None` is nowhere.
+    pub spool: Option<Spool>,
     pub connect_timeout: Duration,
     /// Until the answer's head; streams and upgrades have no limit.
     pub response_timeout: Duration,
@@ -55,6 +57,14 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// What an `https://` upstream is spoken to with.
     pub upstream_tls: UpstreamTls,
+}
+
+/// Where the bodies of held requests go that are too large for memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spool {
+    pub folder: Arc<Path>,
+    /// Of all of them together.
+    pub bytes: u64,
 }
 
 /// The files that TLS is served with. What is in them is for the shell to find out.
@@ -207,6 +217,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
     let grace = reader.read("ANTEROOM_GRACE", value::duration);
     let max_held = reader.read("ANTEROOM_MAX_HELD", |text| value::count(text, 0..=1_000_000));
     let replay_bytes = reader.read("ANTEROOM_REPLAY_BYTES", |text| value::size(text, 0..=REPLAY_MOST));
+    let spool = reader.read_spool();
     let connect_timeout = reader.read("ANTEROOM_CONNECT_TIMEOUT", value::timeout);
     let response_timeout = reader.read("ANTEROOM_RESPONSE_TIMEOUT", value::timeout);
     let limits = limits(&mut reader);
@@ -238,6 +249,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
             grace: grace?,
             max_held: max_held?,
             replay_bytes: replay_bytes?,
+            spool,
             connect_timeout: connect_timeout?,
             response_timeout: response_timeout?,
             limits: limits?,
@@ -318,6 +330,12 @@ impl<'a> Reader<'a> {
         let setting = settings::setting(name);
         let (_, text) = self.given(setting.name, setting.flag)?;
         read(text).map_err(|reason| self.refuse(name, reason)).ok()
+    }
+
+    fn read_spool(&mut self) -> Option<Spool> {
+        let folder = self.read_optional("ANTEROOM_SPOOL_DIR", value::directory);
+        let bytes = self.read("ANTEROOM_SPOOL_BYTES", |text| value::size(text, 1..=usize::MAX));
+        Some(Spool { folder: folder?, bytes: bytes? as u64 })
     }
 
     fn read_tls(&mut self) -> Option<Tls> {

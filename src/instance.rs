@@ -11,7 +11,6 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 use std::{io, thread};
@@ -28,7 +27,7 @@ use crate::room::{HEADS_MOST, Room};
 use crate::server::connection::Host;
 use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
-use crate::upstream::{Dialer, Pool, dial::Inside};
+use crate::upstream::{Dialer, Pool, dial::Inside, spool};
 use crate::warmup::History;
 use crate::watch::{REPORTS_QUEUED, Sources, Subject, first_snapshot};
 use crate::{admin, server, surroundings, watch as watcher};
@@ -49,7 +48,7 @@ pub struct Instance {
 pub enum BindError {
     #[error("cannot listen on {address} ({setting})")]
     Listen { setting: &'static str, address: SocketAddr, source: io::Error },
-    /// These settings name files that are missing or broken.
+    /// These settings name files that are missing or broken, or a folder that cannot be written to.
     #[error("files cannot be used")]
     Files(Vec<Invalid>),
 }
@@ -63,23 +62,26 @@ pub struct EngineLink {
 }
 
 impl Instance {
-    /// Reads all files and binds all addresses. Must be called within a tokio runtime.
+    /// Reads all files, tries the spool's folder and binds all addresses. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// All files that cannot be used, or the first address that cannot be bound.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        let (tls, reload) = tls::load(&config).map_err(BindError::Files)?;
+        let (tls, spool, memory) = (tls::load(&config), spool::refuse(&config), remember(&config));
+        let ((tls, reload), (memory, history)) = match (tls, spool, memory) {
+            (Ok(tls), None, Ok(memory)) => (tls, memory),
+            (tls, spool, memory) => {
+                let invalid = tls.err().into_iter().flatten().chain(spool).chain(memory.err());
+                return Err(BindError::Files(invalid.collect()));
+            }
+        };
         let failed = |setting, address| move |source| BindError::Listen { setting, address, source };
         let listeners =
             server::bind(config.listen, config.threads.get()).map_err(failed("ANTEROOM_LISTEN", config.listen))?;
         let admin = TcpListener::bind(config.admin_listen)
             .and_then(|admin| admin.set_nonblocking(true).map(|()| admin))
             .map_err(failed("ANTEROOM_ADMIN_LISTEN", config.admin_listen))?;
-        let opened = config.state_dir.as_deref().map(|path| Memory::open(path).map_err(|error| unusable(path, &error)));
-        let (memory, history) = opened.transpose()?.unzip();
-        let history = history.unwrap_or_default();
-        let learned = watch::Sender::new(history);
-        Ok(Self { config, listeners, admin, tls, reload, memory, learned })
+        Ok(Self { config, listeners, admin, tls, reload, memory, learned: watch::Sender::new(history) })
     }
 
     /// Where requests arrive, with the port that was chosen if it was 0.
@@ -192,12 +194,15 @@ impl Instance {
     }
 }
 
-fn unusable(path: &Path, error: &io::Error) -> BindError {
-    BindError::Files(vec![Invalid {
+/// What is remembered from before, and where more of it goes.
+fn remember(config: &Config) -> Result<(Option<Memory>, History), Invalid> {
+    let Some(path) = config.state_dir.as_deref() else { return Ok((None, History::default())) };
+    let opened = Memory::open(path).map_err(|error| Invalid {
         setting: "ANTEROOM_STATE_DIR".to_owned(),
         value: Some(path.display().to_string()),
         reason: format!("cannot be written to: {error}"),
-    }])
+    });
+    opened.map(|(memory, history)| (Some(memory), history))
 }
 
 /// One worker thread with its own runtime. The receiver ends with the worker.

@@ -45,7 +45,8 @@
 //! 3. Ready: the request goes out on a pooled connection, and the answer streams back untouched. After a `101` two
 //!    sockets are spliced.
 //! 4. Not ready, or no connection came about: the request is held until the watcher publishes that the upstream is
-//!    ready, until its patience ends, or until waiting is pointless. Its body is not read meanwhile.
+//!    ready, until its patience ends, or until waiting is pointless. Of its body, as much is read meanwhile as can be
+//!    kept.
 //! 5. No answer's head came: the failure and the snapshot's evidence are diagnosed and rendered. After the head the
 //!    client's connection breaks instead: a page is never injected into an answer that has begun.
 //! 6. One line in the log, with the outcome.

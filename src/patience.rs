@@ -26,7 +26,8 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Traefik's entry point cuts a connection whose request takes longer than 60 s to read, body included
-/// (`respondingTimeouts.readTimeout`, 3.x). An upload that still waits to be read then is better answered by us.
+/// (`respondingTimeouts.readTimeout`, 3.x). An upload that still waits to be read then is better answered by us, and
+/// one that was taken in whole may wait as long as any other request.
 pub const UPLOAD_LONGEST: Duration = Duration::from_secs(50);
 
 /// User agents that ask only to know how things stand. A held answer would be none to them.

@@ -39,7 +39,9 @@ use crate::readiness::State;
 use crate::retry::{self, Reach};
 use crate::room::Room;
 use crate::telemetry::meter::{Limit, Meter};
-use crate::upstream::body::{Allowance, Fault, Tape};
+use crate::upstream::body::Tape;
+use crate::upstream::reel::{Allowance, Fault};
+use crate::upstream::spool::Spool;
 use crate::upstream::{Lease, Pool, gate};
 use crate::warmup::patience_for_page_view;
 use crate::watch::{Report, Snapshot};
@@ -65,7 +67,8 @@ pub struct Shared {
 impl Shared {
     /// `reports` leads to the watcher.
     pub fn new(config: Config, room: Arc<Room>, reports: mpsc::Sender<Report>, meter: Arc<Meter>) -> Arc<Self> {
-        let allowance = Arc::new(Allowance::new(config.replay_bytes));
+        let spool = config.spool.as_ref().map(Spool::new);
+        let allowance = Arc::new(Allowance::new(config.replay_bytes, spool));
         let upstream_host = host_of(&config);
         Arc::new(Self {
             config,
@@ -354,6 +357,14 @@ impl Errand for Dispatch<'_> {
         self.exchange.tape.replayable()
     }
 
+    async fn while_held(&self) -> Refusal {
+        self.exchange.tape.fill().await;
+        match self.mistake() {
+            Some(mistake) => mistake,
+            None => std::future::pending().await,
+        }
+    }
+
     fn stay(&self) -> Stay {
         let Self { ticket, exchange: Exchange { head, tape, .. }, proxy } = self;
         let kind = patience::kind(&head.method, &head.headers, tape.fits());
@@ -373,11 +384,12 @@ impl Errand for Dispatch<'_> {
 }
 
 impl Dispatch<'_> {
-    /// What the client did wrong with its body, as far as it was read.
+    /// What is wrong with the body, as far as it was read.
     fn mistake(&self) -> Option<Refusal> {
         self.exchange.tape.fault().map(|fault| match fault {
             Fault::Broken => Refusal::BodyBroken,
             Fault::TooLarge => Refusal::BodyTooLarge,
+            Fault::Lost => Refusal::BodyLost,
         })
     }
 }

@@ -10,6 +10,8 @@ pub mod gate;
 pub mod half_open;
 pub mod lease;
 pub mod pool;
+pub mod reel;
+pub mod spool;
 pub mod strays;
 pub mod trailers;
 

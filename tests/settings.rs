@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom::config::{
-    Config, Detail, Fallback, HostHeader, Identity, Input, Invalid, LATER, LogFormat, SETTINGS, Tls, Unknown,
+    Config, Detail, Fallback, HostHeader, Identity, Input, Invalid, LATER, LogFormat, SETTINGS, Spool, Tls, Unknown,
     UpstreamTls, parse, parse_admin_listen,
 };
 use anteroom::evidence::Scheme;
@@ -68,6 +68,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.patience.request, Duration::from_secs(30));
     assert_eq!(config.grace, Duration::from_secs(10));
     assert_eq!((config.max_held, config.replay_bytes), (1024, 1 << 20));
+    assert_eq!(config.spool, None);
     assert_eq!((config.connect_timeout.as_secs(), config.response_timeout.as_secs()), (2, 60));
     assert_eq!((config.host_header, config.detail), (HostHeader::Preserve, Detail::State));
     assert_eq!((config.container, config.docker_host), (None, None));
@@ -187,6 +188,16 @@ fn the_files_of_tls_are_read_by_name_only() {
 }
 
 #[test]
+fn a_spool_is_a_folder_and_a_limit() {
+    let spool = |bytes| Some(Spool { folder: Path::new("/var/spool/a b").into(), bytes });
+    assert_eq!(with("ANTEROOM_SPOOL_DIR", "/var/spool/a b").spool, spool(1 << 30));
+    let folder = ("ANTEROOM_SPOOL_DIR", "/var/spool/a b");
+    let both = [("ANTEROOM_UPSTREAM", "http://grafana"), folder, ("ANTEROOM_SPOOL_BYTES", "20GiB")];
+    assert_eq!(read(&[], &both).expect("all of it is right").0.spool, spool(20 << 30));
+    assert_eq!(with("ANTEROOM_SPOOL_BYTES", "20GiB").spool, None, "a limit alone limits nothing");
+}
+
+#[test]
 fn half_of_what_tls_needs_is_refused() {
     let https = ("ANTEROOM_UPSTREAM", "https://grafana");
     for (given, complaint) in [
@@ -247,6 +258,8 @@ fn what_is_wrong_is_refused_and_says_why() {
         ("ANTEROOM_REPLAY_BYTES", "65MiB", "too large"),
         ("ANTEROOM_REPLAY_BYTES", "99999999999999999999", "is not a size"),
         ("ANTEROOM_REPLAY_BYTES", "MiB", "is not a size"),
+        ("ANTEROOM_SPOOL_BYTES", "0", "too small"),
+        ("ANTEROOM_SPOOL_DIR", "/a\nb", "is not a path"),
         ("ANTEROOM_HOST_HEADER", "keep", "none of these words"),
         ("ANTEROOM_DETAIL", "all", "none of these words"),
         ("ANTEROOM_DETAIL", "full", "cannot show yet"),

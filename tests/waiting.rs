@@ -74,11 +74,12 @@ async fn the_page_of_a_head_request_has_no_body() {
 }
 
 #[tokio::test]
-async fn the_body_of_a_held_request_is_not_read_before_there_is_a_connection_and_arrives_whole() {
+async fn a_body_of_which_a_part_comes_while_its_request_is_held_arrives_whole() {
     let address = nobody().await;
     let proxy = TestProxy::start(config(address));
     let mut client = proxy.client().await;
     client.send("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\nhello ").await;
+    warming(&proxy).await;
     let upstream = FakeUpstream::start_at(address).await;
     let mut served = upstream.accept().await;
     served.head().await;

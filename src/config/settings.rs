@@ -113,7 +113,23 @@ pub const SETTINGS: &[Setting] = &[
         value: "SIZE",
         default: Fallback::Value("1MiB"),
         takes: "a size in bytes, e.g. 1MiB, 64KiB or 1048576, at most 64MiB",
-        meaning: "how much of a request's body is kept for a retry",
+        meaning: "how much of a request's body is read while it is held, and kept for a retry",
+    },
+    Setting {
+        name: "ANTEROOM_SPOOL_DIR",
+        flag: "spool-dir",
+        value: "FOLDER",
+        default: Fallback::Otherwise("none: the client has to wait with the rest"),
+        takes: "the path of a folder that files can be made in, e.g. /var/spool/anteroom",
+        meaning: "where what is beyond that of a held request's body is kept, until it ends",
+    },
+    Setting {
+        name: "ANTEROOM_SPOOL_BYTES",
+        flag: "spool-bytes",
+        value: "SIZE",
+        default: Fallback::Value("1GiB"),
+        takes: "a size in bytes, e.g. 1GiB or 512MiB, at least 1",
+        meaning: "how much all bodies together may take of ANTEROOM_SPOOL_DIR",
     },
     Setting {
         name: "ANTEROOM_CONNECT_TIMEOUT",
@@ -337,7 +353,6 @@ const fn later(name: &'static str, flag: &'static str, meaning: &'static str) ->
 
 /// What is refused with "not yet".
 pub const LATER: &[Later] = &[
-    later("ANTEROOM_SPOOL_DIR", "spool-dir", "keeping request bodies on disk"),
     later("ANTEROOM_NOTIFY_URL", "notify-url", "notifications"),
     later("DOCKER_TLS_VERIFY", "docker-tls-verify", "TLS towards the container engine"),
 ];

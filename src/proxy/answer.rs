@@ -91,7 +91,7 @@ impl Ticket {
         answer
     }
 
-    /// Refuses a request that is the client's own mistake, and closes the connection.
+    /// Refuses a request, for the client's own mistake as a rule, and closes the connection.
     pub fn refuse(&self, head: &Parts, refusal: Refusal) -> Response<Body> {
         let (status, reason) = (refusal.status(), refusal.reason());
         let (method, path) = (cut(head.method.as_str()), cut(head.uri.path()));

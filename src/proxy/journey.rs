@@ -36,6 +36,9 @@ pub trait Errand {
 
     /// What it brings into the waiting room.
     fn stay(&self) -> Stay;
+
+    /// What it does there. Ends only if it finds a reason not to wait any longer.
+    fn while_held(&self) -> impl Future<Output = Refusal>;
 }
 
 /// What came of sending it once.
@@ -44,7 +47,7 @@ pub enum Sent<A> {
     /// Answered by an upstream that is not ready yet; passed on if it may not be sent again.
     Premature(A, Setback),
     Failed(Setback),
-    /// The client's own mistake.
+    /// The client's own mistake, as a rule.
     Refused(Refusal),
 }
 
@@ -100,7 +103,12 @@ impl Way<'_> {
         let mut held: Option<Held> = None;
         let mut pooled = true;
         loop {
-            let hold = self.door.pass(&mut held, refuted, || errand.stay()).await;
+            let hold = tokio::select! {
+                // Whoever passes at once does nothing else.
+                biased;
+                hold = self.door.pass(&mut held, refuted, || errand.stay()) => hold,
+                refusal = errand.while_held() => return Outcome::Refused(refusal),
+            };
             toll.held += hold.waited;
             let snapshot = hold.snapshot;
             match hold.end {

@@ -1,16 +1,15 @@
 //! A request's body on its way up: passed on as it is read, and kept, up to a bound, so that it can be sent again.
 //!
-//! Nothing is read from the client before a connection to the upstream asks for it. What was read is kept on a
-//! [`Tape`] until it grows beyond its bound (then it is let go, and the request can be sent only once).
+//! While a request is held, its body is read into what is kept, and no further. What is kept is on a [`Tape`] until it
+//! grows beyond its bound as it is sent; then it is let go, and the request can be sent only once.
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
@@ -18,81 +17,15 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
 
 use super::gate::Gate;
+use super::reel::{Allowance, BodyError, Fault, Reel};
+use super::spool::Job;
 use super::trailers::{self, Slot};
-
-/// How much may be kept, of one body and of all together.
-#[derive(Debug)]
-pub struct Allowance {
-    each: usize,
-    left: AtomicUsize,
-}
-
-/// Kept of all bodies together, in bytes: 64 bodies of the default size.
-const ALL_TOGETHER: usize = 64 << 20;
-
-impl Allowance {
-    /// `each` in bytes.
-    pub fn new(each: usize) -> Self {
-        Self { each, left: AtomicUsize::new(ALL_TOGETHER) }
-    }
-
-    fn take(&self, bytes: usize) -> bool {
-        self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
-    }
-
-    fn give_back(&self, bytes: usize) {
-        self.left.fetch_add(bytes, Ordering::Relaxed);
-    }
-}
 
 /// The client's body and what is kept of it.
 pub struct Tape {
     /// `None` for a request without a body: most of them.
     reel: Option<Arc<Mutex<Reel>>>,
 }
-
-struct Reel {
-    source: Incoming,
-    /// Copied into one piece: a frame is a part of a read buffer, and many small ones would each keep a large one alive.
-    kept: BytesMut,
-    /// How much of the allowance is taken.
-    charged: usize,
-    trailers: Option<HeaderMap>,
-    nominated: Vec<HeaderName>,
-    /// The length that the client announced.
-    hint: SizeHint,
-    allowance: Arc<Allowance>,
-    replayable: bool,
-    ended: bool,
-    /// How many bytes may still come; `None` is any number.
-    left: Option<u64>,
-    /// Why the rest cannot be had: always the client's own mistake.
-    fault: Option<Fault>,
-    /// The upstream would take more, and the client has not sent it.
-    awaits_client: bool,
-    /// When the client last delivered something.
-    progress: Instant,
-    /// The client waits for the upstream to ask for the body.
-    expects: bool,
-    /// The body was asked for: the client has been told to send it.
-    asked: bool,
-    /// It shall not be asked for any more: the upstream has answered without it.
-    unwanted: bool,
-    /// Which reader may read: an abandoned one must not steal frames from its successor.
-    reader: u32,
-}
-
-/// What a client did wrong with its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It left, or its framing is broken.
-    Broken,
-    /// It is longer than it may be.
-    TooLarge,
-}
-
-/// The first growth of what is kept, in bytes: most bodies are smaller.
-const KEPT_LEAST: usize = 4 << 10;
 
 /// For how long the rest of a body is read and thrown away after a request was answered without it. A connection that
 /// is closed with bytes unread is reset, and the reset may overtake the answer: Traefik would say 502 instead.
@@ -108,30 +41,17 @@ impl Tape {
         longest: Option<u64>,
         nominated: Vec<HeaderName>,
     ) -> Self {
-        if source.is_end_stream() {
-            return Self { reel: None };
-        }
-        let hint = source.size_hint();
-        let reel = Reel {
-            source,
-            kept: BytesMut::new(),
-            charged: 0,
-            trailers: None,
-            nominated,
-            hint,
-            allowance: Arc::clone(allowance),
-            replayable: true,
-            ended: false,
-            left: longest,
-            fault: None,
-            awaits_client: false,
-            progress: Instant::now(),
-            expects,
-            asked: false,
-            unwanted: false,
-            reader: 0,
-        };
-        Self { reel: Some(Arc::new(Mutex::new(reel))) }
+        let has_body = !source.is_end_stream();
+        let reel = has_body.then(|| Reel::new(source, allowance, expects, longest, nominated));
+        Self { reel: reel.map(|reel| Arc::new(Mutex::new(reel))) }
+    }
+
+    /// Reads what can be kept, while the request is held; readers that were made before read nothing any more. Ends
+    /// when no more is to be read: at the end, at a bound, at a fault. What was read when it is dropped is kept.
+    pub async fn fill(&self) {
+        let Some(reel) = &self.reel else { return };
+        lock(reel).rewind();
+        poll_fn(|cx| lock(reel).poll_fill(cx)).await;
     }
 
     /// The body from its first byte. Readers that were made before read nothing any more. `slot` is that of the
@@ -139,14 +59,12 @@ impl Tape {
     pub fn play(&self, slot: Option<&Slot>) -> RequestBody {
         let reel = self.reel.as_ref().map(|reel| {
             let mut guard = lock(reel);
-            guard.reader += 1;
             Reader {
                 reel: Arc::clone(reel),
-                reader: guard.reader,
-                next: 0,
-                trailed: false,
+                number: guard.rewind(),
+                reading: None,
                 hint: guard.hint,
-                gate: (guard.expects && !guard.asked).then(Gate::shut),
+                gate: guard.is_unasked().then(Gate::shut),
                 slot: slot.cloned(),
             }
         });
@@ -158,7 +76,7 @@ impl Tape {
         self.ask(true, |reel| reel.replayable)
     }
 
-    /// Why the body could not be read, if that was the client's mistake.
+    /// Why the body could not be read.
     pub fn fault(&self) -> Option<Fault> {
         self.ask(None, |reel| reel.fault)
     }
@@ -168,12 +86,12 @@ impl Tape {
         self.ask(false, |reel| reel.left.is_some_and(|left| reel.hint.lower() > left))
     }
 
-    /// Whether the whole body, by what the client announced, may be kept.
+    /// Whether the whole body, by what the client announced, may be taken in while the request is held.
     pub fn fits(&self) -> bool {
-        self.ask(true, |reel| reel.hint.upper().is_some_and(|bytes| bytes <= reel.allowance.each as u64))
+        self.ask(true, Reel::fits)
     }
 
-    /// When the client last delivered something of its body.
+    /// When something of the body last flowed, from the client or from what was kept.
     pub fn progress(&self) -> Option<Instant> {
         self.ask(None, |reel| Some(reel.progress))
     }
@@ -183,9 +101,9 @@ impl Tape {
         self.ask(false, |reel| reel.awaits_client)
     }
 
-    /// Whether the client has sent everything, and it was read.
+    /// Whether the client has sent everything, and all of it was passed on.
     pub fn is_over(&self) -> bool {
-        self.ask(true, |reel| reel.ended || reel.source.is_end_stream())
+        self.ask(true, Reel::is_over)
     }
 
     /// Leaves a body unasked for that nobody has asked for yet. Says whether it stays so: then the client may or may
@@ -193,7 +111,7 @@ impl Tape {
     pub fn stays_unasked(&self) -> bool {
         let Some(reel) = &self.reel else { return false };
         let mut reel = lock(reel);
-        reel.unwanted = reel.expects && !reel.asked;
+        reel.unwanted = reel.is_unasked();
         reel.unwanted
     }
 
@@ -202,7 +120,7 @@ impl Tape {
         let Some(reel) = self.reel else { return };
         {
             let mut reel = lock(&reel);
-            reel.reader += 1;
+            reel.rewind();
             reel.replayable = false;
             reel.let_go();
             // It is thrown away: its length does not matter.
@@ -223,84 +141,6 @@ impl Tape {
     }
 }
 
-impl Reel {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.asked = true;
-        let read = Pin::new(&mut self.source).poll_frame(cx);
-        self.awaits_client = read.is_pending();
-        let mut read = ready!(read);
-        self.progress = Instant::now();
-        match &mut read {
-            Some(Ok(frame)) => {
-                if let Some(trailers) = frame.trailers_mut() {
-                    trailers::remove(trailers, &self.nominated);
-                }
-                if !self.admit(frame) {
-                    self.fault = Some(Fault::TooLarge);
-                    return Poll::Ready(Some(Err(BodyError::TooLarge)));
-                }
-                // Nobody asks for what follows trailers.
-                self.ended = frame.is_trailers();
-                self.keep(frame);
-            }
-            Some(Err(_)) => self.fault = Some(Fault::Broken),
-            None => self.ended = true,
-        }
-        Poll::Ready(read.map(|read| read.map_err(BodyError::Client)))
-    }
-
-    /// Counts what has come. Says whether it may be so much.
-    fn admit(&mut self, frame: &Frame<Bytes>) -> bool {
-        let (Some(left), Some(data)) = (&mut self.left, frame.data_ref()) else { return true };
-        left.checked_sub(data.len() as u64).inspect(|less| *left = *less).is_some()
-    }
-
-    fn keep(&mut self, frame: &Frame<Bytes>) {
-        if !self.replayable {
-            return;
-        }
-        if let Some(data) = frame.data_ref() {
-            if self.make_room(self.kept.len() + data.len()) {
-                self.kept.extend_from_slice(data);
-            } else {
-                self.replayable = false;
-                self.let_go();
-            }
-        } else if let Some(trailers) = frame.trailers_ref() {
-            self.trailers = Some(trailers.clone());
-        }
-    }
-
-    /// Grows what is kept to hold `bytes`, if the allowance lets it. What is taken is what is allocated.
-    fn make_room(&mut self, bytes: usize) -> bool {
-        let capacity = self.kept.capacity();
-        if bytes <= capacity {
-            return true;
-        }
-        let grown = bytes.next_power_of_two().max(KEPT_LEAST).min(self.allowance.each);
-        if bytes > grown || !self.allowance.take(grown - self.charged) {
-            return false;
-        }
-        self.charged = grown;
-        let mut larger = BytesMut::with_capacity(grown);
-        larger.extend_from_slice(&self.kept);
-        self.kept = larger;
-        true
-    }
-
-    fn let_go(&mut self) {
-        self.allowance.give_back(std::mem::take(&mut self.charged));
-        self.kept = BytesMut::new();
-        self.trailers = None;
-    }
-}
-
-impl Drop for Reel {
-    fn drop(&mut self) {
-        self.let_go();
-    }
-}
-
 /// What a connection reads and sends.
 pub struct RequestBody {
     reader: Option<Reader>,
@@ -308,11 +148,9 @@ pub struct RequestBody {
 
 struct Reader {
     reel: Arc<Mutex<Reel>>,
-    reader: u32,
-    /// How many of the kept bytes were sent again.
-    next: usize,
-    /// Whether the trailers were sent.
-    trailed: bool,
+    number: u32,
+    /// A piece of what was spooled, on its way.
+    reading: Option<Job<Bytes>>,
     hint: SizeHint,
     /// Shut while the upstream has not asked for the body.
     gate: Option<Gate>,
@@ -335,20 +173,6 @@ pub fn frame(request: &mut Request<RequestBody>) {
     }
 }
 
-/// Why a request's body could not be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The client left or broke its framing.
-    #[error("the client's body could not be read")]
-    Client(#[source] hyper::Error),
-    /// The client sent more than it may.
-    #[error("the client's body is too large")]
-    TooLarge,
-    /// The request is being sent on another connection.
-    #[error("the body was taken over by another attempt")]
-    TakenOver,
-}
-
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyError;
@@ -361,34 +185,20 @@ impl Body for RequestBody {
             ready!(gate.poll_open(cx));
         }
         let mut reel = lock(&reader.reel);
-        if reel.reader != reader.reader {
+        if reel.reader != reader.number {
             return Poll::Ready(Some(Err(BodyError::TakenOver)));
         }
         if reel.unwanted {
             // The answer is being read: the connection is closed after it.
             return Poll::Pending;
         }
-        if reader.next < reel.kept.len() {
-            let again = Bytes::copy_from_slice(&reel.kept[reader.next..]);
-            reader.next = reel.kept.len();
-            return Poll::Ready(Some(Ok(Frame::data(again))));
-        }
-        if reel.ended || reel.trailers.is_some() {
-            let trailers = if reader.trailed { None } else { reel.trailers.clone() };
-            reader.trailed = true;
-            return Poll::Ready(trailers.and_then(|trailers| reader.end(trailers)));
-        }
-        let read = ready!(reel.poll_next(cx));
-        reader.next = reel.kept.len();
+        let next = ready!(reel.poll_play(cx, &mut reader.reading));
         drop(reel);
-        Poll::Ready(match read {
+        Poll::Ready(match next {
             None => None,
             Some(Err(error)) => Some(Err(error)),
             Some(Ok(frame)) => match frame.into_trailers() {
-                Ok(trailers) => {
-                    reader.trailed = true;
-                    reader.end(trailers)
-                }
+                Ok(trailers) => reader.end(trailers),
                 Err(data) => Some(Ok(data)),
             },
         })
@@ -397,8 +207,7 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         self.reader.as_ref().is_none_or(|reader| {
             let reel = lock(&reader.reel);
-            let untrailed = reel.trailers.is_some() && !reader.trailed;
-            reader.next >= reel.kept.len() && !untrailed && (reel.ended || reel.source.is_end_stream())
+            reel.reader == reader.number && reel.is_over()
         })
     }
 

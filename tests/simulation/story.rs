@@ -10,10 +10,12 @@
 
 use std::cell::RefCell;
 use std::fmt::Write;
+use std::future::pending;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anteroom::admission::Refusal;
 use anteroom::engine::Sighting;
 use anteroom::evidence::{Bound, Failure, Scheme, Upstream};
 use anteroom::line::Place;
@@ -282,6 +284,10 @@ impl Errand for Carried {
 
     fn is_replayable(&self) -> bool {
         self.request.kind != Kind::Upload || !self.read
+    }
+
+    async fn while_held(&self) -> Refusal {
+        pending().await
     }
 
     fn stay(&self) -> Stay {

@@ -113,6 +113,10 @@ impl Folder {
         Self(path)
     }
 
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Writes a file as those do who renew certificates: aside, and then in the old one's place.
     pub fn write(&self, name: &str, content: &str) -> Arc<Path> {
         let (aside, path) = (self.0.join(format!(".{name}")), self.0.join(name));

@@ -48,6 +48,7 @@ pub fn config(upstream: SocketAddr) -> Config {
         grace: Duration::from_secs(10),
         max_held: 1024,
         replay_bytes: 1 << 20,
+        spool: None,
         connect_timeout: Duration::from_secs(2),
         response_timeout: LONG,
         limits: Limits {
