@@ -171,6 +171,8 @@ struct Watcher {
     grace: Duration,
     clock: fn() -> SystemTime,
     current: Snapshot,
+    /// The last one that the engine told of, also while it tells nothing.
+    known_run: Option<Run>,
     effects: Effects,
     tally: Tally,
     warming: Warming,
@@ -194,6 +196,7 @@ impl Watcher {
             grace: subject.grace,
             clock: subject.clock,
             current: Snapshot::clone(&first_snapshot(&subject)),
+            known_run: None,
             effects: Effects { probe_in: Some(Duration::ZERO), look_at: None },
             tally: Tally::default(),
             warming: Warming::new(learned),
@@ -203,12 +206,12 @@ impl Watcher {
     }
 
     fn saw(&mut self, sighting: Sighting) -> News {
-        let before = self.current.evidence.target.found().map(run_of);
         let after = sighting.target.found().map(run_of);
-        let news = if after.is_some() && before != after { News::AnotherRun } else { News::SameRun };
-        if news == News::AnotherRun && before.is_some() {
+        let news = if after.is_some() && self.known_run != after { News::AnotherRun } else { News::SameRun };
+        if news == News::AnotherRun {
+            let former = std::mem::replace(&mut self.known_run, after);
             // At once, and not when it is ready: connections to the former run lead nowhere.
-            self.current.run += 1;
+            self.current.run += u64::from(former.is_some());
         }
         let evidence = &mut self.current.evidence;
         evidence.engine = sighting.engine;
@@ -371,7 +374,9 @@ enum Publish {
 }
 
 /// What tells two runs of a target apart: the container, when it was started, and where it can be reached.
-fn run_of(container: &Container) -> (Box<str>, Option<SystemTime>, Vec<IpAddr>) {
+type Run = (Box<str>, Option<SystemTime>, Vec<IpAddr>);
+
+fn run_of(container: &Container) -> Run {
     let mut addresses: Vec<_> = container.networks.iter().filter_map(|network| network.address).collect();
     addresses.sort();
     (container.id.clone(), container.started.as_ref().map(|started| started.at), addresses)

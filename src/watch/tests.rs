@@ -406,6 +406,16 @@ fn another_run_makes_connections_old_at_once_even_if_it_was_ready_all_the_time()
         stage.sees(Status::Running, 2);
         tokio::time::sleep(Duration::from_millis(1)).await;
         assert_eq!(run(&stage), first + 1);
+        for (started, expected) in [(2, first + 1), (3, first + 2)] {
+            stage.sightings.send_replace(Sighting {
+                engine: Engine::Unavailable { reason: "it is being restarted".into() },
+                ..Sighting::default()
+            });
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            stage.sees(Status::Running, started);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            assert_eq!(run(&stage), expected, "what happened while the engine was away counts, and nothing else");
+        }
     });
 }
 
