@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 use anteroom::config::Detail;
 use anteroom::diagnosis::diagnose;
 use anteroom::evidence::{
-    Attachment, Compose, Container, Engine, Evidence, Failure, Happening, Health, HealthStatus, Moment, Network,
-    RestartPolicy, Scheme, Status, Target, Upstream,
+    Attachment, Bound, Compose, Container, Dependency, Engine, Evidence, Failure, Happening, Health, HealthStatus,
+    Moment, Network, RestartPolicy, Scheme, Status, Stray, Target, Upstream,
 };
 use anteroom::page::{Audience, Format, render};
 use anteroom::readiness::State;
+use anteroom::warmup::{Progress, Usual};
 use http::Method;
 use libfuzzer_sys::fuzz_target;
 
@@ -74,6 +75,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
             working_dir: format!("/{}", text()).into(),
             config_files: vec![text().into(), format!("/{}", text()).into()],
             env_files: vec![text().into()],
+            depends_on: vec![Dependency { service: text().into(), ends: choices[8] % 4 == 0 }],
             one_off: choices[8] % 8 == 0,
         }),
     };
@@ -113,6 +115,20 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
         others: [other].into(),
         probe: failures[pick(choices[10], failures.len())].clone(),
         exchange: failures[pick(choices[11], failures.len())].clone(),
+        bound: (choices[10] % 3 == 0).then(|| Bound::Patience { held: Duration::from_millis(choices[11].into()) }),
+        strays: failures[pick(choices[9], failures.len())]
+            .clone()
+            .map(|failure| Stray { address: std::net::Ipv4Addr::LOCALHOST.into(), failure })
+            .into_iter()
+            .collect(),
+        warmup: (choices[9] % 2 == 0).then(|| Progress {
+            usual: Usual {
+                median: Duration::from_secs(choices[10].into()),
+                p95: Duration::from_secs(choices[11].into()),
+                count: 1,
+            },
+            elapsed: Duration::from_secs(exit_code.unsigned_abs()),
+        }),
     };
     let since = Instant::now();
     for state in [State::Unknown, State::Warming { since, attempts: 3, fell: None }, State::Suspect { since }] {

@@ -113,7 +113,7 @@ impl Door {
     /// Ends when the address of a request's peer is nobody's any more, though it was somebody's by what was `known` when
     /// the request was sent. Nothing closes such a connection: a container that is taken off its network says nothing.
     ///
-    /// Looked into only after [`LOST_AFTER`], so that it costs most requests nothing.
+    /// Looked into only after a second, so that it costs most requests nothing.
     pub async fn loses(&self, known: &Snapshot, peer: Option<IpAddr>) {
         sleep(LOST_AFTER).await;
         if let Some(peer) = peer.filter(|peer| known.knows(*peer))

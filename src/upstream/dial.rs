@@ -52,7 +52,7 @@ impl Dialer {
 
     /// Resolves the name afresh (a recreated container has a new address, and the engine's resolver says 600 s for
     /// the old one) and tries its addresses in turn: the next as soon as one has failed, or has not answered in
-    /// [`ATTEMPT_DELAY`]; the first that answers wins. Over TLS, `protocols` are offered.
+    /// a quarter of a second; the first that answers wins. Over TLS, `protocols` are offered.
     pub async fn connect(&self, protocols: Protocols) -> Result<Stream, Failure> {
         let deadline = Instant::now() + self.timeout;
         let addresses = self.resolve(deadline).await?;
