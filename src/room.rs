@@ -29,6 +29,7 @@ pub struct Room {
     /// How many wait, for those who only want to know that.
     waiting: AtomicUsize,
     bytes: AtomicUsize,
+    answers: AtomicU64,
     most: usize,
     most_bytes: usize,
     arrived: Notify,
@@ -56,6 +57,7 @@ impl Room {
             line: Mutex::default(),
             waiting: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            answers: AtomicU64::new(0),
             most,
             most_bytes,
             arrived: Notify::new(),
@@ -67,6 +69,11 @@ impl Room {
     /// How many requests wait. Those that were let go and are on their way do not count.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Relaxed)
+    }
+
+    /// How many requests that were let go have been answered, ever.
+    pub fn answers(&self) -> u64 {
+        self.answers.load(Relaxed)
     }
 
     /// Somebody looks at a waiting page.
@@ -158,13 +165,14 @@ impl Held {
         tokio::select! {
             biased;
             done = &mut errand => return done,
-            () = sleep(ON_THE_WAY_MOST) => self.answered(),
+            () = sleep(ON_THE_WAY_MOST) => self.room.change(|line| line.answered(self.place)),
         }
         errand.await
     }
 
     /// It has an answer: others may follow.
     pub fn answered(&self) {
+        self.room.answers.fetch_add(1, Relaxed);
         self.room.change(|line| line.answered(self.place));
     }
 }

@@ -300,7 +300,7 @@ impl Watcher {
         };
         let event = self.tally.count(before, event, with.connects);
         let (after, effects) = readiness::step(before, event, with, now);
-        self.tally.moved(before, after);
+        self.tally.moved(before, after, self.room.answers());
         self.current.state = after;
         self.effects = effects;
         if let Some(soon) = self.tally.confirm_in(after) {

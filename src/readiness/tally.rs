@@ -2,7 +2,8 @@
 //!
 //! Two counts. One probe that connects and then fails, as a health path does that is late once, is not yet a fall; three
 //! in a row are. And a target that falls again and again must pass more often in a row before it is believed: once after
-//! its first fall, then twice, four times, eight times. Passing for a while while it is ready clears its record.
+//! its first fall, then twice, four times, eight times. Passing for a while while it is ready clears its record, and so do
+//! a few requests that were waiting and got their answers: whoever serves is no flapping target.
 //!
 //! What cannot be reached at all is no matter of counts: requests would fail.
 
@@ -12,12 +13,13 @@ use super::{Event, State};
 
 /// Probes that connect and fail, in a row, before a target that is ready counts as fallen. As many as Kubernetes takes.
 const MISSES_TO_FALL: u32 = 3;
-/// Passes in a row after which former falls are forgotten: ten seconds, at the pace at which one that is ready is asked.
+/// Passes in a row, or answers, after which former falls are forgotten: ten seconds, at the pace at which one that is ready
+/// is asked.
 const PASSES_TO_FORGET: u32 = 5;
 /// The most passes in a row that are asked for, doubled with each fall beyond the first.
 const PASSES_MOST: u32 = 8;
 /// Between the probes that decide.
-const CONFIRM: Duration = Duration::from_millis(20);
+const CONFIRM: Duration = Duration::from_millis(10);
 
 /// What the last probes said, and how often the target fell lately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Tally {
     /// In a row.
     missed: u32,
     falls: u32,
+    /// Requests that had been answered when it last became ready.
+    served: u64,
 }
 
 impl Tally {
@@ -55,15 +59,17 @@ impl Tally {
         }
     }
 
-    /// Takes note of where the machine went.
-    pub fn moved(&mut self, before: State, after: State) {
+    /// Takes note of where the machine went. `served` requests that had been waiting were ever answered.
+    pub fn moved(&mut self, before: State, after: State, served: u64) {
         let is_ready = |state| matches!(state, State::Ready { .. });
         if is_ready(before) && !is_ready(after) {
-            self.falls = self.falls.saturating_add(1);
+            let falls = if served - self.served >= PASSES_TO_FORGET.into() { 0 } else { self.falls };
+            self.falls = falls.saturating_add(1);
             self.passed = 0;
         } else if !is_ready(before) && is_ready(after) {
             self.passed = 0;
             self.missed = 0;
+            self.served = served;
         }
     }
 
@@ -100,7 +106,7 @@ mod tests {
 
     fn fallen(times: u32) -> Tally {
         let mut tally = Tally::default();
-        (0..times).for_each(|_| tally.moved(ready(), warming()));
+        (0..times).for_each(|_| tally.moved(ready(), warming(), 0));
         tally
     }
 
@@ -158,19 +164,30 @@ mod tests {
     fn who_stays_ready_has_its_record_cleared() {
         let mut tally = fallen(4);
         passes(&mut tally, warming(), 8);
-        tally.moved(warming(), ready());
+        tally.moved(warming(), ready(), 0);
         passes(&mut tally, ready(), PASSES_TO_FORGET);
-        tally.moved(ready(), warming());
+        tally.moved(ready(), warming(), 0);
         assert_eq!(tally.count(warming(), PASSED, true), PASSED);
+    }
+
+    #[test]
+    fn who_has_served_those_who_waited_has_its_record_cleared() {
+        for (served, event) in [(4, Event::Look), (5, PASSED)] {
+            let mut tally = fallen(4);
+            passes(&mut tally, warming(), 8);
+            tally.moved(warming(), ready(), 100);
+            tally.moved(ready(), warming(), 100 + served);
+            assert_eq!(tally.count(warming(), PASSED, true), event, "{served}");
+        }
     }
 
     #[test]
     fn who_falls_before_that_has_not() {
         let mut tally = fallen(2);
         passes(&mut tally, warming(), 2);
-        tally.moved(warming(), ready());
+        tally.moved(warming(), ready(), 0);
         passes(&mut tally, ready(), PASSES_TO_FORGET - 1);
-        tally.moved(ready(), warming());
+        tally.moved(ready(), warming(), 0);
         assert_eq!(tally.count(warming(), PASSED, true), Event::Look);
     }
 }

@@ -129,11 +129,12 @@ fn probing_follows_need() {
     let watched = Circumstances { watched: true, ..with(Outlook::Running) };
     let (_, effects) = step(warming, Event::Look, watched, since);
     assert_eq!(effects.probe_in, Some(Duration::from_millis(250)), "somebody looks at the page");
-    assert_eq!(pace(Outlook::Running, 1, false, 0), Some(10));
+    assert_eq!(pace(Outlook::Running, 1, false, 0), Some(5));
+    assert_eq!(pace(Outlook::Running, 1, false, 4), Some(10));
     assert_eq!(pace(Outlook::Running, 9, false, 61), Some(25));
     assert_eq!(pace(Outlook::Running, 1, false, 601), Some(250));
     assert_eq!(pace(Outlook::Running, 1, true, 0), Some(50), "a GET is work for the target");
-    assert_eq!(pace(Outlook::Blind, 1, false, 0), Some(10), "without an engine only the probe speaks");
+    assert_eq!(pace(Outlook::Blind, 1, false, 0), Some(5), "without an engine only the probe speaks");
     assert_eq!(pace(Outlook::Coming, 1, false, 0), None, "its start event wakes the prober");
     assert_eq!(pace(Outlook::Unhealthy, 1, false, 0), Some(2000), "its health check decides");
 }
@@ -146,8 +147,8 @@ fn a_name_that_leads_nowhere_is_looked_up_again_within_the_grace() {
         let with = Circumstances { waiting: 1, ..with(Outlook::Pointless(cause)) };
         step(warming, Event::Look, with, fell).1.probe_in.map(|pace| pace.as_millis())
     };
-    assert_eq!(pace(Cause::NameNotResolved), Some(10), "only a probe can say otherwise");
-    assert_eq!(pace(Cause::NameResolvedOutside), Some(10));
+    assert_eq!(pace(Cause::NameNotResolved), Some(5), "only a probe can say otherwise");
+    assert_eq!(pace(Cause::NameResolvedOutside), Some(5));
     assert_eq!(pace(Cause::NetworkNotShared), None, "an event says when it is connected again");
 }
 
