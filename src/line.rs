@@ -2,9 +2,9 @@
 //! can bear.
 //!
 //! ```text
-//!              open                    answered, or too long without an answer
-//! waiting ────────────────▶ passing ────────────────────────────────────────▶ gone; the window may grow
-//!    │   while fewer pass      │
+//!              open                     answered
+//! waiting ────────────────▶ passing ───────────────────────────────▶ gone; the window may grow
+//!    │   while fewer pass      ├─ too long without an answer, left ─▶ gone
 //!    │   than the window       └─ failed ─▶ waiting, in its old place
 //!    └─ dismissed, or left ─▶ gone
 //! ```
@@ -109,7 +109,8 @@ impl<W> Line<W> {
         }
     }
 
-    /// Gives a place up, however it stands with it: its client has left, its patience has ended, or it has failed.
+    /// Gives a place up, however it stands with it: its client has left, its patience has ended, it has failed, or it has
+    /// been on the way for so long that nobody should wait for it.
     /// Returns whom to wake.
     #[must_use]
     pub fn leave(&mut self, place: Place) -> Vec<W> {
@@ -118,8 +119,7 @@ impl<W> Line<W> {
         self.advance()
     }
 
-    /// Who was on the way has an answer, or has been on the way for so long that nobody should wait for it. Returns
-    /// whom to wake.
+    /// Who was on the way has an answer. Returns whom to wake.
     #[must_use]
     pub fn answered(&mut self, place: Place) -> Vec<W> {
         if self.passing.remove(&place)

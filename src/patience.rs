@@ -84,8 +84,10 @@ pub fn patience(kind: Kind, headers: &HeaderMap, configured: &Patience) -> Durat
 
 /// The first `wait` among a request's preferences; `None` without one, or if it is malformed (RFC 7240 §2, §4.3).
 pub fn preferred_wait(headers: &HeaderMap) -> Option<Duration> {
-    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
-    let wait = values.flat_map(preferences).find_map(|preference| {
+    // What is no text is no preference that anybody knows, and no reason not to read the others.
+    let values: Vec<_> =
+        headers.get_all(PREFER).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    let wait = values.iter().flat_map(|value| preferences(value)).find_map(|preference| {
         let (name, value) = preference.split(';').next()?.split_once('=')?;
         name.trim().eq_ignore_ascii_case("wait").then(|| value.trim())
     })?;
@@ -224,6 +226,8 @@ mod tests {
         ] {
             assert_eq!(wait(value), seconds, "{value}");
         }
+        let foreign = HeaderMap::from_iter([(PREFER, HeaderValue::from_bytes(b"\xff, wait=1").expect("obs-text"))]);
+        assert_eq!(preferred_wait(&foreign), Some(Duration::from_secs(1)));
         let lines = fields(&[("prefer", "respond-async"), ("prefer", "wait=7")]);
         assert_eq!(preferred_wait(&lines), Some(Duration::from_secs(7)), "on a line of its own");
     }

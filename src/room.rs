@@ -165,7 +165,7 @@ impl Held {
         tokio::select! {
             biased;
             done = &mut errand => return done,
-            () = sleep(ON_THE_WAY_MOST) => self.room.change(|line| line.answered(self.place)),
+            () = sleep(ON_THE_WAY_MOST) => self.room.change(|line| line.leave(self.place)),
         }
         errand.await
     }

@@ -303,8 +303,11 @@ impl Watcher {
         self.tally.moved(before, after, self.room.answers());
         self.current.state = after;
         self.effects = effects;
-        if let Some(soon) = self.tally.confirm_in(after) {
-            self.effects.probe_in = Some(soon);
+        // Only where a probe can decide: not of a frozen target, nor against a health check that fails.
+        if let (Some(pace), Some(soon)) = (self.effects.probe_in, self.tally.confirm_in(after))
+            && with.outlook != Outlook::Unhealthy
+        {
+            self.effects.probe_in = Some(pace.min(soon));
         }
         if kind(before) != kind(after) {
             self.changed(before, after, with.outlook);

@@ -180,6 +180,51 @@ async fn a_request_that_is_sent_again_is_the_same_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn more_requests_than_the_retry_budget_allows_survive_a_restart_that_cuts_them_off() {
+    let upstream = FakeUpstream::start().await;
+    let address = upstream.address;
+    let mut config = config(address);
+    config.limits.connections = 1024;
+    let proxy = TestProxy::start(config);
+    let mut clients = Vec::new();
+    let mut underway = Vec::new();
+    // A hundred, and a fifth of themselves, may be sent again within ten seconds.
+    for _ in 0..200 {
+        let mut client = proxy.client().await;
+        client.send(GET).await;
+        let mut served = upstream.accept().await;
+        served.head().await;
+        underway.push(served);
+        clients.push(client);
+    }
+    drop(upstream);
+    underway.into_iter().for_each(Peer::reset);
+    warming(&proxy).await;
+    let _upstream = FakeUpstream::start_at(address).await.answering(OK);
+    for mut client in clients {
+        assert_eq!(client.answer().await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_may_not_wait_tells_of_a_failed_connection_all_the_same() {
+    let upstream = FakeUpstream::start().await.answering(OK);
+    let proxy = TestProxy::start(config(upstream.address));
+    let probe = "GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: Go-http-client/1.1\r\nConnection: close\r\n\r\n";
+    let mut client = proxy.client().await;
+    client.send(probe).await;
+    client.answer().await;
+    upstream.vanish().await;
+    let mut client = proxy.client().await;
+    client.send(probe).await;
+    assert_eq!(client.answer().await.status(), 503);
+    let began = std::time::Instant::now();
+    warming(&proxy).await;
+    // Without its report the next probe would be up to two seconds away.
+    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
 async fn a_post_whose_bytes_were_sent_is_never_sent_again() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));

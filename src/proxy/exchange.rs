@@ -59,7 +59,7 @@ impl Exchange {
         };
         let connection = lease.connection;
         let peer = lease.peer();
-        let mut sending = pin!(lease.send(self.next_head(connection), &self.tape));
+        let mut sending = pin!(lease.send(self.head.clone(), &self.tape));
         let answer = tokio::select! {
             biased;
             answer = &mut sending => answer,
@@ -83,27 +83,12 @@ impl Exchange {
             Err(mut error) => {
                 let reach = if lease::is_unprocessed(error.error()) {
                     Reach::Refused
-                } else if let Some(mut unsent) = error.take_message() {
-                    self.head.extensions = std::mem::take(unsent.extensions_mut());
+                } else if error.take_message().is_some() {
                     Reach::Unsent
                 } else {
                     Reach::Sent
                 };
                 Err(Setback { failure: upstream::failure(error.error()), connection, reach })
-            }
-        }
-    }
-
-    /// The head to send. How its names were written goes along. A copy of that is kept where the request may well be
-    /// sent again: on a new connection, as to an upstream that has just started. For all requests it would cost 3 %.
-    fn next_head(&mut self, connection: retry::Connection) -> request::Parts {
-        match connection {
-            retry::Connection::New => self.head.clone(),
-            retry::Connection::Pooled => {
-                let extensions = std::mem::take(&mut self.head.extensions);
-                let mut head = self.head.clone();
-                head.extensions = extensions;
-                head
             }
         }
     }

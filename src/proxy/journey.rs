@@ -16,6 +16,7 @@ use super::hold::{Door, End, Stay};
 use crate::admission::Refusal;
 use crate::backoff;
 use crate::evidence::{Bound, Failure};
+use crate::readiness::State;
 use crate::retry::{self, Reach, Verdict};
 use crate::room::Held;
 use crate::watch::{Report, Snapshot};
@@ -91,9 +92,15 @@ enum Next {
     After(Duration),
     /// Let the watcher look into it, and send again when it has found the upstream ready.
     OnNews,
+    /// The budget is spent. Where the upstream has just gone away, those who could still be sent find out at once; then
+    /// this one waits for it with all others, which is no load on anyone. Else answer.
+    IfItFell(Duration),
     /// Answer.
     GiveUp(Failure),
 }
+
+/// A request that finds nobody there reports it at once, and one probe more decides.
+const FALL_SEEN_WITHIN: Duration = Duration::from_millis(100);
 
 impl Way<'_> {
     /// Brings an errand to its end. `toll` is kept while it lasts.
@@ -135,14 +142,25 @@ impl Way<'_> {
                 Sent::Premature(answer, setback) => (setback, Some(answer)),
                 Sent::Failed(setback) => (setback, None),
             };
+            if setback.reach == Reach::Unsent && setback.connection == retry::Connection::New {
+                // Whether this request goes on or not. An error means that the watcher is gone.
+                let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
+                let _ = self.reports.send(report).await;
+            }
             match self.next(errand, *toll, &setback) {
                 Next::AtOnce => pooled = false,
                 Next::After(pause) => sleep(pause).await,
-                Next::OnNews => {
-                    let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
-                    // An error means that the watcher is gone: then nobody waits for its news either.
-                    let _ = self.reports.send(report).await;
-                    refuted = Some(snapshot.sequence);
+                Next::OnNews => refuted = Some(snapshot.sequence),
+                Next::IfItFell(pause) => {
+                    sleep(pause).await;
+                    let newest = self.door.newest();
+                    let is_ready = matches!(newest.state, State::Ready { .. });
+                    if is_ready && newest.run == snapshot.run {
+                        return premature.map_or_else(
+                            || Outcome::Stranded(newest, Some(Failure::RetryBudgetSpent), None),
+                            Outcome::Answered,
+                        );
+                    }
                 }
                 Next::GiveUp(failure) => {
                     return match premature {
@@ -171,9 +189,7 @@ impl Way<'_> {
             Verdict::WithinPatience if now + pause > errand.stay().deadline => Next::GiveUp(failure.clone()),
             // Nothing was sent, so going back to the waiting room is no load on anyone.
             Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
-            Verdict::AtOnce | Verdict::WithinPatience if !self.budget.spend(now) => {
-                Next::GiveUp(Failure::RetryBudgetSpent)
-            }
+            Verdict::AtOnce | Verdict::WithinPatience if !self.budget.spend(now) => Next::IfItFell(FALL_SEEN_WITHIN),
             Verdict::AtOnce => Next::AtOnce,
             Verdict::WithinPatience => Next::After(pause),
         }

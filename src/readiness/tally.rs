@@ -2,7 +2,7 @@
 //!
 //! Two counts. One probe that connects and then fails, as a health path does that is late once, is not yet a fall; three
 //! in a row are. And a target that falls again and again must pass more often in a row before it is believed: once after
-//! its first fall, then twice, four times, eight times. Passing for a while while it is ready clears its record, and so do
+//! its first fall, then twice, then four times. Passing for a while while it is ready clears its record, and so do
 //! a few requests that were waiting and got their answers: whoever serves is no flapping target.
 //!
 //! What cannot be reached at all is no matter of counts: requests would fail.
@@ -17,9 +17,9 @@ const MISSES_TO_FALL: u32 = 3;
 /// is asked.
 const PASSES_TO_FORGET: u32 = 5;
 /// The most passes in a row that are asked for, doubled with each fall beyond the first.
-const PASSES_MOST: u32 = 8;
+const PASSES_MOST: u32 = 4;
 /// Between the probes that decide.
-const CONFIRM: Duration = Duration::from_millis(10);
+const CONFIRM: Duration = Duration::from_millis(5);
 
 /// What the last probes said, and how often the target fell lately.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn each_fall_makes_it_harder_to_be_believed() {
-        for (falls, passes) in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 8), (100, 8)] {
+        for (falls, passes) in [(0, 1), (1, 1), (2, 2), (3, 4), (4, 4), (5, 4), (100, 4)] {
             let mut tally = fallen(falls);
             for _ in 1..passes {
                 assert_eq!(tally.count(warming(), PASSED, true), Event::Look, "{falls} falls");

@@ -468,3 +468,34 @@ fn a_run_that_is_over_before_it_was_ready_teaches_nothing() {
         assert!(count == 1 && (12_000..14_500).contains(&took), "{count}, {took}");
     });
 }
+
+#[test]
+fn a_target_that_ran_for_long_before_we_came_teaches_nothing() {
+    play(|| async {
+        let mut stage = Stage::set(refused());
+        stage.sees(Status::Running, 1);
+        stage.becomes("warming").await;
+        stage.answer(Answer::Passes);
+        stage.becomes("ready").await;
+        assert_eq!(learned(&stage), None, "what kept it from being ready was not its start");
+    });
+}
+
+#[test]
+fn a_target_whose_health_check_fails_is_not_probed_in_haste_though_it_answers() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        let mut unwell = container(Status::Running, 1);
+        let status = crate::evidence::HealthStatus::Unhealthy;
+        unwell.health = Some(crate::evidence::Health { status, failing_streak: 3, last_output: "".into() });
+        stage.sightings.send_replace(Sighting {
+            engine: Engine::Available { version: "20.10.24".into() },
+            target: Target::Found(Arc::new(unwell)),
+            ..Sighting::default()
+        });
+        stage.becomes("warming").await;
+        let before = stage.script.asked.get();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert!(stage.script.asked.get() - before <= 11, "{}", stage.script.asked.get() - before);
+    });
+}

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::evidence::Container;
-use crate::warmup::{History, Key, LONGEST, Usual};
+use crate::warmup::{History, Key, Usual};
 
 /// Events come within a fraction of a second; an engine that tells later than this does not know better.
 const SEEN_LATE: Duration = Duration::from_secs(5);
@@ -62,11 +62,14 @@ impl Warming {
         }
         let is_first = self.started.is_none();
         self.started = this;
-        // Of the first one nobody saw the start.
-        let most = if is_first { LONGEST } else { SEEN_LATE };
-        let late = wall.duration_since(at).unwrap_or_default().min(most);
+        let late = wall.duration_since(at).unwrap_or_default();
+        if is_first && late > SEEN_LATE {
+            // Whatever keeps it from being ready now, it is not its start.
+            self.run = None;
+            return;
+        }
         let now = Instant::now();
-        self.run = Some(Run { began: now.checked_sub(late).unwrap_or(now), was_away: !is_first });
+        self.run = Some(Run { began: now.checked_sub(late.min(SEEN_LATE)).unwrap_or(now), was_away: !is_first });
     }
 
     /// A probe has failed.
