@@ -26,7 +26,7 @@ use crate::engine::Sighting;
 use crate::evidence::{Container, Evidence, Failure, Status, Stray, Upstream};
 use crate::line::Order;
 use crate::probe::Probe;
-use crate::readiness::{self, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
+use crate::readiness::{self, Cause, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
 use crate::room::Room;
 use crate::warmup::{History, Usual};
 
@@ -304,10 +304,9 @@ impl Watcher {
         self.current.state = after;
         self.effects = effects;
         // Only where a probe can decide: not of a frozen target, nor against a health check that fails.
-        if let (Some(pace), Some(soon)) = (self.effects.probe_in, self.tally.confirm_in(after))
-            && with.outlook != Outlook::Unhealthy
-        {
-            self.effects.probe_in = Some(pace.min(soon));
+        let is_decided = matches!(with.outlook, Outlook::Unhealthy | Outlook::Pointless(Cause::Paused));
+        if let Some(soon) = self.tally.confirm_in(after).filter(|_| !is_decided) {
+            self.effects.probe_in = Some(soon);
         }
         if kind(before) != kind(after) {
             self.changed(before, after, with.outlook);

@@ -189,7 +189,13 @@ impl Way<'_> {
             Verdict::WithinPatience if now + pause > errand.stay().deadline => Next::GiveUp(failure.clone()),
             // Nothing was sent, so going back to the waiting room is no load on anyone.
             Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
-            Verdict::AtOnce | Verdict::WithinPatience if !self.budget.spend(now) => Next::IfItFell(FALL_SEEN_WITHIN),
+            Verdict::AtOnce | Verdict::WithinPatience if !self.budget.spend(now) => {
+                if now + FALL_SEEN_WITHIN > errand.stay().deadline {
+                    Next::GiveUp(Failure::RetryBudgetSpent)
+                } else {
+                    Next::IfItFell(FALL_SEEN_WITHIN)
+                }
+            }
             Verdict::AtOnce => Next::AtOnce,
             Verdict::WithinPatience => Next::After(pause),
         }
