@@ -244,7 +244,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
         Some(Config {
             listen: listen?,
             admin_listen: admin_listen?,
-            upstream: Upstream { scheme, host, port, ready_path, depends_on },
+            upstream: Upstream { ready_path, depends_on, ..Upstream::at(scheme, host, port) },
             patience: Patience { navigation: navigation?, request: request?, stream: stream? },
             grace: grace?,
             max_held: max_held?,

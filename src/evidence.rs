@@ -69,6 +69,13 @@ pub struct Upstream {
     pub depends_on: Option<Arc<[Dependency]>>,
 }
 
+impl Upstream {
+    /// One of which nothing else is configured.
+    pub fn at(scheme: Scheme, host: impl Into<Arc<str>>, port: u16) -> Self {
+        Self { scheme, host: host.into(), port, ready_path: None, depends_on: None }
+    }
+}
+
 /// What is spoken with the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {

@@ -53,16 +53,16 @@ pub enum Kind {
 
 /// What kind of request this is, by the head that is sent upstream. `fits` says that its body, if any, can be taken in while it waits.
 pub fn kind(method: &Method, headers: &HeaderMap, fits: bool) -> Kind {
-    if headers::upgrade_token(headers).is_some() || accepts_events(headers) {
-        Kind::Stream
-    } else if is_health_check(method, headers) {
+    if is_health_check(method, headers) {
         Kind::HealthCheck
     } else if negotiate::is_navigation(method, headers) {
         Kind::PageView
-    } else if fits {
-        Kind::Fetch
-    } else {
+    } else if !fits {
         Kind::Upload
+    } else if headers::upgrade_token(headers).is_some() || accepts_events(headers) {
+        Kind::Stream
+    } else {
+        Kind::Fetch
     }
 }
 
@@ -165,6 +165,7 @@ mod tests {
             ("a WebSocket", "GET", &[browser, ("connection", "Upgrade"), ("upgrade", "websocket")], true, Kind::Stream, 120),
             ("an event stream", "GET", &[browser, ("accept", "text/event-stream")], true, Kind::Stream, 120),
             ("one with a weight", "GET", &[("accept", "application/json, Text/Event-Stream;q=0.5")], true, Kind::Stream, 120),
+            ("an upload that is answered by events", "POST", &[("accept", "text/event-stream")], false, Kind::Upload, 30),
             ("no event stream", "GET", &[("accept", "text/event-streams")], true, Kind::Fetch, 30),
             ("Traefik's health check", "GET", &[("user-agent", "Go-http-client/1.1"), ("x-forwarded-for", "172.18.0.2")], true, Kind::HealthCheck, 0),
             ("the same by HEAD", "HEAD", &[("user-agent", "Go-http-client/2.0")], true, Kind::HealthCheck, 0),

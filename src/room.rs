@@ -229,15 +229,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_takes_long_keeps_no_one_waiting() {
+    async fn what_takes_long_makes_room_for_as_many_and_no_more() {
         let room = Room::new(100, 100);
-        let held: Vec<_> = (0..17).map(|id| room.enter(place(id), 1, None).expect("there is room")).collect();
+        let held: Vec<_> = (0..60).map(|id| room.enter(place(id), 1, None).expect("there is room")).collect();
         room.obey(Order::Go, 1);
-        let slow = held[0].on_the_way(std::future::pending::<()>());
+        let slow = held[..16].iter().map(|held| held.on_the_way(std::future::pending::<()>()));
         tokio::select! {
-            () = slow => unreachable!("it never ends"),
-            turn = held[16].turn() => assert_eq!(turn, Turn::Go),
+            _ = futures_util::future::join_all(slow) => unreachable!("they never end"),
+            turn = held[31].turn() => assert_eq!(turn, Turn::Go),
         }
+        assert_eq!(room.waiting(), 60 - 32, "it was no answer");
     }
 
     #[tokio::test(start_paused = true)]

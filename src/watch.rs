@@ -224,9 +224,7 @@ impl Watcher {
             // What a probe found of the former run says nothing of this one.
             evidence.probe = None;
         }
-        let target = &self.current.evidence.target;
-        let running = target.found().filter(|container| container.status == Status::Running);
-        self.warming.saw(target.found(), running, (self.clock)());
+        self.warming.saw(self.current.evidence.target.found(), (self.clock)());
         self.step(Event::Look, Publish::Always);
         news
     }
@@ -305,7 +303,8 @@ impl Watcher {
         self.effects = effects;
         // Only where a probe can decide: not of a frozen target, nor against a health check that fails.
         let is_decided = matches!(with.outlook, Outlook::Unhealthy | Outlook::Pointless(Cause::Paused));
-        if let Some(soon) = self.tally.confirm_in(after).filter(|_| !is_decided) {
+        let asks = self.current.evidence.upstream.ready_path.is_some();
+        if let Some(soon) = self.tally.confirm_in(after, asks).filter(|_| !is_decided) {
             self.effects.probe_in = Some(soon);
         }
         if kind(before) != kind(after) {

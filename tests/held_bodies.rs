@@ -3,6 +3,7 @@
 mod support;
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use h2::SendStream;
 use http::{HeaderMap, HeaderValue, Request};
 use support::certificates::Folder;
 use support::raw::{Peer, header};
-use support::{FakeUpstream, TestProxy, config, http2, nobody, soon};
+use support::{FakeUpstream, LONG, TestProxy, config, http2, nobody, soon};
 use tokio::net::TcpSocket;
 use tokio::time::{interval, sleep, timeout};
 
@@ -38,7 +39,7 @@ fn post(length: usize) -> String {
     format!("POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n")
 }
 
-fn spooling(upstream: std::net::SocketAddr, folder: &Folder, bytes: usize) -> Config {
+fn spooling(upstream: SocketAddr, folder: &Folder, bytes: usize) -> Config {
     Config { spool: Some(Spool { folder: folder.path().into(), bytes: bytes as u64 }), ..config(upstream) }
 }
 
@@ -84,6 +85,40 @@ async fn until_nothing_is_spooled(folder: &Folder) {
     .await;
 }
 
+/// A held request whose body was taken in, most of it by the spool.
+struct TakenIn {
+    folder: Folder,
+    client: Peer,
+    body: String,
+    address: SocketAddr,
+    _proxy: TestProxy,
+}
+
+impl TakenIn {
+    async fn whole(method: &str, length: usize) -> Self {
+        Self::within(LONG, method, length).await
+    }
+
+    /// The upstream may be silent for so long.
+    async fn within(response_timeout: Duration, method: &str, length: usize) -> Self {
+        let address = nobody().await;
+        let folder = Folder::new();
+        let config = Config { response_timeout, ..spooling(address, &folder, 64 * MIB) };
+        let proxy = TestProxy::start(config);
+        let body = body(length);
+        let mut client = proxy.client().await;
+        client.send(post(body.len()).replace("POST", method)).await;
+        client.send(&body).await;
+        kept_in_a_file(&folder, body.len()).await;
+        Self { folder, client, body, address, _proxy: proxy }
+    }
+
+    /// The upstream comes.
+    async fn upstream(&self) -> FakeUpstream {
+        FakeUpstream::start_at(self.address).await
+    }
+}
+
 /// Serves one request, and checks what arrives.
 async fn serve(upstream: &FakeUpstream, expected: &str) -> String {
     let mut served = upstream.accept().await;
@@ -107,34 +142,30 @@ async fn a_body_that_can_be_kept_is_taken_in_before_there_is_an_upstream() {
     assert_eq!(client.answer().await.body, "ok");
 }
 
-#[tokio::test]
-async fn a_larger_body_has_to_wait_with_the_rest_and_arrives_whole() {
-    let address = nobody().await;
-    let proxy = TestProxy::start(config(address));
+/// What of a larger body is not taken in waits, and arrives with the rest.
+async fn waits_with_the_rest(proxy: &TestProxy, address: SocketAddr) {
     let body = body(16 * MIB);
-    let mut client = narrow(&proxy).await;
+    let mut client = narrow(proxy).await;
     client.send(post(body.len())).await;
     let sent = stuff(&mut client, body.as_bytes()).await;
     assert!((MIB - FRAME..MIB + SLACK).contains(&sent), "{sent}");
     let upstream = FakeUpstream::start_at(address).await;
-    let (_, _) = tokio::join!(serve(&upstream, &body), client.send(&body[sent..]));
+    let (_, ()) = tokio::join!(serve(&upstream, &body), client.send(&body[sent..]));
     assert_eq!(client.answer().await.body, "ok");
 }
 
 #[tokio::test]
-async fn what_does_not_fit_into_memory_is_spooled_and_arrives_whole() {
+async fn a_larger_body_has_to_wait_with_the_rest_and_arrives_whole() {
     let address = nobody().await;
-    let folder = Folder::new();
-    let proxy = TestProxy::start(spooling(address, &folder, 32 * MIB));
-    let body = body(20 * MIB);
-    let mut client = proxy.client().await;
-    client.send(post(body.len())).await;
-    client.send(&body).await;
-    kept_in_a_file(&folder, body.len()).await;
-    let upstream = FakeUpstream::start_at(address).await;
-    serve(&upstream, &body).await;
-    assert_eq!(client.answer().await.body, "ok");
-    until_nothing_is_spooled(&folder).await;
+    waits_with_the_rest(&TestProxy::start(config(address)), address).await;
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_memory_is_spooled_and_arrives_whole() {
+    let mut held = TakenIn::whole("POST", 20 * MIB).await;
+    serve(&held.upstream().await, &held.body).await;
+    assert_eq!(held.client.answer().await.body, "ok");
+    until_nothing_is_spooled(&held.folder).await;
 }
 
 /// Waits until all of a body is in its file but what is in memory, which may be a frame less than its bound.
@@ -208,23 +239,16 @@ async fn beyond_the_limit_of_the_spool_a_body_has_to_wait_and_arrives_whole() {
 #[tokio::test]
 async fn a_spooled_body_is_sent_again_where_its_request_may_be() {
     for (method, again) in [("PUT", true), ("POST", false)] {
-        let address = nobody().await;
-        let folder = Folder::new();
-        let proxy = TestProxy::start(spooling(address, &folder, 32 * MIB));
-        let body = body(4 * MIB);
-        let mut client = proxy.client().await;
-        client.send(post(body.len()).replace("POST", method)).await;
-        client.send(&body).await;
-        kept_in_a_file(&folder, body.len()).await;
-        let upstream = FakeUpstream::start_at(address).await;
+        let mut held = TakenIn::whole(method, 4 * MIB).await;
+        let upstream = held.upstream().await;
         let mut served = upstream.accept().await;
         served.head().await;
         served.exactly(2 * MIB).await;
         served.reset();
         if again {
-            serve(&upstream, &body).await;
+            serve(&upstream, &held.body).await;
         }
-        assert_eq!(client.answer().await.status(), if again { 200 } else { 502 }, "{method}");
+        assert_eq!(held.client.answer().await.status(), if again { 200 } else { 502 }, "{method}");
     }
 }
 
@@ -389,69 +413,46 @@ async fn time_that_a_client_takes_while_it_is_held_is_not_counted_against_it() {
 
 #[tokio::test]
 async fn a_spooled_body_that_flows_is_no_silence_of_the_upstream() {
-    let address = nobody().await;
-    let folder = Folder::new();
-    let mut config = spooling(address, &folder, 64 * MIB);
-    config.response_timeout = Duration::from_millis(1500);
-    let proxy = TestProxy::start(config);
-    let body = body(50 * MIB);
-    let mut client = proxy.client().await;
-    client.send(post(body.len())).await;
-    client.send(&body).await;
-    kept_in_a_file(&folder, body.len()).await;
-    let upstream = FakeUpstream::start_at(address).await;
+    let mut held = TakenIn::within(Duration::from_millis(1500), "POST", 50 * MIB).await;
+    let upstream = held.upstream().await;
     let mut served = upstream.accept().await;
     served.head().await;
     let mut tick = interval(Duration::from_millis(100));
-    for piece in body.as_bytes().chunks(2 * MIB) {
+    for piece in held.body.as_bytes().chunks(2 * MIB) {
         tick.tick().await;
         assert!(served.exactly(piece.len()).await.as_bytes() == piece);
     }
     served.send(OK).await;
-    assert_eq!(client.answer().await.body, "ok");
+    assert_eq!(held.client.answer().await.body, "ok");
 }
 
 #[tokio::test]
 async fn an_answer_that_comes_early_ends_the_sending_of_what_was_taken_in() {
-    let address = nobody().await;
-    let folder = Folder::new();
-    let proxy = TestProxy::start(spooling(address, &folder, 32 * MIB));
-    let body = body(24 * MIB);
-    let mut client = proxy.client().await;
-    client.send(post(body.len())).await;
-    client.send(&body).await;
-    kept_in_a_file(&folder, body.len()).await;
-    let upstream = FakeUpstream::start_at(address).await;
+    let mut held = TakenIn::whole("POST", 24 * MIB).await;
+    let upstream = held.upstream().await;
     let mut served = upstream.accept().await;
     served.head().await;
     served.send(OK).await;
-    assert_eq!(client.answer().await.body, "ok");
+    assert_eq!(held.client.answer().await.body, "ok");
     let began = Instant::now();
     upstream.left_alone().await;
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    until_nothing_is_spooled(&folder).await;
-    assert!(served.rest().await.len() < body.len());
+    until_nothing_is_spooled(&held.folder).await;
+    assert!(served.rest().await.len() < held.body.len());
 }
 
 #[tokio::test]
 async fn a_disk_that_fails_in_reading_costs_the_request_and_sends_nothing_wrong() {
-    let address = nobody().await;
-    let folder = Folder::new();
-    let proxy = TestProxy::start(spooling(address, &folder, 32 * MIB));
-    let body = body(3 * MIB);
-    let mut client = proxy.client().await;
-    client.send(post(body.len()).replace("POST", "PUT")).await;
-    client.send(&body).await;
-    kept_in_a_file(&folder, body.len()).await;
-    for file in nameless(folder.path()) {
+    let mut held = TakenIn::whole("PUT", 3 * MIB).await;
+    for file in nameless(held.folder.path()) {
         File::options().write(true).open(file).and_then(|file| file.set_len(MIB as u64)).expect("it is ours");
     }
-    let upstream = FakeUpstream::start_at(address).await;
+    let upstream = held.upstream().await;
     let mut served = upstream.accept().await;
     served.head().await;
-    let arrived = served.rest().await;
+    let (arrived, body) = (served.rest().await, &held.body);
     assert!(arrived.len() < body.len() && body.starts_with(&arrived), "{}", arrived.len());
-    let answer = client.rest().await;
+    let answer = held.client.rest().await;
     assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("error=proxy_internal_error"), "{answer}");
 }
 
@@ -461,14 +462,7 @@ async fn a_disk_that_fails_in_writing_costs_time_and_nothing_else() {
     let folder = Folder::new();
     let proxy = TestProxy::start(spooling(address, &folder, 32 * MIB));
     fs::remove_dir(folder.path()).expect("it is empty");
-    let body = body(16 * MIB);
-    let mut client = narrow(&proxy).await;
-    client.send(post(body.len())).await;
-    let sent = stuff(&mut client, body.as_bytes()).await;
-    assert!((MIB - FRAME..MIB + SLACK).contains(&sent), "{sent}");
-    let upstream = FakeUpstream::start_at(address).await;
-    let (_, _) = tokio::join!(serve(&upstream, &body), client.send(&body[sent..]));
-    assert_eq!(client.answer().await.body, "ok");
+    waits_with_the_rest(&proxy, address).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod support;
 use anteroom::engine::Sighting;
 use anteroom::evidence::{Attachment, Status, Target};
 use support::http2::Http2Upstream;
+use support::raw::Peer;
 use support::seen::{container, sighting};
 use support::{FakeUpstream, TestProxy, config, soon};
 
@@ -26,15 +27,21 @@ async fn knows(proxy: &TestProxy, sighting: Sighting) {
     .await;
 }
 
+/// Asks over a connection of its own, and returns both ends when the upstream has the request.
+async fn ask(proxy: &TestProxy, upstream: &FakeUpstream) -> (Peer, Peer) {
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    (client, served)
+}
+
 #[tokio::test]
 async fn idle_connections_are_closed_when_the_engine_tells_of_another_run() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
     knows(&proxy, sighting(Status::Running)).await;
-    let mut client = proxy.client().await;
-    client.send(GET).await;
-    let mut served = upstream.accept().await;
-    served.head().await;
+    let (mut client, mut served) = ask(&proxy, &upstream).await;
     served.send(OK).await;
     client.answer().await;
     proxy.sightings.send_replace(sighting(Status::Running));
@@ -51,18 +58,12 @@ async fn a_connection_in_use_is_not_cut_and_not_used_again() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
     knows(&proxy, sighting(Status::Running)).await;
-    let mut client = proxy.client().await;
-    client.send(GET).await;
-    let mut served = upstream.accept().await;
-    served.head().await;
+    let (mut client, mut served) = ask(&proxy, &upstream).await;
     served.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nha").await;
     client.until("ha").await;
     proxy.sightings.send_replace(sighting(Status::Running));
     // The second one is published once it is answered for.
-    let mut other = proxy.client().await;
-    other.send(GET).await;
-    let mut beside = upstream.accept().await;
-    beside.head().await;
+    let (mut other, mut beside) = ask(&proxy, &upstream).await;
     served.send("lf").await;
     assert_eq!(client.exactly(2).await, "lf");
     assert_eq!(served.rest().await, "", "it is closed now");
@@ -115,10 +116,7 @@ async fn who_waits_for_an_answer_from_an_address_that_is_nobodys_any_more_waits_
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
     knows(&proxy, at([127, 0, 0, 1])).await;
-    let mut get = proxy.client().await;
-    get.send(GET).await;
-    let mut silent = upstream.accept().await;
-    silent.head().await;
+    let (mut get, _silent) = ask(&proxy, &upstream).await;
     let mut post = proxy.client().await;
     post.send("POST / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\nContent-Length: 2\r\n\r\nhi").await;
     let mut silent_too = upstream.accept().await;

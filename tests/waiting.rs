@@ -2,11 +2,13 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anteroom::config::Config;
 use anteroom::engine::Sighting;
-use anteroom::evidence::Engine;
+use anteroom::evidence::{Engine, Failure};
 use anteroom::line::Order;
 use anteroom::proxy::{Proxy, Shared};
 use anteroom::readiness::State;
@@ -14,7 +16,7 @@ use anteroom::room::{HEADS_MOST, Room};
 use anteroom::server::connection::Host;
 use anteroom::telemetry::meter::Meter;
 use anteroom::upstream::{Dialer, Pool};
-use anteroom::watch::{REPORTS_QUEUED, Snapshot, Subject, first_snapshot};
+use anteroom::watch::{REPORTS_QUEUED, Report, Snapshot, Subject, first_snapshot};
 use support::raw::Peer;
 use support::{FakeUpstream, TestProxy, config, nobody, soon};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -207,24 +209,6 @@ async fn more_requests_than_the_retry_budget_allows_survive_a_restart_that_cuts_
 }
 
 #[tokio::test]
-async fn a_request_that_may_not_wait_tells_of_a_failed_connection_all_the_same() {
-    let upstream = FakeUpstream::start().await.answering(OK);
-    let proxy = TestProxy::start(config(upstream.address));
-    let probe = "GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: Go-http-client/1.1\r\nConnection: close\r\n\r\n";
-    let mut client = proxy.client().await;
-    client.send(probe).await;
-    client.answer().await;
-    upstream.vanish().await;
-    let mut client = proxy.client().await;
-    client.send(probe).await;
-    assert_eq!(client.answer().await.status(), 503);
-    let began = std::time::Instant::now();
-    warming(&proxy).await;
-    // Without its report the next probe would be up to two seconds away.
-    assert!(began.elapsed() < Duration::from_millis(1500), "{:?}", began.elapsed());
-}
-
-#[tokio::test]
 async fn a_post_whose_bytes_were_sent_is_never_sent_again() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
@@ -398,49 +382,97 @@ async fn an_engine_that_restarts_disturbs_nobody() {
     }
 }
 
+/// An anteroom whose watcher the test plays.
+struct Unwatched {
+    address: SocketAddr,
+    publish: watch::Sender<Arc<Snapshot>>,
+    room: Arc<Room>,
+    reports: mpsc::Receiver<Report>,
+}
+
+impl Unwatched {
+    /// It says that the upstream is ready.
+    async fn start(config: Config) -> Self {
+        let subject = Subject {
+            upstream: config.upstream.clone(),
+            booted_at: None,
+            grace: config.grace,
+            clock: std::time::SystemTime::now,
+        };
+        let (publish, snapshots) = watch::channel(first_snapshot(&subject));
+        let (report, reports) = mpsc::channel(REPORTS_QUEUED);
+        let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None, None));
+        let (limits, meter) = (config.limits, Arc::<Meter>::default());
+        let room = Room::new(config.max_held, HEADS_MOST);
+        let shared = Shared::new(config, Arc::clone(&room), report, Arc::clone(&meter));
+        let host = Host { proxy: Arc::new(Proxy::new(shared, pool, snapshots)), limits, meter, tls: None };
+        let permits = Arc::new(Semaphore::new(limits.connections));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(anteroom::server::run(listener, Arc::new(host), permits, std::future::pending()));
+        let unwatched = Self { address, publish, room, reports };
+        unwatched.says_that_it_is_ready(1);
+        unwatched
+    }
+
+    fn says_that_it_is_ready(&self, sequence: u64) {
+        let state = State::Ready { since: std::time::Instant::now(), despite: None };
+        let first = Snapshot::clone(&self.publish.borrow());
+        self.publish.send_replace(Arc::new(Snapshot { sequence, run: 1, state, ..first }));
+        self.room.obey(Order::Go, sequence);
+    }
+}
+
 #[tokio::test]
 async fn probes_that_pass_do_not_make_a_request_outlast_its_patience() {
     // A watcher that says again and again that it is ready, of an upstream that refuses every connection.
-    let upstream = nobody().await;
-    let mut config = config(upstream);
+    let mut config = config(nobody().await);
     config.patience.request = Duration::from_millis(300);
-    let subject = Subject {
-        upstream: config.upstream.clone(),
-        booted_at: None,
-        grace: config.grace,
-        clock: std::time::SystemTime::now,
-    };
-    let ready = |sequence| {
-        let state = State::Ready { since: std::time::Instant::now(), despite: None };
-        Arc::new(Snapshot { sequence, run: 1, state, ..Snapshot::clone(&first_snapshot(&subject)) })
-    };
-    let (publish, snapshots) = watch::channel(ready(1));
-    let (report, mut reports) = mpsc::channel(REPORTS_QUEUED);
-    let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None, None));
-    let (limits, meter) = (config.limits, Arc::<Meter>::default());
-    let room = Room::new(config.max_held, HEADS_MOST);
-    let shared = Shared::new(config, Arc::clone(&room), report, Arc::clone(&meter));
-    let proxy = Proxy::new(shared, pool, snapshots);
-    let host = Host { proxy: Arc::new(proxy), limits, meter, tls: None };
-    let permits = Arc::new(Semaphore::new(limits.connections));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    tokio::spawn(anteroom::server::run(listener, Arc::new(host), permits, std::future::pending()));
+    let mut unwatched = Unwatched::start(config).await;
+    let mut client = Peer::connect(unwatched.address).await;
+    client.send(GET).await;
     let hopeful = async {
         for sequence in 2.. {
-            publish.send_replace(ready(sequence));
-            room.obey(Order::Go, sequence);
-            while reports.try_recv().is_ok() {}
+            unwatched.says_that_it_is_ready(sequence);
+            while unwatched.reports.try_recv().is_ok() {}
             tokio::task::yield_now().await;
         }
     };
-    let mut client = Peer::connect(address).await;
-    client.send(GET).await;
     let answer = tokio::select! {
         answer = client.answer() => answer,
         () = hopeful => unreachable!("hope is endless"),
     };
     assert_eq!(answer.status(), 503);
+}
+
+#[tokio::test]
+async fn a_request_that_may_not_wait_tells_of_a_failed_connection_all_the_same() {
+    let mut unwatched = Unwatched::start(config(nobody().await)).await;
+    let mut client = Peer::connect(unwatched.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: Go-http-client/1.1\r\n\r\n").await;
+    assert_eq!(client.answer().await.status(), 503);
+    let report = soon(unwatched.reports.recv()).await.expect("a report");
+    assert!(matches!(report.failure, Failure::Refused { .. }), "{report:?}");
+}
+
+#[tokio::test]
+async fn what_dies_in_the_pool_is_sent_again_with_its_names_as_they_were() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send(OK).await;
+    client.answer().await;
+    client.send("GET /2 HTTP/1.1\r\nHost: a\r\nX-CuStOm: a\r\nDNT: 1\r\nsec-ch-ua: b\r\n\r\n").await;
+    let first = served.head().await;
+    assert!(first.contains("\r\nX-CuStOm: a\r\n"), "{first}");
+    drop(served);
+    let mut served = upstream.accept().await;
+    assert_eq!(served.head().await, first);
+    served.send(OK).await;
+    assert_eq!(client.answer().await.status(), 200);
 }
 
 /// Waits until the watcher has found that nobody listens.

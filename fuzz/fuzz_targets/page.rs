@@ -92,13 +92,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
     ];
     let evidence = Evidence {
         seen_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_020_000),
-        upstream: Upstream {
-            scheme: Scheme::Http,
-            host: target.image.to_string().into(),
-            port: 3000,
-            ready_path: None,
-            depends_on: None,
-        },
+        upstream: Upstream::at(Scheme::Http, target.image.to_string(), 3000),
         engine: Engine::Available { version: other.image.clone() },
         booted_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_010_000)),
         networks: [Network { id: other.name.clone(), name: other.image.clone() }].into(),

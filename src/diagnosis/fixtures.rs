@@ -121,13 +121,7 @@ pub(super) fn with(grafana: Container) -> Evidence {
     let networks = [(NETWORK, "cvat_cvat"), ("0000aaaa1111bbbb", "bridge"), (OTHER_NETWORK, "monitoring_default")];
     Evidence {
         seen_at: now(),
-        upstream: Upstream {
-            scheme: Scheme::Http,
-            host: "grafana".into(),
-            port: 3000,
-            ready_path: None,
-            depends_on: None,
-        },
+        upstream: Upstream::at(Scheme::Http, "grafana", 3000),
         engine: Engine::Available { version: "20.10.24".into() },
         booted_at: Some(before(15 * DAY)),
         ourselves: Some(Arc::new(container("cvat_anteroom"))),

@@ -73,13 +73,7 @@ fn grafana() -> Container {
 fn evidence(target: Target) -> Evidence {
     Evidence {
         seen_at: now(),
-        upstream: Upstream {
-            scheme: Scheme::Http,
-            host: "grafana".into(),
-            port: 3000,
-            ready_path: None,
-            depends_on: None,
-        },
+        upstream: Upstream::at(Scheme::Http, "grafana", 3000),
         engine: Engine::Available { version: "27.5.1".into() },
         booted_at: None,
         ourselves: None,

@@ -92,9 +92,6 @@ enum Next {
     After(Duration),
     /// Let the watcher look into it, and send again when it has found the upstream ready.
     OnNews,
-    /// The budget is spent. Where the upstream has just gone away, those who could still be sent find out at once; then
-    /// this one waits for it with all others, which is no load on anyone. Else answer.
-    IfItFell(Duration),
     /// Answer.
     GiveUp(Failure),
 }
@@ -143,25 +140,15 @@ impl Way<'_> {
                 Sent::Failed(setback) => (setback, None),
             };
             if setback.reach == Reach::Unsent && setback.connection == retry::Connection::New {
-                // Whether this request goes on or not. An error means that the watcher is gone.
+                // No connection came about: the watcher shall know, whether this request goes on or not. An error means
+                // that it is gone.
                 let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
                 let _ = self.reports.send(report).await;
             }
-            match self.next(errand, *toll, &setback) {
+            match self.next(errand, *toll, &setback, &snapshot).await {
                 Next::AtOnce => pooled = false,
                 Next::After(pause) => sleep(pause).await,
                 Next::OnNews => refuted = Some(snapshot.sequence),
-                Next::IfItFell(pause) => {
-                    sleep(pause).await;
-                    let newest = self.door.newest();
-                    let is_ready = matches!(newest.state, State::Ready { .. });
-                    if is_ready && newest.run == snapshot.run {
-                        return premature.map_or_else(
-                            || Outcome::Stranded(newest, Some(Failure::RetryBudgetSpent), None),
-                            Outcome::Answered,
-                        );
-                    }
-                }
                 Next::GiveUp(failure) => {
                     return match premature {
                         Some(answer) => Outcome::Answered(answer),
@@ -175,7 +162,7 @@ impl Way<'_> {
     }
 
     /// Looks the setback up in the retry table, and bounds what it allows by the budget and by the client's patience.
-    fn next(&self, errand: &impl Errand, toll: Toll, setback: &Setback) -> Next {
+    async fn next(&self, errand: &impl Errand, toll: Toll, setback: &Setback, known: &Snapshot) -> Next {
         let Setback { failure, connection, reach } = setback;
         let (idempotent, replayable) = (errand.is_idempotent(), errand.is_replayable());
         let verdict = retry::verdict(failure, *connection, retry::Request { idempotent, reach: *reach, replayable });
@@ -190,14 +177,24 @@ impl Way<'_> {
             // Nothing was sent, so going back to the waiting room is no load on anyone.
             Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
             Verdict::AtOnce | Verdict::WithinPatience if !self.budget.spend(now) => {
-                if now + FALL_SEEN_WITHIN > errand.stay().deadline {
-                    Next::GiveUp(Failure::RetryBudgetSpent)
+                let may_look = now + FALL_SEEN_WITHIN <= errand.stay().deadline;
+                if may_look && *failure == Failure::ClosedEarly && self.falls(known).await {
+                    // It waits with all others until the upstream is back, which is no load on anyone.
+                    Next::After(Duration::ZERO)
                 } else {
-                    Next::IfItFell(FALL_SEEN_WITHIN)
+                    Next::GiveUp(Failure::RetryBudgetSpent)
                 }
             }
             Verdict::AtOnce => Next::AtOnce,
             Verdict::WithinPatience => Next::After(pause),
         }
+    }
+
+    /// Whether the upstream turns out to have gone away since that was `known`: those whose connections it cut, and who
+    /// may still be sent, find out at once.
+    async fn falls(&self, known: &Snapshot) -> bool {
+        sleep(FALL_SEEN_WITHIN).await;
+        let newest = self.door.newest();
+        !matches!(newest.state, State::Ready { .. }) || newest.run != known.run
     }
 }

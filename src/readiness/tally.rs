@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use super::{Event, State};
+use super::{Event, GET_PROBE, State};
 
 /// Probes that connect and fail, in a row, before a target that is ready counts as fallen. As many as Kubernetes takes.
 const MISSES_TO_FALL: u32 = 3;
@@ -18,7 +18,7 @@ const MISSES_TO_FALL: u32 = 3;
 const PASSES_TO_FORGET: u32 = 5;
 /// The most passes in a row that are asked for, doubled with each fall beyond the first.
 const PASSES_MOST: u32 = 4;
-/// Between the probes that decide.
+/// Between the probes that decide, where a connection is all that is asked for.
 const CONFIRM: Duration = Duration::from_millis(5);
 
 /// What the last probes said, and how often the target fell lately.
@@ -73,13 +73,14 @@ impl Tally {
         }
     }
 
-    /// When to ask again, counted from the last probe, where one more answer decides.
-    pub fn confirm_in(self, state: State) -> Option<Duration> {
+    /// When to ask again, counted from the last probe, where one more answer decides. `asks`: each probe is a GET, which
+    /// the target must work for.
+    pub fn confirm_in(self, state: State, asks: bool) -> Option<Duration> {
         let undecided = match state {
             State::Ready { .. } => self.missed > 0,
             State::Unknown | State::Suspect { .. } | State::Warming { .. } | State::Down { .. } => self.passed > 0,
         };
-        undecided.then_some(CONFIRM)
+        undecided.then_some(if asks { GET_PROBE } else { CONFIRM })
     }
 
     fn passes_to_rise(self) -> u32 {
@@ -122,9 +123,9 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(tally.count(ready(), FAILED, true), Event::Look);
             assert_eq!(tally.count(ready(), FAILED, true), Event::Look);
-            assert_eq!(tally.confirm_in(ready()), Some(CONFIRM), "it is asked again soon");
+            assert_eq!(tally.confirm_in(ready(), true), Some(GET_PROBE), "it is asked again soon");
             assert_eq!(tally.count(ready(), PASSED, true), PASSED);
-            assert_eq!(tally.confirm_in(ready()), None);
+            assert_eq!(tally.confirm_in(ready(), true), None);
         }
         for expected in [Event::Look, Event::Look, FAILED] {
             assert_eq!(tally.count(ready(), FAILED, true), expected);
@@ -143,7 +144,7 @@ mod tests {
             let mut tally = fallen(falls);
             for _ in 1..passes {
                 assert_eq!(tally.count(warming(), PASSED, true), Event::Look, "{falls} falls");
-                assert_eq!(tally.confirm_in(warming()), Some(CONFIRM));
+                assert_eq!(tally.confirm_in(warming(), false), Some(CONFIRM));
             }
             assert_eq!(tally.count(warming(), PASSED, true), PASSED, "{falls} falls");
         }

@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     fn dialer(host: &str, port: u16, inside: Option<Inside>) -> Dialer {
-        let upstream = Upstream { scheme: Scheme::Http, host: host.into(), port, ready_path: None, depends_on: None };
+        let upstream = Upstream::at(Scheme::Http, host, port);
         Dialer::new(upstream, Duration::from_secs(2), inside, None)
     }
 

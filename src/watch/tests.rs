@@ -1,5 +1,7 @@
 //! The watcher with a clock that jumps and a prober that answers by script.
 
+mod learning;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -52,13 +54,7 @@ impl Stage {
     /// Must run inside a [`LocalSet`].
     fn set(answer: Answer) -> Self {
         let subject = Subject {
-            upstream: Upstream {
-                scheme: Scheme::Http,
-                host: "grafana".into(),
-                port: 3000,
-                ready_path: None,
-                depends_on: None,
-            },
+            upstream: Upstream::at(Scheme::Http, "grafana", 3000),
             booted_at: None,
             grace: GRACE,
             clock: SystemTime::now,
@@ -416,68 +412,6 @@ fn another_run_makes_connections_old_at_once_even_if_it_was_ready_all_the_time()
             tokio::time::sleep(Duration::from_millis(1)).await;
             assert_eq!(run(&stage), expected, "what happened while the engine was away counts, and nothing else");
         }
-    });
-}
-
-/// What was learned of the target so far: how often, and the median in milliseconds.
-fn learned(stage: &Stage) -> Option<(usize, u128)> {
-    let usual = stage.snapshots.borrow().usual;
-    usual.map(|usual| (usual.count, usual.median.as_millis()))
-}
-
-#[test]
-fn a_warm_up_is_learned_from_start_to_ready() {
-    play(|| async {
-        let mut stage = Stage::set(Answer::Passes);
-        stage.sees(Status::Running, 1);
-        stage.becomes("ready").await;
-        assert_eq!(learned(&stage), None, "it was ready when it was first seen");
-        for (times, started) in [(1, 2), (2, 3)] {
-            stage.answer(refused());
-            stage.sees(Status::Exited, started - 1);
-            stage.becomes("warming").await;
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            stage.sees(Status::Running, started);
-            let _held = stage.holds();
-            tokio::time::sleep(Duration::from_secs(20)).await;
-            stage.answer(Answer::Passes);
-            stage.becomes("ready").await;
-            let (count, took) = learned(&stage).expect("it was seen");
-            assert_eq!(count, times);
-            // The wall clock of the tests runs far ahead of the container's: at most five seconds are believed.
-            assert!((25_000..25_100).contains(&took), "{took}");
-        }
-    });
-}
-
-#[test]
-fn a_run_that_is_over_before_it_was_ready_teaches_nothing() {
-    play(|| async {
-        let mut stage = Stage::set(refused());
-        stage.sees(Status::Running, 1);
-        stage.becomes("warming").await;
-        tokio::time::sleep(Duration::from_secs(50)).await;
-        stage.sees(Status::Exited, 1);
-        stage.becomes("down").await;
-        stage.sees(Status::Running, 2);
-        stage.becomes("warming").await;
-        tokio::time::sleep(Duration::from_secs(7)).await;
-        stage.answer(Answer::Passes);
-        stage.becomes("ready").await;
-        let (count, took) = learned(&stage).expect("the second run was seen");
-        assert!(count == 1 && (12_000..14_500).contains(&took), "{count}, {took}");
-    });
-}
-
-#[test]
-fn a_target_that_ran_for_long_before_we_came_teaches_nothing() {
-    play(|| async {
-        let mut stage = Stage::set(refused());
-        stage.sees(Status::Running, 1);
-        stage.becomes("warming").await;
-        stage.answer(Answer::Passes);
-        stage.becomes("ready").await;
-        assert_eq!(learned(&stage), None, "what kept it from being ready was not its start");
     });
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::evidence::Container;
+use crate::evidence::{Container, Status};
 use crate::warmup::{History, Key, Usual};
 
 /// Events come within a fraction of a second; an engine that tells later than this does not know better.
@@ -47,11 +47,12 @@ impl Warming {
         self.run.as_ref().map(|run| run.began)
     }
 
-    /// The engine told of the target: `None` if it does not run.
-    pub(super) fn saw(&mut self, target: Option<&Container>, running: Option<&Container>, wall: SystemTime) {
+    /// The engine told of the target, at a moment of the wall clock; `None` if it did not.
+    pub(super) fn saw(&mut self, target: Option<&Container>, wall: SystemTime) {
         if let Some(target) = target {
             self.key = Some(Key::of(target));
         }
+        let running = target.filter(|target| target.status == Status::Running);
         let Some((container, at)) = running.and_then(|it| Some((it, it.started.as_ref()?.at))) else {
             self.run = None;
             return;

@@ -4,6 +4,9 @@
 //!
 //! A seed that fails is printed; `ANTEROOM_SEED=123 cargo test --test simulation` plays it again, exactly.
 
+#[path = "../support/seen.rs"]
+#[allow(dead_code, reason = "the simulation makes its own sightings")]
+mod seen;
 mod story;
 mod world;
 

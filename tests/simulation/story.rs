@@ -97,13 +97,7 @@ async fn story(seed: u64) -> (String, Duration) {
     let requests = requests(&mut rng, began);
     let world = World::new(seed, requests.len());
     let subject = Subject {
-        upstream: Upstream {
-            scheme: Scheme::Http,
-            host: "grafana".into(),
-            port: 3000,
-            ready_path: None,
-            depends_on: None,
-        },
+        upstream: Upstream::at(Scheme::Http, "grafana", 3000),
         booted_at: None,
         grace: GRACE,
         clock: world::clock,

@@ -7,13 +7,15 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use anteroom::engine::Sighting;
-use anteroom::evidence::{Container, Engine, Failure, Moment, RestartPolicy, Status, Target};
+use anteroom::evidence::{Container, Engine, Failure, Moment, Status, Target};
 use anteroom::probe::Probe;
 use anteroom::proxy::journey::Setback;
 use anteroom::retry::{Connection, Reach};
 use fastrand::Rng;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
+
+use super::seen;
 
 /// As `ANTEROOM_CONNECT_TIMEOUT`, and what a probe may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -208,25 +210,10 @@ impl World {
 
     fn sighting(&self, status: Status) -> Sighting {
         let moment = |at| Some(Moment { at, text: "".into() });
-        let container = Container {
-            id: "c0ffee".into(),
-            name: "cvat_grafana".into(),
-            image: "grafana".into(),
-            created: moment(self.started.get()),
-            status,
-            exit_code: 1,
-            oom_killed: false,
-            error: "".into(),
-            started: moment(self.started.get()),
-            finished: moment(clock()),
-            restart_count: 0,
-            restart_policy: RestartPolicy::No,
-            health: None,
-            memory_limit: None,
-            networks: vec![],
-            exposed_ports: vec![],
-            compose: None,
-        };
+        let started = moment(self.started.get());
+        let finished = moment(clock());
+        let container =
+            Container { created: started.clone(), started, finished, networks: vec![], ..seen::container(status) };
         Sighting {
             engine: Engine::Available { version: "20.10.24".into() },
             target: Target::Found(container.into()),

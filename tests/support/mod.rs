@@ -37,13 +37,7 @@ pub fn config(upstream: SocketAddr) -> Config {
     Config {
         listen: any,
         admin_listen: any,
-        upstream: Upstream {
-            scheme: Scheme::Http,
-            host: upstream.ip().to_string().into(),
-            port: upstream.port(),
-            ready_path: None,
-            depends_on: None,
-        },
+        upstream: Upstream::at(Scheme::Http, upstream.ip().to_string(), upstream.port()),
         patience: Patience { navigation: Duration::from_millis(200), request: LONG, stream: LONG },
         grace: Duration::from_secs(10),
         max_held: 1024,

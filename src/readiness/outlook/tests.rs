@@ -42,13 +42,7 @@ fn container(status: Status) -> Container {
 fn evidence(target: Container) -> Evidence {
     Evidence {
         seen_at: at(100),
-        upstream: Upstream {
-            scheme: Scheme::Http,
-            host: "grafana".into(),
-            port: 3000,
-            ready_path: None,
-            depends_on: None,
-        },
+        upstream: Upstream::at(Scheme::Http, "grafana", 3000),
         engine: Engine::Available { version: "20.10.24".into() },
         booted_at: None,
         ourselves: Some(Arc::new(container(Status::Running))),
