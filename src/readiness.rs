@@ -142,8 +142,10 @@ const EAGER_PROBE: [(Duration, Duration); 4] = [
     (Duration::from_secs(600), Duration::from_millis(25)),
     (Duration::MAX, Duration::from_millis(250)),
 ];
-/// Where nobody is held but a page is looked at, which asks for the state once a second.
-const WATCHED_PROBE: Duration = Duration::from_millis(250);
+/// Where nobody is held, but a page is looked at, which asks for the state once a second; and in the first minute of a
+/// start, since a warm-up that is seen to end two seconds late would be learned as two seconds longer than it is.
+const UNHURRIED_PROBE: Duration = Duration::from_millis(250);
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// Once connections succeed, each probe is a GET that the target must work for.
 const GET_PROBE: Duration = Duration::from_millis(50);
 /// A target that does not run is asked all the same now and then: the name may be served by something that the engine
@@ -251,11 +253,14 @@ fn probe_in(state: State, with: Circumstances, now: Instant) -> Option<Duration>
             | Outlook::Running
             // It runs, and a probe has said so: no event tells when the name leads to it, only another probe.
             | Outlook::Pointless(Cause::NameNotResolved | Cause::NameResolvedOutside),
-        ) => Some(match with.watched {
-                _ if with.waiting > 0 => eager(since),
-                true => WATCHED_PROBE.max(eager(since)),
-                false => IDLE_PROBE,
-            }),
+        ) => {
+            let is_new = now.saturating_duration_since(since) < STARTS_WITHIN;
+            Some(match () {
+                () if with.waiting > 0 => eager(since),
+                () if with.watched || is_new => UNHURRIED_PROBE.max(eager(since)),
+                () => IDLE_PROBE,
+            })
+        }
         // Its start event wakes the prober; until then there is nothing to connect to.
         (State::Warming { .. }, Outlook::Coming | Outlook::Pointless(_)) => None,
         (State::Down { cause, .. }, _) => match cause {

@@ -79,7 +79,7 @@ pub fn patience_for_page_view(
     let until = |total: Duration| (began + total).saturating_duration_since(arrived);
     let (likely, surely) = (until(usual.median), until(usual.p95));
     if !surely.is_zero() && surely <= configured * 2 {
-        surely
+        surely.max(configured)
     } else if likely > configured {
         Duration::ZERO
     } else {
@@ -267,6 +267,7 @@ mod tests {
         };
         assert_eq!(patience(None, 0), 2, "nothing is known");
         assert_eq!(patience(Some(usual(1, 3)), 0), 3, "it will be there in a moment");
+        assert_eq!(patience(Some(usual(1, 1)), 0), 2, "if not it may be there in another one");
         assert_eq!(patience(Some(usual(3, 4)), 0), 4, "as long as twice the usual patience");
         assert_eq!(patience(Some(usual(20, 30)), 0), 0, "nobody waits before a blank tab for that");
         assert_eq!(patience(Some(usual(20, 30)), 19), 2, "it may be there any moment");

@@ -125,9 +125,10 @@ fn probing_follows_need() {
         let with = Circumstances { outlook, connects, waiting, watched: false, grace: GRACE, ended_ago: None };
         step(warming, Event::Look, with, since + Duration::from_secs(after)).1.probe_in.map(|pace| pace.as_millis())
     };
-    assert_eq!(pace(Outlook::Running, 0, false, 0), Some(2000), "nobody waits");
+    assert_eq!(pace(Outlook::Running, 0, false, 60), Some(2000), "nobody waits");
+    assert_eq!(pace(Outlook::Running, 0, false, 59), Some(250), "how long its start takes is worth knowing");
     let watched = Circumstances { watched: true, ..with(Outlook::Running) };
-    let (_, effects) = step(warming, Event::Look, watched, since);
+    let (_, effects) = step(warming, Event::Look, watched, since + Duration::from_secs(60));
     assert_eq!(effects.probe_in, Some(Duration::from_millis(250)), "somebody looks at the page");
     assert_eq!(pace(Outlook::Running, 1, false, 0), Some(5));
     assert_eq!(pace(Outlook::Running, 1, false, 4), Some(10));

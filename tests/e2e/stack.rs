@@ -106,6 +106,13 @@ impl Stack {
         self.run(&self.remedy(&[words]));
     }
 
+    /// Puts a new anteroom in the place of the one that runs, which has learned from the scenes before.
+    #[track_caller]
+    pub fn renew_anteroom(&self) {
+        self.compose("up -d --force-recreate --no-deps anteroom");
+        self.wait_for_traefik().unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
     /// Runs commands as the operator would who copies them from a page.
     #[track_caller]
     pub fn run(&self, commands: &str) {

@@ -8,18 +8,35 @@ use crate::stack::Stack;
 scenes![
     requests_wait_for_a_grafana_that_is_starting,
     requests_wait_for_a_grafana_whose_health_check_is_starting,
+    a_page_view_is_not_held_for_a_grafana_that_is_known_to_start_slowly,
     the_page_of_a_starting_grafana_can_ask_how_things_stand,
 ];
 
 fn requests_wait_for_a_grafana_that_is_starting(stack: &Stack) {
+    stack.renew_anteroom();
     stack.set(&[("GRAFANA_DELAY", "8000")]);
     waits(stack);
 }
 
 fn requests_wait_for_a_grafana_whose_health_check_is_starting(stack: &Stack) {
+    stack.renew_anteroom();
     stack.set(&[("GRAFANA_DELAY", "8000"), ("GRAFANA_WITHOUT_HEALTH", "false")]);
     assert_eq!(stack.grafana().inspect("{{.State.Health.Status}}"), "starting");
     waits(stack);
+}
+
+fn a_page_view_is_not_held_for_a_grafana_that_is_known_to_start_slowly(stack: &Stack) {
+    stack.renew_anteroom();
+    let ready = || stack.ask("/analytics/").for_status().until("it is ready", |it| it.value(STATE) == Some("ready"));
+    stack.set(&[("GRAFANA_DELAY", "6000")]);
+    ready();
+    // Another container of the same service and image.
+    stack.set(&[("GRAFANA_DELAY", "6001")]);
+    let page = stack.ask("/analytics/").navigating().send();
+    page.expect(503).by_anteroom().has("usually ready after").within(Duration::from_millis(500));
+    let seconds = page.value("retry-after").and_then(|value| value.parse().ok());
+    assert!(seconds.is_some_and(|seconds: u64| (2..=6).contains(&seconds)), "{page}");
+    ready();
 }
 
 fn waits(stack: &Stack) {
