@@ -339,7 +339,7 @@ pub enum Failure {
     NoAnswer,
     /// What came is not HTTP.
     NotHttp { reason: Box<str> },
-    /// The ready path answered, but neither 2xx nor 3xx.
+    /// The ready path answered, but neither 2xx nor 3xx; or a request got a 502, 503 or 504, as all did so far.
     NotReady { status: u16 },
     /// It failed in a way that may be tried again, but the retries of the last seconds used up what is allowed.
     RetryBudgetSpent,

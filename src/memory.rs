@@ -59,6 +59,10 @@ impl Memory {
     }
 
     fn read(&self) -> Result<History, String> {
+        // Anything but a file, a FIFO for one, may keep us waiting.
+        if fs::metadata(self.path("")).is_ok_and(|about| !about.is_file()) {
+            return Err("it is not a file".to_owned());
+        }
         let file = match File::open(self.path("")) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(History::default()),

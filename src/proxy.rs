@@ -229,9 +229,14 @@ impl Proxy {
         nominated
     }
 
+    /// Whether what a run of the upstream answers is its own affair.
+    fn is_proven(&self, run: u64) -> bool {
+        self.shared.config.upstream.ready_path.is_some() || self.shared.proven.load(Ordering::Relaxed) >= run
+    }
+
     /// Whether an answer comes from an upstream that connects, but has yet to give its first good answer.
     fn premature(&self, status: StatusCode, run: u64) -> bool {
-        if self.shared.config.upstream.ready_path.is_some() || self.shared.proven.load(Ordering::Relaxed) >= run {
+        if self.is_proven(run) {
             return false;
         }
         let unready =
@@ -363,6 +368,10 @@ impl Errand for Dispatch<'_> {
             Some(mistake) => mistake,
             None => std::future::pending().await,
         }
+    }
+
+    fn is_target_proven(&self, run: u64) -> bool {
+        self.proxy.is_proven(run)
     }
 
     fn stay(&self) -> Stay {

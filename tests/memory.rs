@@ -90,6 +90,15 @@ async fn what_is_not_ours_is_ignored_and_put_aside() {
     }
 }
 
+#[test]
+fn what_would_keep_us_waiting_is_put_aside_as_well() {
+    let place = Place::new("fifo");
+    let made = std::process::Command::new("mkfifo").arg(place.file()).status().expect("coreutils");
+    assert!(made.success());
+    let (_, history) = Memory::open(&place.0).expect("it can be used");
+    assert_eq!((history, place.names()), (History::default(), vec!["warmups.json.ignored".to_owned()]));
+}
+
 #[tokio::test]
 async fn a_directory_that_cannot_be_used_is_refused() {
     let place = Place::new("refused");

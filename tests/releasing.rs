@@ -2,12 +2,15 @@
 
 mod support;
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use http::Request;
 use support::http2::Client;
 use support::raw::Peer;
 use support::{FakeUpstream, TestProxy, config, nobody, soon};
+use tokio::net::TcpListener;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -72,7 +75,7 @@ async fn a_prober_is_never_held() {
     // Patience of twenty seconds, which is also how long an answer is waited for.
     let proxy = TestProxy::start(config(nobody().await));
     for agent in ["Go-http-client/1.1", "kube-probe/1.30"] {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         assert_eq!(answer_to(&proxy, &format!("User-Agent: {agent}\r\n")).await, 503);
         assert!(began.elapsed() < Duration::from_secs(5), "{agent}: {:?}", began.elapsed());
     }
@@ -157,4 +160,55 @@ async fn the_heads_of_held_requests_are_bounded_together() {
     .await;
     assert_eq!(answer.status(), 503);
     assert_eq!(answer.json()["findings"][1]["code"], "held-bytes-spent");
+}
+
+#[tokio::test]
+async fn an_upstream_that_says_503_at_first_is_spared_and_loses_nobody() {
+    const CLIENTS: usize = 300;
+    // A fifth of the requests, and a hundred in ten seconds.
+    const RETRIES: usize = CLIENTS / 5 + 100;
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let proxy = TestProxy::start(config(upstream.local_addr().expect("bound")));
+    let (asked, ready) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let (count, is_ready) = (Arc::clone(&asked), Arc::clone(&ready));
+    let serving = tokio::spawn(async move {
+        loop {
+            let mut peer = Peer::new(upstream.accept().await.expect("a connection").0);
+            let (count, is_ready) = (Arc::clone(&count), Arc::clone(&is_ready));
+            tokio::spawn(async move {
+                while peer.has_data().await {
+                    peer.head().await;
+                    count.fetch_add(1, Relaxed);
+                    let answer =
+                        if is_ready.load(Relaxed) { OK } else { "HTTP/1.1 503 Not Yet\r\nContent-Length: 0\r\n\r\n" };
+                    peer.send(answer).await;
+                }
+            });
+        }
+    });
+    let began = Instant::now();
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut client = proxy.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        clients.push(client);
+    }
+    // The budget is spent, and still nobody is answered.
+    let all = CLIENTS + RETRIES;
+    soon(async {
+        while asked.load(Relaxed) < all {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let scouts = began.elapsed().as_millis() as usize / 50 + 1;
+    assert!(asked.load(Relaxed) <= all + scouts, "{} requests in {:?}", asked.load(Relaxed), began.elapsed());
+    ready.store(true, Relaxed);
+    let began = Instant::now();
+    for client in &mut clients {
+        assert_eq!(client.answer().await.status(), 200);
+    }
+    // Longer than a scout and the longest pause take, and shorter than the window of the budget.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    serving.abort();
 }

@@ -104,8 +104,13 @@ pub(super) fn closed_early(evidence: &Evidence) -> Option<Finding> {
     Some(broken(evidence, Code::ClosedEarly, title, &Failure::ClosedEarly))
 }
 
-/// It has long been running, and its ready path still answers with an error.
+/// It has long been running, and its ready path still answers with an error; or it has answered nothing else so far.
 pub(super) fn upstream_error(evidence: &Evidence) -> Option<Finding> {
+    if let Some(failure @ Failure::NotReady { status }) = &evidence.exchange {
+        let upstream = facts::upstream(evidence);
+        let title = format!("{upstream} accepts connections, but has answered {status} and nothing else so far");
+        return Some(broken(evidence, Code::UpstreamError, title, failure));
+    }
     let container = facts::settled(evidence)?;
     let Some(Failure::NotReady { status }) = evidence.probe else { return None };
     let path = evidence.upstream.ready_path.as_deref().unwrap_or("/");

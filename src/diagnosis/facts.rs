@@ -127,7 +127,7 @@ pub(super) fn failure(failure: &Failure) -> String {
         Failure::ClosedEarly => "connection closed before the answer".to_owned(),
         Failure::NoAnswer => "connected, but no answer in time".to_owned(),
         Failure::NotHttp { reason } => format!("answer is not HTTP: {}", redact(reason)),
-        Failure::NotReady { status } => format!("ready path answered {status}"),
+        Failure::NotReady { status } => format!("answered {status}"),
         Failure::RetryBudgetSpent => "not tried again: the retry budget is spent".to_owned(),
         Failure::Loop => "not sent: the request had passed through here before".to_owned(),
     }

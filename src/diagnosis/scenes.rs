@@ -325,6 +325,11 @@ fn exchange() -> Vec<Scene> {
         ("no answer to a request", failed(grafana(), Failure::NoAnswer), vec![NoAnswer]),
         ("no answer to a probe", probed(grafana(), Some(Failure::NoAnswer)), vec![NoAnswer]),
         ("no answer to a probe at first", probed(started(9), Some(Failure::NoAnswer)), vec![TargetWarming]),
+        (
+            "nothing but 503 to a request, which was waited with",
+            failed(started(9), Failure::NotReady { status: 503 }),
+            vec![UpstreamError],
+        ),
         ("closed under a request", failed(started(9), Failure::ClosedEarly), vec![ClosedEarly]),
         ("closed under a probe", probed(grafana(), Some(Failure::ClosedEarly)), vec![ClosedEarly]),
         ("closed under a probe at first", probed(started(9), Some(Failure::ClosedEarly)), vec![TargetWarming]),

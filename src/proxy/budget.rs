@@ -8,6 +8,8 @@ use crate::retry::{self, BUDGET_WINDOW};
 
 /// One slot a second.
 const SLOTS: usize = BUDGET_WINDOW.as_secs() as usize;
+/// In milliseconds: the pace at which a prober asks for a ready path.
+const SCOUT_EVERY: u64 = 50;
 
 /// Shared by all workers, without a lock: two that enter a new second at once may lose a count, which a bound of
 /// this kind can bear.
@@ -15,6 +17,8 @@ const SLOTS: usize = BUDGET_WINDOW.as_secs() as usize;
 pub struct Budget {
     began: Instant,
     slots: [Slot; SLOTS],
+    /// When the last scout went, in milliseconds since `began`.
+    scouted: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -26,7 +30,7 @@ struct Slot {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { began: Instant::now(), slots: Default::default() }
+        Self { began: Instant::now(), slots: Default::default(), scouted: AtomicU64::new(0) }
     }
 }
 
@@ -49,6 +53,14 @@ impl Budget {
             slot.retries.fetch_add(1, Relaxed);
         }
         left
+    }
+
+    /// Lets one of those go for which the budget has nothing left, so that they learn of it soon when the upstream has
+    /// become ready: as many as a prober would send, however many wait.
+    pub fn scout(&self, now: Instant) -> bool {
+        let now = u64::try_from(now.saturating_duration_since(self.began).as_millis()).unwrap_or(u64::MAX);
+        let due = |last: u64| (now >= last.saturating_add(SCOUT_EVERY)).then_some(now);
+        self.scouted.fetch_update(Relaxed, Relaxed, due).is_ok()
     }
 
     fn second(&self, now: Instant) -> u64 {
@@ -80,6 +92,14 @@ mod tests {
         assert_eq!((0..200).filter(|_| budget.spend(now)).count(), 100);
         assert!(!budget.spend(now + Duration::from_secs(9)), "still in the window");
         assert!(budget.spend(now + Duration::from_secs(10)), "a new window");
+    }
+
+    #[test]
+    fn one_scout_goes_every_fifty_milliseconds() {
+        let budget = Budget::default();
+        let scouts = |now| (0..9).filter(|_| budget.scout(now)).count();
+        let after = |millis| budget.began + Duration::from_millis(millis);
+        assert_eq!([50, 99, 100, 500, 1].map(|millis| scouts(after(millis))), [1, 0, 1, 1, 0]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::budget::Budget;
 use super::hold::{Door, End, Stay};
@@ -40,6 +40,9 @@ pub trait Errand {
 
     /// What it does there. Ends only if it finds a reason not to wait any longer.
     fn while_held(&self) -> impl Future<Output = Refusal>;
+
+    /// Whether the run of the target that it was sent to has answered anyone as one that is ready does.
+    fn is_target_proven(&self, run: u64) -> bool;
 }
 
 /// What came of sending it once.
@@ -90,6 +93,8 @@ enum Next {
     AtOnce,
     /// Send again after a pause.
     After(Duration),
+    /// Send again when the budget allows it, or when the upstream turns out to answer others.
+    WhenWelcome,
     /// Let the watcher look into it, and send again when it has found the upstream ready.
     OnNews,
     /// Answer.
@@ -111,7 +116,10 @@ impl Way<'_> {
                 // Whoever passes at once does nothing else.
                 biased;
                 hold = self.door.pass(&mut held, refuted, || errand.stay()) => hold,
-                refusal = errand.while_held() => return Outcome::Refused(refusal),
+                refusal = errand.while_held() => {
+                    toll.held += errand.stay().place.arrived.elapsed();
+                    return Outcome::Refused(refusal);
+                }
             };
             toll.held += hold.waited;
             let snapshot = hold.snapshot;
@@ -147,7 +155,21 @@ impl Way<'_> {
             }
             match self.next(errand, *toll, &setback, &snapshot).await {
                 Next::AtOnce => pooled = false,
-                Next::After(pause) => sleep(pause).await,
+                Next::After(pause) => {
+                    // Its connection is not kept from others meanwhile.
+                    drop(premature);
+                    sleep(pause).await;
+                }
+                Next::WhenWelcome => {
+                    drop(premature);
+                    let began = Instant::now();
+                    let is_welcome = self.is_welcome(errand, snapshot.run).await;
+                    toll.held += began.elapsed();
+                    if !is_welcome {
+                        let bound = Bound::Patience { held: toll.held };
+                        return Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound));
+                    }
+                }
                 Next::OnNews => refuted = Some(snapshot.sequence),
                 Next::GiveUp(failure) => {
                     return match premature {
@@ -178,7 +200,9 @@ impl Way<'_> {
             Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
             Verdict::AtOnce | Verdict::WithinPatience if !self.budget.spend(now) => {
                 let may_look = now + FALL_SEEN_WITHIN <= errand.stay().deadline;
-                if may_look && *failure == Failure::ClosedEarly && self.falls(known).await {
+                if matches!(failure, Failure::NotReady { .. }) {
+                    Next::WhenWelcome
+                } else if may_look && *failure == Failure::ClosedEarly && self.falls(known).await {
                     // It waits with all others until the upstream is back, which is no load on anyone.
                     Next::After(Duration::ZERO)
                 } else {
@@ -190,11 +214,33 @@ impl Way<'_> {
         }
     }
 
+    /// Waits until an upstream that is not ready yet may be asked again: when the budget has something left, or this
+    /// request is the scout of all that wait; when it has answered another one, which comes as a release; or when it
+    /// has gone, and the waiting room is the place to wait in. False if patience ends before.
+    async fn is_welcome(&self, errand: &impl Errand, run: u64) -> bool {
+        let deadline = errand.stay().deadline;
+        loop {
+            let now = Instant::now();
+            if now >= deadline {
+                return false;
+            }
+            let is_released = errand.is_target_proven(run) || !self.is_ready();
+            if is_released || self.budget.spend(now) || self.budget.scout(now) {
+                return true;
+            }
+            // As spread as the last of many retries, so that those who wait do not come at once.
+            sleep_until(deadline.min(now + backoff::delay(u32::MAX, fastrand::f64()))).await;
+        }
+    }
+
     /// Whether the upstream turns out to have gone away since that was `known`: those whose connections it cut, and who
     /// may still be sent, find out at once.
     async fn falls(&self, known: &Snapshot) -> bool {
         sleep(FALL_SEEN_WITHIN).await;
-        let newest = self.door.newest();
-        !matches!(newest.state, State::Ready { .. }) || newest.run != known.run
+        !self.is_ready() || self.door.newest().run != known.run
+    }
+
+    fn is_ready(&self) -> bool {
+        matches!(self.door.newest().state, State::Ready { .. })
     }
 }

@@ -284,6 +284,10 @@ impl Errand for Carried {
         pending().await
     }
 
+    fn is_target_proven(&self, run: u64) -> bool {
+        self.world.has_served(run)
+    }
+
     fn stay(&self) -> Stay {
         let Request { number, arrives, patience, .. } = self.request;
         let place = Place { arrived: arrives.into_std(), id: number as u64 };

@@ -129,6 +129,11 @@ impl World {
         self.well_since.get()
     }
 
+    /// Whether this run, or a newer one, has answered well.
+    pub fn has_served(&self, run: u64) -> bool {
+        self.proven.get() >= run
+    }
+
     pub fn pick(&self, below: u64) -> u64 {
         self.rng.borrow_mut().u64(..below)
     }
@@ -272,7 +277,7 @@ impl World {
         }
         self.idle.borrow_mut().push((process, run));
         if mood == Mood::Unready {
-            if self.proven.get() >= run {
+            if self.has_served(run) {
                 return Ok(Answer::Unready);
             }
             let failure = Failure::NotReady { status: 503 };
