@@ -49,7 +49,8 @@ impl Exchange {
         let lease = if pooled { pool.take(run, protocols) } else { None };
         let mut lease = match lease {
             Some(lease) => lease,
-            None => match pool.connect(run, protocols).await {
+            // Boxed, or every request would have room for the making of a connection, which few need.
+            None => match Box::pin(pool.connect(run, protocols)).await {
                 Ok(lease) => lease,
                 Err(failure) => {
                     let connection = retry::Connection::New;

@@ -152,7 +152,8 @@ pub async fn serve(
     let wire = Wire::new(stream, scanner, place, &host.limits, Arc::clone(&host.meter), notes);
     let ended = match protocol {
         Protocol::Http1 => http1(wire, &conversation, stopping).await,
-        Protocol::Http2 => http2(wire, &conversation, stopping).await,
+        // Boxed, or every connection of HTTP/1.1 would have room for one of HTTP/2.
+        Protocol::Http2 => Box::pin(http2(wire, &conversation, stopping)).await,
     };
     if let Err(error) = ended {
         if let Some(limit) = limit(&error) {
