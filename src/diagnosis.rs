@@ -49,6 +49,7 @@ pub struct Diagnosis {
 pub struct Finding {
     pub code: Code,
     pub severity: Severity,
+    pub confidence: Confidence,
     /// One plain sentence for the operator.
     pub title: String,
     /// Name and value, in the order in which they convince.
@@ -64,6 +65,17 @@ pub enum Severity {
     Warning,
     /// Someone must act.
     Error,
+}
+
+/// How sure a finding is of its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Confidence {
+    /// What was seen fits, and so would something else.
+    Possible,
+    /// Deduced from several things that were seen, none of which says it outright.
+    Likely,
+    /// It was seen: the engine, the resolver or the connection says so.
+    Certain,
 }
 
 /// What mends a finding.
@@ -114,16 +126,25 @@ pub enum Code {
     HeldBytesSpent,
     RetryBudgetSpent,
     PatienceEnded,
+    PortMismatch,
+    ListensOnLoopback,
+    PermissionDenied,
+    MountFailed,
+    OneOffContainer,
+    AuthBackendDown,
+    EvidenceContradictory,
 }
 
 impl Code {
     /// Every code, in the order of [`RULES`]; what is said when no rule speaks comes first.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 41] = [
         Self::TargetWarming,
         Self::ProxyLoop,
         Self::TargetAbsent,
         Self::NetworkStale,
         Self::PortConflict,
+        Self::PermissionDenied,
+        Self::MountFailed,
         Self::TargetStartFailed,
         Self::TargetNeverStarted,
         Self::TargetOomKilled,
@@ -141,12 +162,17 @@ impl Code {
         Self::ConnectTimeout,
         Self::DependencyDown,
         Self::TargetUnhealthy,
+        Self::PortMismatch,
+        Self::ListensOnLoopback,
         Self::PortRefused,
         Self::TlsMismatch,
         Self::NotHttp,
         Self::NoAnswer,
         Self::ClosedEarly,
         Self::UpstreamError,
+        Self::OneOffContainer,
+        Self::AuthBackendDown,
+        Self::EvidenceContradictory,
         Self::WaitingRoomFull,
         Self::HeldBytesSpent,
         Self::RetryBudgetSpent,
@@ -192,6 +218,13 @@ impl Code {
             Self::PatienceEnded => "patience-ended",
             Self::DependencyDown => "dependency-down",
             Self::RetryBudgetSpent => "retry-budget-spent",
+            Self::PortMismatch => "port-mismatch",
+            Self::ListensOnLoopback => "listens-on-loopback",
+            Self::PermissionDenied => "permission-denied",
+            Self::MountFailed => "mount-failed",
+            Self::OneOffContainer => "one-off-container",
+            Self::AuthBackendDown => "auth-backend-down",
+            Self::EvidenceContradictory => "evidence-contradictory",
         }
     }
 }
@@ -207,6 +240,8 @@ pub const RULES: &[Rule] = &[
     container::absent,
     network::stale,
     container::port_conflict,
+    container::permission_denied,
+    container::mount_failed,
     container::start_failed,
     container::never_started,
     // It ran, and ended. Memory before the loop that it feeds.
@@ -228,12 +263,17 @@ pub const RULES: &[Rule] = &[
     // It can be reached, and does not work.
     project::dependency_down,
     container::unhealthy,
+    exchange::port_mismatch,
+    exchange::listens_on_loopback,
     exchange::port_refused,
     exchange::tls_mismatch,
     exchange::not_http,
     exchange::no_answer,
     exchange::closed_early,
     exchange::upstream_error,
+    // Beside what this request met.
+    project::one_off,
+    project::auth_backend_down,
     // What we cut short ourselves, and what we could not see.
     holding::waiting_room_full,
     holding::held_bytes_spent,
@@ -250,7 +290,11 @@ pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis
     let ready = matches!(state, State::Ready { .. });
     if ready && !evidence.is_of_request() {
         // Requests pass, which refutes whoever says that they cannot: that evidence is older, or of another container.
+        let refuted = findings.iter().find(|finding| finding.severity == Severity::Error).cloned();
         findings.retain(|finding| finding.severity < Severity::Error);
+        if let (State::Ready { despite: Some(_), .. }, Some(refuted)) = (state, refuted) {
+            findings.insert(0, project::contradiction(&evidence, refuted));
+        }
     } else if !findings.iter().any(|finding| explains(finding, ready)) {
         findings.insert(0, container::warming(&evidence));
     }
@@ -264,7 +308,9 @@ pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis
 pub fn status(diagnosis: &Diagnosis) -> StatusCode {
     match &diagnosis.evidence.exchange {
         None if matches!(diagnosis.state, State::Ready { .. }) && diagnosis.evidence.bound.is_none() => StatusCode::OK,
-        Some(Failure::Tls { .. } | Failure::ClosedEarly | Failure::NotHttp { .. }) => StatusCode::BAD_GATEWAY,
+        Some(Failure::Tls { .. } | Failure::ClosedEarly | Failure::SpeaksTls | Failure::NotHttp { .. }) => {
+            StatusCode::BAD_GATEWAY
+        }
         Some(Failure::NoAnswer) => StatusCode::GATEWAY_TIMEOUT,
         Some(Failure::Loop) => StatusCode::LOOP_DETECTED,
         Some(

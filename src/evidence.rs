@@ -33,6 +33,8 @@ pub struct Evidence {
     pub networks: Arc<[Network]>,
     /// Addresses of the upstream's name that do not answer although another one does.
     pub strays: Arc<[Stray]>,
+    /// A port that the target declares, and on which it accepts connections, while it refuses them on the upstream's.
+    pub elsewhere: Option<u16>,
     /// Why the newest probe failed; `None` if it passed or none has ended yet.
     pub probe: Option<Failure>,
     /// Why the request at hand failed; `None` if it was never sent.
@@ -187,8 +189,17 @@ pub struct Container {
     pub networks: Vec<Attachment>,
     /// TCP ports that the image or the container declares.
     pub exposed_ports: Vec<u16>,
+    /// Ports to which its labels have Traefik send requests.
+    pub routed_ports: Vec<u16>,
     /// Where the container came from, if compose made it.
     pub compose: Option<Compose>,
+}
+
+impl Container {
+    /// Whether the image, the container or a label of it says that it serves this port.
+    pub fn declares(&self, port: u16) -> bool {
+        self.exposed_ports.contains(&port) || self.routed_ports.contains(&port)
+    }
 }
 
 /// `State.Status` of the engine.
@@ -337,6 +348,8 @@ pub enum Failure {
     ClosedEarly,
     /// The head of the answer did not come in time.
     NoAnswer,
+    /// What came in answer to plain HTTP is TLS.
+    SpeaksTls,
     /// What came is not HTTP.
     NotHttp { reason: Box<str> },
     /// The ready path answered, but neither 2xx nor 3xx; or a request got a 502, 503 or 504, as all did so far.

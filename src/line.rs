@@ -6,8 +6,13 @@
 //! waiting ────────────────▶ passing ───────────────────────────────▶ gone; the window may grow
 //!    │   while fewer pass      ├─ too long without an answer, left ─▶ gone
 //!    │   than the window       └─ failed ─▶ waiting, in its old place
+//!    │      ▲                  └─ not ready for it ─▶ aside
+//!    │      └─ called back, shut ────────────────────── ┘
 //!    └─ dismissed, or left ─▶ gone
 //! ```
+//!
+//! Who stands aside takes nobody's turn: it waits until the service proves to be ready, and comes back to its old place
+//! then.
 //!
 //! The place in the line is the time of arrival and not a number that is drawn at the door: a request that was let go
 //! and failed comes back to where it was. Pure: the caller brings what wakes those who wait, and is told whom to wake.
@@ -66,12 +71,13 @@ pub enum Standing {
 pub struct Line<W> {
     gate: Gate,
     waiting: BTreeMap<Place, Option<W>>,
+    aside: BTreeMap<Place, Option<W>>,
     passing: BTreeSet<Place>,
 }
 
 impl<W> Default for Line<W> {
     fn default() -> Self {
-        Self { gate: Gate::Shut, waiting: BTreeMap::new(), passing: BTreeSet::new() }
+        Self { gate: Gate::Shut, waiting: BTreeMap::new(), aside: BTreeMap::new(), passing: BTreeSet::new() }
     }
 }
 
@@ -79,6 +85,30 @@ impl<W> Line<W> {
     /// How many wait.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// How many stand aside.
+    pub fn aside(&self) -> usize {
+        self.aside.len()
+    }
+
+    /// Leaves the line for as long as it does not concern this place: until [`Self::call_back`], or until the gate is shut
+    /// or closed. Returns whom to wake.
+    #[must_use]
+    pub fn step_aside(&mut self, place: Place) -> Vec<W> {
+        self.waiting.remove(&place);
+        self.passing.remove(&place);
+        if self.gate != Gate::Closed {
+            self.aside.insert(place, None);
+        }
+        self.advance()
+    }
+
+    /// Brings all who stand aside back to their places. Returns whom to wake.
+    #[must_use]
+    pub fn call_back(&mut self) -> Vec<W> {
+        self.waiting.append(&mut self.aside);
+        self.advance()
     }
 
     /// Takes a place, or the old one again. Whoever failed on the news of number `refuted` shuts the gate that was
@@ -91,6 +121,7 @@ impl<W> Line<W> {
             self.gate = Gate::Shut;
         }
         self.passing.remove(&place);
+        self.aside.remove(&place);
         if self.gate != Gate::Closed {
             self.waiting.insert(place, None);
         }
@@ -99,7 +130,7 @@ impl<W> Line<W> {
 
     /// How it stands with a place; while it waits, `wake` is kept for its turn.
     pub fn look(&mut self, place: Place, wake: W) -> Standing {
-        if let Some(kept) = self.waiting.get_mut(&place) {
+        if let Some(kept) = self.waiting.get_mut(&place).or_else(|| self.aside.get_mut(&place)) {
             *kept = Some(wake);
             Standing::Waiting
         } else if self.passing.contains(&place) {
@@ -116,6 +147,7 @@ impl<W> Line<W> {
     pub fn leave(&mut self, place: Place) -> Vec<W> {
         self.waiting.remove(&place);
         self.passing.remove(&place);
+        self.aside.remove(&place);
         self.advance()
     }
 
@@ -137,6 +169,10 @@ impl<W> Line<W> {
     /// Follows an order that came with the news of number `news`. Returns whom to wake.
     #[must_use]
     pub fn obey(&mut self, order: Order, news: u64) -> Vec<W> {
+        if !matches!((order, self.gate), (Order::Go, Gate::Open { .. })) {
+            // What they waited for is another matter now.
+            self.waiting.append(&mut self.aside);
+        }
         self.gate = match (order, self.gate) {
             (Order::Go, Gate::Open { window, answers, .. }) => Gate::Open { news, window, answers },
             (Order::Go, Gate::Shut | Gate::Closed) => Gate::Open { news, window: FIRST_AT_ONCE, answers: 0 },
@@ -186,6 +222,29 @@ mod tests {
         let mut line = Line::default();
         ids.into_iter().for_each(|id| enter(&mut line, id));
         line
+    }
+
+    #[test]
+    fn who_stands_aside_makes_way_and_comes_back_to_its_old_place() {
+        let mut line = queue(0..20);
+        assert_eq!(line.obey(Order::Go, 1).len(), 16);
+        assert_eq!(line.step_aside(place(3)), [16]);
+        assert_eq!((line.look(place(3), 3), line.waiting(), line.aside()), (Standing::Waiting, 3, 1));
+        assert_eq!(line.call_back(), [0; 0], "sixteen are on their way");
+        assert_eq!(line.answered(place(0)), [3], "before those who came after it");
+    }
+
+    #[test]
+    fn whatever_changes_for_all_brings_back_who_stands_aside() {
+        for (order, woken, waiting) in [(Order::Wait, vec![], 1), (Order::GiveUp, vec![3], 0)] {
+            let mut line = queue([3]);
+            assert_eq!(line.obey(Order::Go, 1), [3]);
+            assert!(line.step_aside(place(3)).is_empty());
+            line.look(place(3), 3);
+            assert_eq!(line.obey(Order::Go, 2), [0; 0], "that is no news to it");
+            assert_eq!(line.obey(order, 3), woken);
+            assert_eq!((line.waiting(), line.aside()), (waiting, 0));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! One question to the upstream: would a request pass now?
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,19 +14,29 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::evidence::{Failure, Stray};
 use crate::tls::{Protocols, Stream};
+use crate::upstream::half_open::HalfOpen;
 use crate::upstream::{Dialer, failure, lease};
 
 /// A healthy service answers its health path in milliseconds; one that needs longer is not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The address has just refused a connection, so it is near.
+const PORT_TIMEOUT: Duration = Duration::from_millis(250);
+
 /// Something that can ask. The watcher's tests answer by script instead.
 pub trait Probe {
     /// Asks once. Bounded in time.
     fn probe(&self) -> impl Future<Output = Result<(), Failure>>;
+
+    /// The first of these ports that accepts connections at an address. Bounded in time.
+    fn first_open(&self, _address: IpAddr, _ports: Vec<u16>) -> impl Future<Output = Option<u16>> {
+        std::future::ready(None)
+    }
 
     /// Addresses of the upstream that were found to lead nowhere, by a probe or by a request.
     fn strays(&self) -> Arc<[Stray]> {
@@ -49,6 +60,15 @@ impl Prober {
 impl Probe for Prober {
     fn strays(&self) -> Arc<[Stray]> {
         self.dialer.strays()
+    }
+
+    async fn first_open(&self, address: IpAddr, ports: Vec<u16>) -> Option<u16> {
+        for port in ports {
+            if let Ok(Ok(_)) = timeout(PORT_TIMEOUT, TcpStream::connect((address, port))).await {
+                return Some(port);
+            }
+        }
+        None
     }
 
     async fn probe(&self) -> Result<(), Failure> {
@@ -78,7 +98,7 @@ impl Prober {
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             driven(connection, sender.send_request(Request::from_parts(head, body))).await
         } else {
-            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            let (mut sender, connection) = http1::handshake(TokioIo::new(HalfOpen::new(stream))).await?;
             driven(connection, sender.send_request(request)).await
         }
     }

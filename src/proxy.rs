@@ -241,8 +241,8 @@ impl Proxy {
         }
         let unready =
             matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT);
-        if !unready {
-            self.shared.proven.fetch_max(run, Ordering::Relaxed);
+        if !unready && self.shared.proven.fetch_max(run, Ordering::Relaxed) < run {
+            self.shared.room.call_back();
         }
         unready
     }

@@ -26,8 +26,8 @@ mod tally;
 use std::time::{Duration, Instant};
 
 pub use outlook::{
-    ABOUT_TO_START, CRASH_LOOP_DEATHS, CRASH_LOOP_WINDOW, Outlook, SETTLED, crash_loop, hopeless_dependency, outlook,
-    shares_network, single_label,
+    ABOUT_TO_START, CRASH_LOOP_DEATHS, CRASH_LOOP_WINDOW, Outlook, SETTLED, ailing_dependency, crash_loop,
+    dependencies, hopeless_dependency, outlook, shares_network, single_label,
 };
 pub use tally::Tally;
 

@@ -80,6 +80,7 @@ pub fn verdict(failure: &Failure, connection: Connection, request: Request) -> V
         | Failure::ClosedEarly
         | Failure::NotReady { .. }
         | Failure::NoAnswer
+        | Failure::SpeaksTls
         | Failure::NotHttp { .. }
         | Failure::RetryBudgetSpent
         | Failure::Loop => Verdict::GiveUp,
@@ -164,7 +165,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_is_late_or_foreign_is_never_asked_for_twice() {
-        for failure in [Failure::NoAnswer, Failure::NotHttp { reason: "".into() }, Failure::Loop] {
+        for failure in [Failure::NoAnswer, Failure::SpeaksTls, Failure::NotHttp { reason: "".into() }, Failure::Loop] {
             assert_eq!(verdict(&failure, Connection::New, request(true, Sent, true)), Verdict::GiveUp);
         }
     }

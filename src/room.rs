@@ -28,6 +28,8 @@ pub struct Room {
     line: Mutex<Line<Waker>>,
     /// How many wait, for those who only want to know that.
     waiting: AtomicUsize,
+    /// How many stand aside.
+    aside: AtomicUsize,
     bytes: AtomicUsize,
     answers: AtomicU64,
     most: usize,
@@ -56,6 +58,7 @@ impl Room {
         Arc::new(Self {
             line: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            aside: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             answers: AtomicU64::new(0),
             most,
@@ -102,14 +105,36 @@ impl Room {
     /// # Errors
     /// Which bound of the room would be exceeded.
     pub fn enter(self: &Arc<Self>, place: Place, bytes: usize, refuted: Option<u64>) -> Result<Held, Bound> {
+        let held = self.admit(place, bytes)?;
+        held.wait_again(refuted);
+        Ok(held)
+    }
+
+    /// Takes a place that stands aside. See [`Line::step_aside`].
+    ///
+    /// # Errors
+    /// Which bound of the room would be exceeded.
+    pub fn enter_aside(self: &Arc<Self>, place: Place, bytes: usize) -> Result<Held, Bound> {
+        let held = self.admit(place, bytes)?;
+        held.step_aside();
+        Ok(held)
+    }
+
+    fn admit(self: &Arc<Self>, place: Place, bytes: usize) -> Result<Held, Bound> {
         let room = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.most_bytes);
-        if self.waiting() >= self.most {
+        // Workers that ask at once may exceed it by as many as they are.
+        if self.waiting() + self.aside.load(Relaxed) >= self.most {
             return Err(Bound::Number { most: self.most });
         }
         self.bytes.fetch_update(Relaxed, Relaxed, room).map_err(|_| Bound::Bytes { most: self.most_bytes })?;
-        let held = Held { room: Arc::clone(self), place, bytes };
-        held.wait_again(refuted);
-        Ok(held)
+        Ok(Held { room: Arc::clone(self), place, bytes })
+    }
+
+    /// Brings all who stand aside back to their places.
+    pub fn call_back(&self) {
+        if self.aside.load(Relaxed) > 0 {
+            self.change(Line::call_back);
+        }
     }
 
     /// Passes the watcher's order on to everyone whom it concerns. See [`Line::obey`] for `news`.
@@ -123,6 +148,7 @@ impl Room {
         let woken = change(&mut line);
         let (before, after) = (self.waiting(), line.waiting());
         self.waiting.store(after, Relaxed);
+        self.aside.store(line.aside(), Relaxed);
         drop(line);
         if before == 0 && after > 0 {
             self.arrived.notify_one();
@@ -157,6 +183,16 @@ impl Held {
     /// Goes back to its old place, for the next [`Self::turn`].
     pub fn wait_again(&self, refuted: Option<u64>) {
         self.room.change(|line| line.enter(self.place, refuted));
+    }
+
+    /// Makes way for others until it is called back.
+    pub fn step_aside(&self) {
+        self.room.change(|line| line.step_aside(self.place));
+    }
+
+    /// Makes way for others until it goes back by itself.
+    pub fn step_out(&self) {
+        self.room.change(|line| line.leave(self.place));
     }
 
     /// Drives what was let go. When that takes long, others need not wait for it.

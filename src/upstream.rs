@@ -13,6 +13,7 @@ pub mod pool;
 pub mod reel;
 pub mod spool;
 pub mod strays;
+pub mod tongue;
 pub mod trailers;
 
 pub use dial::Dialer;

@@ -9,6 +9,7 @@
 //!
 //! One task and one probe at a time, however many requests wait.
 
+mod survey;
 mod warming;
 
 use std::future::Future;
@@ -20,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+use self::survey::Survey;
 use self::warming::Warming;
 use crate::diagnosis::diagnose;
 use crate::engine::Sighting;
@@ -110,6 +112,7 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         probe: None,
         exchange: None,
         strays: Arc::new([]),
+        elsewhere: None,
         bound: None,
         warmup: None,
         events: sighting.events,
@@ -123,6 +126,7 @@ pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapsho
     let _closing = Closing(Arc::clone(&room));
     let mut watcher = Watcher::new(subject, Arc::clone(&room), look, learned, snapshots);
     let mut probe: Option<UnderWay<'_>> = None;
+    let mut survey = None;
     let mut engine_gone = false;
     loop {
         let probe_at = watcher.effects.probe_in.filter(|_| probe.is_none()).map(|pace| watcher.probed_at + pace);
@@ -135,7 +139,7 @@ pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapsho
                 let sighting = sightings.borrow_and_update().clone();
                 if watcher.saw(sighting) == News::AnotherRun {
                     // The probe under way asks a process that is gone, or a resolver that hangs on its name.
-                    probe = None;
+                    (probe, survey) = (None, None);
                     watcher.probe_now();
                 }
             }
@@ -146,6 +150,13 @@ pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapsho
             result = finished(&mut probe) => {
                 probe = None;
                 watcher.probed(result.err(), prober.strays());
+                if survey.is_none() && let Some((address, ports)) = watcher.survey.due(&watcher.current.evidence) {
+                    survey = Some(Box::pin(prober.first_open(address, ports)));
+                }
+            }
+            open = finished(&mut survey) => {
+                survey = None;
+                watcher.surveyed(open);
             }
             () = until(probe_at) => probe = Some(Box::pin(prober.probe())),
             () = until(watcher.look_at()) => watcher.time_passed(),
@@ -176,6 +187,7 @@ struct Watcher {
     effects: Effects,
     tally: Tally,
     warming: Warming,
+    survey: Survey,
     probed_at: Instant,
     looked_at: Instant,
 }
@@ -200,6 +212,7 @@ impl Watcher {
             effects: Effects { probe_in: Some(Duration::ZERO), look_at: None },
             tally: Tally::default(),
             warming: Warming::new(learned),
+            survey: Survey::default(),
             probed_at: now,
             looked_at: now,
         }
@@ -222,7 +235,8 @@ impl Watcher {
         evidence.events = sighting.events;
         if news == News::AnotherRun {
             // What a probe found of the former run says nothing of this one.
-            evidence.probe = None;
+            (evidence.probe, evidence.elsewhere) = (None, None);
+            self.survey.forget();
         }
         self.warming.saw(self.current.evidence.target.found(), (self.clock)());
         self.step(Event::Look, Publish::Always);
@@ -237,12 +251,24 @@ impl Watcher {
         if let Some(Stray { address, .. }) = strays.iter().find(|stray| !evidence.strays.contains(stray)) {
             tracing::warn!(%address, host = &*evidence.upstream.host, "one of the upstream's addresses does not answer");
         }
+        if !matches!(failure, Some(Failure::Refused { .. })) {
+            evidence.elsewhere = None;
+        }
         evidence.probe = failure;
         evidence.strays = strays;
         if !passed {
             self.warming.is_away();
         }
         self.step(Event::Probe { passed }, if news { Publish::Always } else { Publish::IfStateChanged });
+    }
+
+    fn surveyed(&mut self, open: Option<u16>) {
+        let evidence = &mut self.current.evidence;
+        let still_refuses = matches!(evidence.probe, Some(Failure::Refused { .. }));
+        if still_refuses && evidence.elsewhere != open {
+            evidence.elsewhere = open;
+            self.step(Event::Look, Publish::Always);
+        }
     }
 
     fn traffic_failed(&mut self, report: &Report) {
@@ -404,6 +430,7 @@ fn connects(failure: &Failure) -> bool {
         Failure::Tls { .. }
         | Failure::ClosedEarly
         | Failure::NoAnswer
+        | Failure::SpeaksTls
         | Failure::NotHttp { .. }
         | Failure::NotReady { .. } => true,
         Failure::NameNotResolved { .. }

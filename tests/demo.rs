@@ -196,7 +196,7 @@ async fn a_service_that_speaks_something_else_is_found_to_speak_no_http() {
 
 #[tokio::test]
 async fn a_service_whose_database_is_down_is_found_not_to_be_ready() {
-    Running::start("dependency-down", "0s").await.finds("upstream-error").await;
+    Running::start("dependency-down", "0s").await.finds("dependency-down").await;
 }
 
 /// Runs the program to its end, with a clean environment.

@@ -4,8 +4,9 @@ mod support;
 
 use std::time::Duration;
 
-use anteroom::evidence::Status;
-use support::seen::sighting;
+use anteroom::engine::Sighting;
+use anteroom::evidence::{Container, Status, Target};
+use support::seen::{container, sighting};
 use support::{FakeUpstream, TestProxy, config, nobody, soon};
 
 const GET: &str = "GET /api/x HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
@@ -222,7 +223,9 @@ async fn what_is_no_http_is_a_bad_gateway() {
     served.send("SSH-2.0-OpenSSH_9.2\r\n").await;
     let answer = client.answer().await;
     assert_eq!(answer.status(), 502);
-    assert_eq!(answer.json()["findings"][0]["code"], "not-http");
+    let finding = &answer.json()["findings"][0];
+    assert_eq!(finding["code"], "not-http");
+    assert!(finding["title"].as_str().expect("a title").contains("SSH-2.0-OpenSSH_9.2"), "{finding}");
 }
 
 #[tokio::test]
@@ -234,4 +237,44 @@ async fn a_clients_broken_body_is_its_own_fault() {
     let answer = client.rest().await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(!answer.contains("problem+json") && !answer.contains("<html"), "no page: {answer}");
+}
+
+#[tokio::test]
+async fn tls_in_answer_to_plain_http_is_named_with_the_setting_that_mends_it() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    // A fatal alert, "wrong version number", as OpenSSL sends it.
+    served.send(b"\x15\x03\x01\x00\x02\x02\x46").await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status(), 502);
+    let finding = &answer.json()["findings"][0];
+    assert_eq!(finding["code"], "tls-mismatch");
+    let command = finding["remedies"][0]["command"].as_str().expect("a snippet");
+    assert!(command.contains("ANTEROOM_UPSTREAM: https://127.0.0.1:"), "{command}");
+}
+
+#[tokio::test]
+async fn a_port_that_is_open_instead_is_named_though_the_target_has_just_started() {
+    let other = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(nobody().await));
+    let target = Container { exposed_ports: vec![other.address.port()], ..container(Status::Running) };
+    proxy.sightings.send_replace(Sighting { target: Target::Found(target.into()), ..sighting(Status::Running) });
+    soon(async {
+        loop {
+            let mut client = proxy.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nPrefer: wait=0\r\nConnection: close\r\n\r\n").await;
+            let finding = client.answer().await.json()["findings"][0].clone();
+            if finding["code"] == "port-mismatch" {
+                assert_eq!(finding["confidence"], "likely");
+                let title = finding["title"].as_str().expect("a title");
+                assert!(title.ends_with(&format!("but on {}", other.address.port())), "{title}");
+                break;
+            }
+        }
+    })
+    .await;
 }

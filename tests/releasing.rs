@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -10,7 +11,9 @@ use http::Request;
 use support::http2::Client;
 use support::raw::Peer;
 use support::{FakeUpstream, TestProxy, config, nobody, soon};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -24,6 +27,9 @@ async fn held_requests_pass_in_order_of_arrival() {
         let request = Request::get(format!("http://a/{number}")).body(()).expect("valid");
         answers.push(client.ask(request, true).await.0);
     }
+    // Its answer comes when all that were asked before stand in the line.
+    let status = Request::get("http://a/").header("x-anteroom", "status").body(()).expect("valid");
+    soon(client.ask(status, true).await.0).await.expect("an answer");
     let upstream = FakeUpstream::start_at(address).await;
     let mut served = Vec::new();
     for expected in 0..16 {
@@ -162,53 +168,163 @@ async fn the_heads_of_held_requests_are_bounded_together() {
     assert_eq!(answer.json()["findings"][1]["code"], "held-bytes-spent");
 }
 
+const NOT_YET: &str = "HTTP/1.1 503 Not Yet\r\nContent-Length: 0\r\n\r\n";
+
+/// An upstream that says 503 until it is told otherwise, and to `/bad` for ever.
+struct Starting {
+    address: SocketAddr,
+    asked: Arc<AtomicUsize>,
+    ready: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Starting {
+    async fn at(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an option");
+        socket.bind(address).expect("the address is free");
+        let listener = socket.listen(1024).expect("it listens");
+        let address = listener.local_addr().expect("bound");
+        let (asked, ready) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (count, is_ready) = (Arc::clone(&asked), Arc::clone(&ready));
+        let task = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let mut peer = Peer::new(listener.accept().await.expect("a connection").0);
+                let (count, is_ready) = (Arc::clone(&count), Arc::clone(&is_ready));
+                connections.spawn(async move {
+                    while peer.has_data().await {
+                        let is_bad = peer.head().await.starts_with("GET /bad ");
+                        count.fetch_add(1, Relaxed);
+                        let answer = if is_bad || !is_ready.load(Relaxed) { NOT_YET } else { OK };
+                        // Whoever asked may have left.
+                        let _ = peer.try_send(answer).await;
+                    }
+                });
+            }
+        });
+        Self { address, asked, ready, task }
+    }
+
+    async fn asked(&self, times: usize) {
+        soon(async {
+            while self.asked.load(Relaxed) < times {
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn anywhere() -> SocketAddr {
+    "127.0.0.1:0".parse().expect("an address")
+}
+
+/// Waits until a probe has passed.
+async fn is_ready(proxy: &TestProxy) {
+    soon(async {
+        loop {
+            let mut client = proxy.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\nConnection: close\r\n\r\n").await;
+            if client.answer().await.header("x-anteroom-state") == Some("ready") {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+async fn ask_many(proxy: &TestProxy, path: &str, times: usize) -> Vec<Peer> {
+    let mut clients = Vec::new();
+    for _ in 0..times {
+        let mut client = proxy.client().await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        clients.push(client);
+    }
+    clients
+}
+
 #[tokio::test]
 async fn an_upstream_that_says_503_at_first_is_spared_and_loses_nobody() {
     const CLIENTS: usize = 300;
     // A fifth of the requests, and a hundred in ten seconds.
     const RETRIES: usize = CLIENTS / 5 + 100;
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let proxy = TestProxy::start(config(upstream.local_addr().expect("bound")));
-    let (asked, ready) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    let (count, is_ready) = (Arc::clone(&asked), Arc::clone(&ready));
-    let serving = tokio::spawn(async move {
-        loop {
-            let mut peer = Peer::new(upstream.accept().await.expect("a connection").0);
-            let (count, is_ready) = (Arc::clone(&count), Arc::clone(&is_ready));
-            tokio::spawn(async move {
-                while peer.has_data().await {
-                    peer.head().await;
-                    count.fetch_add(1, Relaxed);
-                    let answer =
-                        if is_ready.load(Relaxed) { OK } else { "HTTP/1.1 503 Not Yet\r\nContent-Length: 0\r\n\r\n" };
-                    peer.send(answer).await;
-                }
-            });
+    for away_at_first in [false, true] {
+        let address = if away_at_first { nobody().await } else { anywhere() };
+        let starting = if away_at_first { None } else { Some(Starting::at(address).await) };
+        let proxy = TestProxy::start(config(starting.as_ref().map_or(address, |it| it.address)));
+        if !away_at_first {
+            is_ready(&proxy).await;
         }
-    });
-    let began = Instant::now();
-    let mut clients = Vec::new();
-    for _ in 0..CLIENTS {
-        let mut client = proxy.client().await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        clients.push(client);
+        let mut clients = ask_many(&proxy, "/", CLIENTS).await;
+        let starting = match starting {
+            Some(starting) => starting,
+            None => Starting::at(address).await,
+        };
+        let began = Instant::now();
+        // The budget is spent, and still nobody is answered.
+        let all = CLIENTS + RETRIES;
+        starting.asked(all).await;
+        let scouts = began.elapsed().as_millis() as usize / 50 + 1;
+        assert!(starting.asked.load(Relaxed) <= all + scouts + RETRIES, "{:?}", began.elapsed());
+        starting.ready.store(true, Relaxed);
+        for client in &mut clients {
+            assert_eq!(client.answer().await.status(), 200);
+        }
     }
-    // The budget is spent, and still nobody is answered.
-    let all = CLIENTS + RETRIES;
-    soon(async {
-        while asked.load(Relaxed) < all {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    let scouts = began.elapsed().as_millis() as usize / 50 + 1;
-    assert!(asked.load(Relaxed) <= all + scouts, "{} requests in {:?}", asked.load(Relaxed), began.elapsed());
-    ready.store(true, Relaxed);
-    let began = Instant::now();
-    for client in &mut clients {
+}
+
+#[tokio::test]
+async fn who_gets_nothing_but_503_is_in_nobodys_way() {
+    let address = nobody().await;
+    let proxy = TestProxy::start(config(address));
+    // As many as may go first, and more.
+    let bad = ask_many(&proxy, "/bad", 40).await;
+    let mut good = ask_many(&proxy, "/good", 20).await;
+    let starting = Starting::at(address).await;
+    starting.ready.store(true, Relaxed);
+    for client in &mut good {
         assert_eq!(client.answer().await.status(), 200);
     }
-    // Longer than a scout and the longest pause take, and shorter than the window of the budget.
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
-    serving.abort();
+    drop(bad);
+}
+
+#[tokio::test]
+async fn who_stands_aside_is_answered_when_we_stop() {
+    let starting = Starting::at(anywhere()).await;
+    let mut proxy = TestProxy::start(config(starting.address));
+    is_ready(&proxy).await;
+    let mut clients = ask_many(&proxy, "/", 300).await;
+    starting.asked(460).await;
+    proxy.stop();
+    let began = Instant::now();
+    for client in &mut clients {
+        assert_eq!(client.answer().await.status(), 503);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "the drain takes ten: {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn who_stands_aside_counts_as_held_and_beyond_that_the_503_passes() {
+    let starting = Starting::at(anywhere()).await;
+    let mut config = config(starting.address);
+    config.max_held = 10;
+    let proxy = TestProxy::start(config);
+    is_ready(&proxy).await;
+    let mut clients = ask_many(&proxy, "/", 300).await;
+    starting.asked(460).await;
+    starting.ready.store(true, Relaxed);
+    let mut passed = 0;
+    for client in &mut clients {
+        let answer = client.answer().await;
+        passed += usize::from(answer.status() == 503 && answer.head.contains("Not Yet"));
+        assert!(answer.status() == 200 || answer.head.contains("Not Yet"), "{}", answer.head);
+    }
+    assert!(passed >= 300 - 160 - 10, "{passed} were not held");
 }

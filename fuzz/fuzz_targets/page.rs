@@ -69,6 +69,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
             address: None,
         }],
         exposed_ports: vec![choices[8].into()],
+        routed_ports: vec![],
         compose: (choices[8] % 2 == 0).then(|| Compose {
             project: text().into(),
             service: text().into(),
@@ -110,6 +111,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
         probe: failures[pick(choices[10], failures.len())].clone(),
         exchange: failures[pick(choices[11], failures.len())].clone(),
         bound: (choices[10] % 3 == 0).then(|| Bound::Patience { held: Duration::from_millis(choices[11].into()) }),
+        elsewhere: Some(choices[9].into()).filter(|port| *port > 100),
         strays: failures[pick(choices[9], failures.len())]
             .clone()
             .map(|failure| Stray { address: std::net::Ipv4Addr::LOCALHOST.into(), failure })

@@ -3,7 +3,7 @@
 
 use super::facts::{self, Row};
 use super::redact::redact;
-use super::{Code, Finding, Severity, remedy};
+use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Container, Evidence, Failure, HealthStatus, Status, Target};
 use crate::readiness::ABOUT_TO_START;
 
@@ -42,6 +42,7 @@ pub(super) fn absent(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetAbsent,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title,
         evidence: rows,
         remedies: remedy.into_iter().collect(),
@@ -56,27 +57,70 @@ pub(super) fn port_conflict(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::PortConflict,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!("{} cannot start: {which} of the host is already taken", container.name),
         evidence: facts::rows_after(error_row(container), container),
         remedies: [port.map(remedy::who_publishes), remedy::start(evidence, container)].into_iter().flatten().collect(),
     })
 }
 
+/// A file or a directory may not be used by whom the container runs as, or a program in it may not be run.
+pub(super) fn permission_denied(evidence: &Evidence) -> Option<Finding> {
+    let container = failed_start(evidence).filter(|container| is_denied(&container.error))?;
+    Some(Finding {
+        code: Code::PermissionDenied,
+        severity: Severity::Error,
+        confidence: Confidence::Certain,
+        title: format!("{} cannot start: permission denied ({})", container.name, redact(&container.error)),
+        evidence: facts::rows_after(error_row(container), container),
+        remedies: [remedy::mounts(container), mended_start(evidence, container)].into_iter().flatten().collect(),
+    })
+}
+
+/// What should be mounted into it cannot be.
+pub(super) fn mount_failed(evidence: &Evidence) -> Option<Finding> {
+    let container = failed_start(evidence)
+        .filter(|container| is_mount_failure(&container.error) && !is_denied(&container.error))?;
+    Some(Finding {
+        code: Code::MountFailed,
+        severity: Severity::Error,
+        confidence: Confidence::Certain,
+        title: format!("{} cannot start: a mount fails ({})", container.name, redact(&container.error)),
+        evidence: facts::rows_after(error_row(container), container),
+        remedies: [remedy::mounts(container), mended_start(evidence, container)].into_iter().flatten().collect(),
+    })
+}
+
+fn mended_start(evidence: &Evidence, container: &Container) -> Option<super::Remedy> {
+    let mut retry = remedy::start(evidence, container)?;
+    retry.effect.push_str(" First mend what the error names.");
+    Some(retry)
+}
+
+fn is_denied(error: &str) -> bool {
+    error.to_ascii_lowercase().contains("permission denied")
+}
+
+/// The words of the engine and of its runtime.
+fn is_mount_failure(error: &str) -> bool {
+    let signs = ["error mounting", "error while mounting", "bind source path does not exist", "invalid mount config"];
+    signs.iter().any(|sign| error.contains(sign))
+}
+
 /// The engine could not start it, for a reason that has no rule of its own.
 pub(super) fn start_failed(evidence: &Evidence) -> Option<Finding> {
     let container = failed_start(evidence).filter(|container| {
-        !is_port_conflict(&container.error) && super::network::stale_attachment(evidence, container).is_none()
+        let error = &container.error;
+        let known = is_port_conflict(error) || is_denied(error) || is_mount_failure(error);
+        !known && super::network::stale_attachment(evidence, container).is_none()
     })?;
-    let mut retry = remedy::start(evidence, container);
-    if let Some(retry) = &mut retry {
-        retry.effect.push_str(" First mend what the error names.");
-    }
     Some(Finding {
         code: Code::TargetStartFailed,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!("The engine could not start {}: {}", container.name, redact(&container.error)),
         evidence: facts::rows_after(error_row(container), container),
-        remedies: retry.into_iter().collect(),
+        remedies: mended_start(evidence, container).into_iter().collect(),
     })
 }
 
@@ -99,6 +143,7 @@ pub(super) fn never_started(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetNeverStarted,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!(
             "{} was created {} and never started{because}",
             container.name,
@@ -115,6 +160,7 @@ pub(super) fn paused(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetPaused,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!("{} is paused: it accepts connections, but nothing in it runs", container.name),
         evidence: facts::rows(container),
         remedies: remedy::unpause(evidence, container).into_iter().collect(),
@@ -127,6 +173,7 @@ pub(super) fn dead(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetDead,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!("{} is dead: the engine began to remove it and could not finish", container.name),
         evidence: facts::rows(container),
         remedies: remedy::recreate(evidence, container).into_iter().collect(),
@@ -142,6 +189,7 @@ pub(super) fn unhealthy(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetUnhealthy,
         severity: if contradicted { Severity::Warning } else { Severity::Error },
+        confidence: Confidence::Certain,
         title: format!("{} runs, but its health check fails ({} in a row)", container.name, health.failing_streak),
         evidence: facts::rows(container),
         remedies: [remedy::health_log(container), remedy::restart(evidence, container)].into_iter().flatten().collect(),
@@ -164,7 +212,15 @@ pub(super) fn warming(evidence: &Evidence) -> Finding {
             if decisive.is_empty() { vec![("upstream", upstream)] } else { decisive },
         ),
     };
-    Finding { code: Code::TargetWarming, severity: Severity::Warning, title, evidence: rows, remedies: vec![] }
+    Finding {
+        code: Code::TargetWarming,
+        severity: Severity::Warning,
+        // The absence of a cause is no proof of none, all the less where the engine has not told.
+        confidence: if facts::target(evidence).found().is_some() { Confidence::Likely } else { Confidence::Possible },
+        title,
+        evidence: rows,
+        remedies: vec![],
+    }
 }
 
 fn warming_title(container: &Container, evidence: &Evidence) -> String {

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::facts::{self, Row};
-use super::{Code, Finding, Severity, remedy};
+use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Container, Evidence, RestartPolicy, Status};
 use crate::readiness::{CRASH_LOOP_WINDOW, crash_loop};
 
@@ -43,6 +43,8 @@ pub(super) fn oom_killed(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetOomKilled,
         severity: Severity::Error,
+        // The engine may have missed the flag, but not the event.
+        confidence: if container.oom_killed { Confidence::Certain } else { Confidence::Likely },
         title: format!("{} was killed for want of memory {when}: {more}", container.name),
         evidence: facts::rows_after(vec![limit], container),
         remedies: [remedy::start(evidence, container), remedy::more_memory(container)].into_iter().flatten().collect(),
@@ -70,6 +72,7 @@ pub(super) fn crash_looping(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetCrashLoop,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!(
             "{} keeps crashing: the engine has restarted it {} times{last}",
             container.name, container.restart_count
@@ -100,6 +103,7 @@ pub(super) fn not_restarted(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetNotRestarted,
         severity: Severity::Error,
+        confidence: Confidence::Likely,
         title: what + &not_again(container),
         evidence: facts::rows_after(decisive, container),
         remedies: [remedy::start(evidence, container), remedy::always_restart(container)]
@@ -115,6 +119,7 @@ pub(super) fn stopped_by_hand(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetStoppedByHand,
         severity: Severity::Error,
+        confidence: Confidence::Likely,
         title: format!(
             "{} was stopped by hand {} (exit code {}): otherwise its restart policy `{}` would have started it again",
             container.name,
@@ -141,6 +146,7 @@ pub(super) fn exited(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetExited,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!(
             "{} exited {} with code {}{nobody}",
             container.name,

@@ -4,10 +4,12 @@
 //! A failure of the request at hand is a fact. The same failure of a probe is normal while a target starts, so it
 //! becomes a finding only when the target has been running for long.
 
+use std::net::IpAddr;
+
 use super::facts::{self, Row};
 use super::redact::redact;
-use super::{Code, Finding, Severity, remedy};
-use crate::evidence::{Evidence, Failure};
+use super::{Code, Confidence, Finding, Severity, remedy};
+use crate::evidence::{Container, Evidence, Failure, HealthStatus};
 
 /// Packets to the address vanish.
 pub(super) fn connect_timeout(evidence: &Evidence) -> Option<Finding> {
@@ -22,6 +24,7 @@ pub(super) fn connect_timeout(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::ConnectTimeout,
         severity: Severity::Error,
+        confidence: Confidence::Likely,
         title: format!(
             "{upstream} does not answer connection attempts: its address is stale, or a firewall drops the packets"
         ),
@@ -33,38 +36,112 @@ pub(super) fn connect_timeout(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// It refuses on the port that we were told, and accepts on another one that it declares.
+pub(super) fn port_mismatch(evidence: &Evidence) -> Option<Finding> {
+    let (container, address) = refused(evidence)?;
+    let (port, open) = (evidence.upstream.port, evidence.elsewhere?);
+    let mut decisive: Vec<Row> = vec![("accepts connections on", open.to_string())];
+    decisive.extend(port_rows(evidence, container, address));
+    Some(Finding {
+        code: Code::PortMismatch,
+        severity: Severity::Error,
+        // Both may be meant, and the one we ask may only be later.
+        confidence: Confidence::Likely,
+        title: format!("{} does not listen on port {port}, where requests are sent, but on {open}", container.name),
+        evidence: facts::rows_after(decisive, container),
+        remedies: remedy::other_port(evidence, open).into_iter().collect(),
+    })
+}
+
+/// What asks from within its container finds it well, and we find nobody: the check asks 127.0.0.1, and we cannot.
+pub(super) fn listens_on_loopback(evidence: &Evidence) -> Option<Finding> {
+    let (container, address) = refused(evidence)?;
+    let healthy = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Healthy);
+    if !healthy || evidence.elsewhere.is_some() {
+        return None;
+    }
+    Some(Finding {
+        code: Code::ListensOnLoopback,
+        severity: Severity::Error,
+        confidence: Confidence::Likely,
+        title: format!(
+            "{} is healthy by its own check, but refuses connections from outside its container: it listens on \
+             127.0.0.1 alone, or on another port than {}",
+            container.name, evidence.upstream.port
+        ),
+        evidence: facts::rows_after(port_rows(evidence, container, address), container),
+        remedies: remedy::listeners(container).into_iter().collect(),
+    })
+}
+
 /// It has long been running, and still nothing listens on the port.
 pub(super) fn port_refused(evidence: &Evidence) -> Option<Finding> {
-    let container = facts::settled(evidence)?;
-    let address = facts::failures(evidence).find_map(|failure| match failure {
-        Failure::Refused { address } => Some(address),
-        _ => None,
-    })?;
+    facts::settled(evidence)?;
+    let (container, address) = refused(evidence)?;
+    if port_mismatch(evidence).is_some() || listens_on_loopback(evidence).is_some() {
+        return None;
+    }
     let port = evidence.upstream.port;
-    let declared: Vec<String> = container.exposed_ports.iter().map(u16::to_string).collect();
-    let hint = if declared.is_empty() || container.exposed_ports.contains(&port) {
+    let declared = declared_ports(container);
+    let hint = if declared.is_empty() || container.declares(port) {
         String::new()
     } else {
-        format!("; its image declares {}", declared.join(", "))
+        format!("; its image declares {declared}")
     };
-    let declared = if declared.is_empty() { "none".to_owned() } else { declared.join(", ") };
-    let decisive: Vec<Row> =
-        vec![("connection", format!("refused by {address} on port {port}")), ("declared ports", declared)];
     Some(Finding {
         code: Code::PortRefused,
         severity: Severity::Error,
+        confidence: Confidence::Likely,
         title: format!(
             "{} started {}, but nothing listens on its port {port}{hint}",
             container.name,
             facts::ago(container.started.as_ref(), evidence)
         ),
-        evidence: facts::rows_after(decisive, container),
-        remedies: [remedy::logs(container), remedy::restart(evidence, container)].into_iter().flatten().collect(),
+        evidence: facts::rows_after(port_rows(evidence, container, address), container),
+        remedies: [
+            remedy::logs(container),
+            remedy::listeners(container),
+            remedy::restart(evidence, container),
+            remedy::health_check(evidence, container),
+        ]
+        .into_iter()
+        .flatten()
+        .collect(),
     })
+}
+
+/// The target's container, if it runs and refuses connections, and the address that did.
+fn refused(evidence: &Evidence) -> Option<(&Container, IpAddr)> {
+    let container = facts::running(evidence)?;
+    facts::failures(evidence).find_map(|failure| match failure {
+        Failure::Refused { address } => Some((container, *address)),
+        _ => None,
+    })
+}
+
+fn declared_ports(container: &Container) -> String {
+    let mut ports = [&container.exposed_ports[..], &container.routed_ports].concat();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn port_rows(evidence: &Evidence, container: &Container, address: IpAddr) -> Vec<Row> {
+    let declared = Some(declared_ports(container)).filter(|ports| !ports.is_empty());
+    vec![
+        ("connection", format!("refused by {address} on port {}", evidence.upstream.port)),
+        ("declared ports", declared.unwrap_or_else(|| "none".to_owned())),
+    ]
 }
 
 /// It can be reached, and its idea of TLS is not ours.
 pub(super) fn tls_mismatch(evidence: &Evidence) -> Option<Finding> {
+    if facts::failures(evidence).any(|failure| *failure == Failure::SpeaksTls) {
+        let title = format!("{} speaks TLS, and is spoken to in plain HTTP", facts::upstream(evidence));
+        let mut finding = broken(evidence, Code::TlsMismatch, title, &Failure::SpeaksTls);
+        finding.remedies.extend(remedy::over_tls(evidence));
+        return Some(finding);
+    }
     // No warming target shows it: its certificate does not change while it starts.
     let reason = facts::failures(evidence).find_map(|failure| match failure {
         Failure::Tls { reason } => Some(redact(reason)),
@@ -92,7 +169,9 @@ pub(super) fn no_answer(evidence: &Evidence) -> Option<Finding> {
     let mut finding = broken(evidence, Code::NoAnswer, title, &Failure::NoAnswer);
     // One slow request is no reason for a restart; a probe that hangs as well is.
     if evidence.probe == Some(Failure::NoAnswer) {
-        finding.remedies.extend(facts::running(evidence).and_then(|container| remedy::restart(evidence, container)));
+        let container = facts::running(evidence);
+        finding.remedies.extend(container.and_then(|container| remedy::restart(evidence, container)));
+        finding.remedies.extend(container.and_then(|container| remedy::health_check(evidence, container)));
     }
     Some(finding)
 }
@@ -106,9 +185,10 @@ pub(super) fn closed_early(evidence: &Evidence) -> Option<Finding> {
 
 /// It has long been running, and its ready path still answers with an error; or it has answered nothing else so far.
 pub(super) fn upstream_error(evidence: &Evidence) -> Option<Finding> {
-    if let Some(failure @ Failure::NotReady { status }) = &evidence.exchange {
+    // Unless it is away by now, which is another matter.
+    if let (Some(failure @ Failure::NotReady { status }), None) = (&evidence.exchange, &evidence.probe) {
         let upstream = facts::upstream(evidence);
-        let title = format!("{upstream} accepts connections, but has answered {status} and nothing else so far");
+        let title = format!("{upstream} accepts connections, but has given no good answer yet: {status}");
         return Some(broken(evidence, Code::UpstreamError, title, failure));
     }
     let container = facts::settled(evidence)?;
@@ -133,6 +213,7 @@ pub(super) fn proxy_loop(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::ProxyLoop,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!(
             "What anteroom sends to {upstream} comes back to it: ANTEROOM_UPSTREAM leads to anteroom itself, or to the \
              proxy before it"
@@ -151,6 +232,7 @@ pub(super) fn retry_budget_spent(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::RetryBudgetSpent,
         severity: Severity::Warning,
+        confidence: Confidence::Certain,
         title: format!(
             "So many requests to {} failed within seconds that this one was not tried again",
             facts::upstream(evidence)
@@ -174,6 +256,7 @@ fn broken(evidence: &Evidence, code: Code, title: String, failure: &Failure) -> 
     Finding {
         code,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title,
         evidence: match container {
             Some(container) => facts::rows_after(decisive, container),

@@ -126,6 +126,7 @@ pub(super) fn failure(failure: &Failure) -> String {
         Failure::Tls { reason } => format!("no TLS: {}", redact(reason)),
         Failure::ClosedEarly => "connection closed before the answer".to_owned(),
         Failure::NoAnswer => "connected, but no answer in time".to_owned(),
+        Failure::SpeaksTls => "answered plain HTTP with TLS".to_owned(),
         Failure::NotHttp { reason } => format!("answer is not HTTP: {}", redact(reason)),
         Failure::NotReady { status } => format!("answered {status}"),
         Failure::RetryBudgetSpent => "not tried again: the retry budget is spent".to_owned(),

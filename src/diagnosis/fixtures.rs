@@ -83,6 +83,7 @@ pub(super) fn container(service: &str) -> Container {
         memory_limit: None,
         networks: vec![attachment("cvat_cvat", NETWORK, &[service])],
         exposed_ports: vec![],
+        routed_ports: vec![],
         compose: Some(compose(service)),
     }
 }
@@ -94,6 +95,7 @@ pub(super) fn grafana() -> Container {
         restart_policy: RestartPolicy::No,
         networks: vec![attachment("cvat_cvat", NETWORK, &["cvat_grafana", "grafana"])],
         exposed_ports: vec![3000],
+        routed_ports: vec![],
         ..container("cvat_grafana")
     }
 }
@@ -131,6 +133,7 @@ pub(super) fn with(grafana: Container) -> Evidence {
         probe: None,
         exchange: None,
         strays: Arc::new([]),
+        elsewhere: None,
         bound: None,
         warmup: None,
         events: Arc::new([]),

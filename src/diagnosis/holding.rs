@@ -1,6 +1,6 @@
 //! What ended a request's wait before the upstream was ready: consequences, which stand behind their cause.
 
-use super::{Code, Finding, Severity, facts};
+use super::{Code, Confidence, Finding, Severity, facts};
 use crate::evidence::{Bound, Evidence};
 
 /// More requests wait than may.
@@ -29,5 +29,5 @@ pub(super) fn patience_ended(evidence: &Evidence) -> Option<Finding> {
 
 /// There is no remedy but that of the cause.
 fn finding(code: Code, severity: Severity, title: String, row: facts::Row) -> Finding {
-    Finding { code, severity, title, evidence: vec![row], remedies: vec![] }
+    Finding { code, severity, confidence: Confidence::Certain, title, evidence: vec![row], remedies: vec![] }
 }

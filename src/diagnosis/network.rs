@@ -2,7 +2,7 @@
 
 use super::facts::{self, Row};
 use super::redact::redact;
-use super::{Code, Finding, Severity, remedy};
+use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Attachment, Container, Evidence, Failure, Status, Stray};
 use crate::readiness::{shares_network, single_label};
 
@@ -22,6 +22,7 @@ pub(super) fn stale(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::NetworkStale,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!("{} cannot start: its network {} {what}", container.name, attachment.network),
         evidence: facts::rows_after(decisive, container),
         remedies: remedy::reattach(evidence, container).into_iter().collect(),
@@ -61,6 +62,7 @@ pub(super) fn not_shared(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::NetworkNotShared,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!(
             "{} runs, but shares no network with anteroom: it is on {}, anteroom on {}",
             container.name,
@@ -98,6 +100,7 @@ pub(super) fn alias_missing(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::AliasMissing,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: format!("{} runs, but does not answer to the name {host} on our network", container.name),
         evidence: facts::rows_after(decisive, container),
         remedies: remedy::recreate(evidence, container).into_iter().collect(),
@@ -118,6 +121,7 @@ fn stray(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::AliasDuplicated,
         severity: Severity::Warning,
+        confidence: Confidence::Certain,
         title: format!("The name {host} has several addresses, and {} does not answer", stray.address),
         evidence: rows,
         remedies: vec![],
@@ -165,6 +169,7 @@ fn twin(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::AliasDuplicated,
         severity: Severity::Warning,
+        confidence: Confidence::Certain,
         title: format!(
             "Two containers answer to the name {host}: {} and {}, so requests may reach the wrong one",
             container.name, other.name
@@ -200,6 +205,7 @@ pub(super) fn resolved_outside(evidence: &Evidence) -> Option<Finding> {
         code: Code::NameResolvedOutside,
         // Even as a consequence it is a risk: something else would have connected to the stranger.
         severity: if is_consequence(evidence) { Severity::Warning } else { Severity::Error },
+        confidence: Confidence::Certain,
         title: format!(
             "The name {host} leads to {address}, which is on none of our networks: not connected to, since a stranger \
              would get the users' cookies"
@@ -231,6 +237,7 @@ pub(super) fn not_resolved(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::NameNotResolved,
         severity: if is_consequence(evidence) { Severity::Info } else { Severity::Error },
+        confidence: Confidence::Certain,
         title: format!("The name {host} cannot be resolved{why}"),
         evidence: rows,
         remedies: unresolved_remedy(evidence),

@@ -1,7 +1,7 @@
 //! What limits our own sight: without the engine there is no container state, and only probes speak.
 
 use super::redact::redact;
-use super::{Code, Finding, Remedy, Severity, remedy};
+use super::{Code, Confidence, Finding, Remedy, Severity, remedy};
 use crate::evidence::{Engine, Evidence};
 
 /// Where the engine listens unless it is told otherwise.
@@ -18,6 +18,7 @@ pub(super) fn engine_unavailable(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::EngineUnavailable,
         severity: Severity::Info,
+        confidence: Confidence::Certain,
         title: "The container engine cannot be asked, so the state of the container is not known".to_owned(),
         evidence: vec![("engine", redact(reason))],
         // A directory is what a mount makes of a socket that is missing on the host: the mount is there already.
@@ -55,6 +56,7 @@ pub(super) fn engine_forbidden(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::EngineForbidden,
         severity: Severity::Info,
+        confidence: Confidence::Certain,
         title: "The container engine does not let anteroom ask it, so the state of the container is not known"
             .to_owned(),
         evidence: vec![("engine", redact(reason))],

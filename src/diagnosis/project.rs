@@ -1,29 +1,125 @@
-//! What is wrong with the rest of the project.
+//! What is wrong with the rest of the project: what the target needs, what it shares its name with, and what stands
+//! before it. That it is a deployment of CVAT is known by its services' names.
 
 use super::facts::{self, Row};
-use super::{Code, Finding, Severity, remedy};
-use crate::evidence::{Evidence, Failure};
-use crate::readiness::hopeless_dependency;
+use super::{Code, Confidence, Finding, Severity, remedy};
+use crate::evidence::{Container, Evidence, Failure, Status};
+use crate::readiness::{ailing_dependency, hopeless_dependency};
 
-/// The target says that it is not healthy, and a service that it needs is not running and will not by itself.
+/// A service that the target needs does not run, and will not by itself. An error where the target says that it is not
+/// healthy; a warning where it answers all the same, since what it shows may be empty.
 pub(super) fn dependency_down(evidence: &Evidence) -> Option<Finding> {
     let target = facts::running(evidence)?;
-    let Some(Failure::NotReady { status }) = evidence.probe else { return None };
-    let dependency = hopeless_dependency(target, evidence)?;
-    let decisive: Vec<Row> = vec![
-        ("connection", format!("{}: {}", facts::upstream(evidence), facts::failure(&Failure::NotReady { status }))),
-        ("needed by", target.name.clone().into()),
-    ];
+    let (dependency, severity, status) = match evidence.probe {
+        Some(Failure::NotReady { status }) => {
+            (hopeless_dependency(target, evidence)?, Severity::Error, Some(Failure::NotReady { status }))
+        }
+        None => (ailing_dependency(target, evidence)?, Severity::Warning, None),
+        Some(_) => return None,
+    };
+    let how = match dependency.status {
+        Status::Running => "unhealthy",
+        status => status.as_str(),
+    };
+    let mut decisive: Vec<Row> = vec![("needed by", target.name.clone().into())];
+    if let Some(failure) = status {
+        decisive.insert(0, ("connection", format!("{}: {}", facts::upstream(evidence), facts::failure(&failure))));
+    }
+    let title = match severity {
+        Severity::Error => {
+            format!("{} says that it is not healthy, and {}, which it needs, is {how}", target.name, dependency.name)
+        }
+        _ if is_cvat_grafana(target) => {
+            format!("{} is up, but {} is {how}: dashboards will be empty", target.name, dependency.name)
+        }
+        _ => format!("{} is up, but {}, which it needs, is {how}", target.name, dependency.name),
+    };
+    let mend = match dependency.status {
+        Status::Paused => remedy::unpause(evidence, dependency),
+        // It runs, or the engine keeps starting it: only its log says why that does not help.
+        Status::Running | Status::Restarting => remedy::logs(dependency),
+        _ => remedy::start(evidence, dependency),
+    };
     Some(Finding {
         code: Code::DependencyDown,
-        severity: Severity::Error,
-        title: format!(
-            "{} says that it is not healthy, and {}, which it needs, is {}",
-            target.name,
-            dependency.name,
-            dependency.status.as_str()
-        ),
+        severity,
+        confidence: if severity == Severity::Error { Confidence::Likely } else { Confidence::Certain },
+        title,
         evidence: facts::rows_after(decisive, dependency),
-        remedies: remedy::start(evidence, dependency).into_iter().collect(),
+        remedies: [mend, remedy::waits_for(target, dependency)].into_iter().flatten().collect(),
     })
+}
+
+/// A container that `docker compose run` made of the target's service still runs. Where Traefik's labels route, it gets
+/// every second request.
+pub(super) fn one_off(evidence: &Evidence) -> Option<Finding> {
+    let target = facts::running(evidence)?;
+    let is_twin = |other: &&Container| {
+        let (Some(its), Some(ours)) = (&other.compose, &target.compose) else { return false };
+        its.one_off && other.status == Status::Running && (&its.project, &its.service) == (&ours.project, &ours.service)
+    };
+    let other = evidence.others.iter().find(is_twin)?;
+    Some(Finding {
+        code: Code::OneOffContainer,
+        severity: Severity::Info,
+        confidence: Confidence::Certain,
+        title: format!(
+            "{}, made by `docker compose run`, still runs beside {}: a router that goes by labels sends it half of all \
+             requests",
+            other.name, target.name
+        ),
+        evidence: facts::rows(other),
+        remedies: remedy::stop(other).into_iter().collect(),
+    })
+}
+
+/// Who has to let users in is away: Traefik asks it before it asks us, and answers for it with an empty 500.
+pub(super) fn auth_backend_down(evidence: &Evidence) -> Option<Finding> {
+    let target = facts::target(evidence).found().filter(|target| is_cvat_grafana(target))?;
+    let project = &target.compose.as_ref()?.project;
+    let is_server = |other: &&Container| {
+        other.compose.as_ref().is_some_and(|its| its.project == *project && &*its.service == "cvat_server")
+    };
+    let server = evidence.others.iter().find(is_server)?;
+    if !matches!(server.status, Status::Exited | Status::Dead | Status::Paused | Status::Created) {
+        return None;
+    }
+    Some(Finding {
+        code: Code::AuthBackendDown,
+        severity: Severity::Info,
+        confidence: Confidence::Likely,
+        title: format!(
+            "{} is {}: it decides who may see analytics, so Traefik answers with an empty 500 before anteroom is asked",
+            server.name,
+            server.status.as_str()
+        ),
+        evidence: facts::rows(server),
+        remedies: match server.status {
+            Status::Paused => remedy::unpause(evidence, server),
+            _ => remedy::start(evidence, server),
+        }
+        .into_iter()
+        .collect(),
+    })
+}
+
+/// The engine's word and what was tried do not agree: something answers in the place of a target that, by the former,
+/// cannot. No rule, since the state decides.
+pub(super) fn contradiction(evidence: &Evidence, refuted: Finding) -> Finding {
+    Finding {
+        code: Code::EvidenceContradictory,
+        severity: Severity::Warning,
+        confidence: Confidence::Certain,
+        title: format!(
+            "{} answers, although the engine says: {}. Something else may answer in its place",
+            facts::upstream(evidence),
+            refuted.title
+        ),
+        evidence: refuted.evidence,
+        remedies: vec![],
+    }
+}
+
+fn is_cvat_grafana(container: &Container) -> bool {
+    container.compose.as_ref().is_some_and(|compose| &*compose.service == "cvat_grafana")
 }

@@ -6,7 +6,7 @@
 
 use super::Remedy;
 use super::command::{Invocation, name};
-use crate::evidence::{Compose, Container, Evidence};
+use crate::evidence::{Compose, Container, Evidence, Upstream};
 
 /// Starts a stopped container again, by the smallest command that can.
 pub(super) fn start(evidence: &Evidence, container: &Container) -> Option<Remedy> {
@@ -100,6 +100,97 @@ pub(super) fn health_log(container: &Container) -> Option<Remedy> {
         "docker inspect --format '{{json .State.Health}}'",
         "Shows what the last health checks of {} printed.",
     )
+}
+
+/// Shows on which addresses and ports the container's processes listen, with the host's own tools: its image may have
+/// none.
+pub(super) fn listeners(container: &Container) -> Option<Remedy> {
+    let name = name(&container.name)?;
+    Some(Remedy {
+        command: format!(
+            "docker inspect --format '{{{{.State.Pid}}}}' {name} | xargs -I PID sudo nsenter -t PID -n ss -ltn"
+        ),
+        effect: format!(
+            "Shows where {} listens. 0.0.0.0 or * can be reached; what is on 127.0.0.1 can be reached from inside its \
+             container alone, and its own settings have to say otherwise.",
+            container.name
+        ),
+        permanent: false,
+    })
+}
+
+/// Shows what is mounted into the container, and from where.
+pub(super) fn mounts(container: &Container) -> Option<Remedy> {
+    plain_command(
+        container,
+        "docker inspect --format '{{json .HostConfig.Binds}} {{json .Mounts}} user={{.Config.User}}'",
+        "Shows what is mounted into {}, and as whom it runs: who may use those paths, `ls -ln` tells.",
+    )
+}
+
+/// Has us send requests to another port.
+pub(super) fn other_port(evidence: &Evidence, port: u16) -> Option<Remedy> {
+    let Upstream { scheme, host, .. } = &evidence.upstream;
+    upstream(evidence, scheme.as_str(), host, port)
+}
+
+/// Has us speak TLS with the upstream.
+pub(super) fn over_tls(evidence: &Evidence) -> Option<Remedy> {
+    let Upstream { host, port, .. } = &evidence.upstream;
+    let mut remedy = upstream(evidence, "https", host, *port)?;
+    remedy.effect.push_str(" Where its certificate is its own, ANTEROOM_UPSTREAM_CA names the one to trust.");
+    Some(remedy)
+}
+
+fn upstream(evidence: &Evidence, scheme: &str, host: &str, port: u16) -> Option<Remedy> {
+    let service = evidence.ourselves.as_deref().and_then(compose_of).map_or("anteroom", |compose| &compose.service);
+    let known = host.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    known.then(|| {
+        service_snippet(
+            service,
+            &format!("    environment:\n      ANTEROOM_UPSTREAM: {scheme}://{host}:{port}"),
+            "For the override file that defines anteroom. Takes effect with the next `up -d`.".to_owned(),
+        )
+    })?
+}
+
+/// Lets the engine ask it whether it is well, so that `depends_on` and this page know.
+pub(super) fn health_check(evidence: &Evidence, container: &Container) -> Option<Remedy> {
+    if container.health.is_some() {
+        return None;
+    }
+    let path = evidence.upstream.ready_path.as_deref().unwrap_or("/");
+    let plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
+    let port = evidence.upstream.port;
+    let check = format!(
+        "    healthcheck:\n      test: [\"CMD-SHELL\", \"wget -q -O /dev/null http://127.0.0.1:{port}{path} || exit 1\"]\n      \
+         interval: 10s\n      start_period: 2m"
+    );
+    snippet(
+        container,
+        &check,
+        "For an override file: {} had no health check. Where its image has no wget, curl -fsS does it. Takes effect \
+         with the next `up -d`.",
+    )
+    .filter(|_| plain)
+}
+
+/// Has compose wait for what a service needs before it starts it.
+pub(super) fn waits_for(container: &Container, dependency: &Container) -> Option<Remedy> {
+    let needed = &compose_of(dependency)?.service;
+    let known = needed.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let condition = if dependency.health.is_some() { "service_healthy" } else { "service_started" };
+    snippet(
+        container,
+        &format!("    depends_on:\n      \"{needed}\":\n        condition: {condition}\n        restart: true"),
+        "For an override file: starts {} only once what it needs is there. Takes effect with the next `up -d`.",
+    )
+    .filter(|_| known)
+}
+
+/// Ends a container that `docker compose run` left behind.
+pub(super) fn stop(container: &Container) -> Option<Remedy> {
+    plain_command(container, "docker stop", "Stops {}: what it is doing is cut off, and it is kept.")
 }
 
 /// Shows which container holds a port of the host.

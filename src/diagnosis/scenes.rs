@@ -66,6 +66,17 @@ fn needs_clickhouse(mut evidence: Evidence) -> Evidence {
     evidence
 }
 
+fn on_port(port: u16, mut evidence: Evidence) -> Evidence {
+    evidence.upstream.port = port;
+    evidence
+}
+
+/// With a neighbour of the project as it is now.
+fn beside(other: Container, evidence: Evidence) -> Evidence {
+    let others = evidence.others.iter().filter(|it| it.name != other.name).cloned().chain([other.clone()]);
+    Evidence { others: others.collect(), ..evidence }
+}
+
 fn started(seconds: u64) -> Container {
     Container { started: ago(seconds), ..grafana() }
 }
@@ -88,6 +99,20 @@ fn starting() -> Vec<Scene> {
             needs_clickhouse(not_ready(503)),
             vec![DependencyDown, UpstreamError],
         ),
+        ("what it needs has exited, and it answers", needs_clickhouse(probed(started(12), None)), vec![DependencyDown]),
+        (
+            "what CVAT's Grafana needs keeps crashing, though nothing says that it needs it",
+            beside(
+                Container { status: Status::Restarting, restart_count: 9, ..container("cvat_clickhouse") },
+                probed(grafana(), None),
+            ),
+            vec![DependencyDown],
+        ),
+        (
+            "who lets users in has exited",
+            beside(Container { status: Status::Exited, exit_code: 1, ..container("cvat_server") }, with(started(9))),
+            vec![TargetWarming, AuthBackendDown],
+        ),
         (
             "what it needs has exited, and it refuses",
             needs_clickhouse(probed(started(12), refused())),
@@ -97,6 +122,31 @@ fn starting() -> Vec<Scene> {
             "ready path answers 503 at first",
             Evidence { target: Target::Found(Arc::new(started(20))), ..not_ready(503) },
             vec![TargetWarming],
+        ),
+        (
+            "refuses on a port that it does not declare, and accepts on another",
+            Evidence { elsewhere: Some(3000), ..on_port(3001, probed(started(12), refused())) },
+            vec![PortMismatch],
+        ),
+        (
+            "the same after a long start",
+            Evidence { elsewhere: Some(3000), ..on_port(3001, probed(grafana(), refused())) },
+            vec![PortMismatch],
+        ),
+        (
+            "refuses on a port that it does not declare, and nothing else is open",
+            on_port(3001, probed(started(12), refused())),
+            vec![TargetWarming],
+        ),
+        (
+            "healthy by its own check, and refuses",
+            probed(checked(HealthStatus::Healthy, 0), refused()),
+            vec![ListensOnLoopback],
+        ),
+        (
+            "healthy by its own check on another port",
+            Evidence { elsewhere: Some(3000), ..on_port(3001, probed(checked(HealthStatus::Healthy, 0), refused())) },
+            vec![PortMismatch],
         ),
         ("unhealthy", with(checked(HealthStatus::Unhealthy, 4)), vec![TargetUnhealthy]),
         (
@@ -165,6 +215,11 @@ pub(super) const PORT_TAKEN: &str = "driver failed programming external connecti
 const BAD_ENTRYPOINT: &str = "failed to create task for container: OCI runtime create failed: exec: \"run.sh\": \
      executable file not found in $PATH: unknown";
 
+const DENIED: &str = "failed to create task for container: OCI runtime create failed: exec: \"/run.sh\": permission \
+     denied: unknown";
+const NO_SOURCE: &str = "error while creating mount source path '/srv/cvat/x': bind source path does not exist: \
+     /srv/cvat/x";
+
 pub(super) fn stale(container: Container) -> Evidence {
     with(Container { networks: vec![attachment("cvat_cvat", "0ld0ld0ld0ld0ld0", &["grafana"])], ..container })
 }
@@ -191,6 +246,8 @@ fn not_started() -> Vec<Scene> {
             probed(Container { error: BAD_ENTRYPOINT.into(), ..started(3) }, refused()),
             vec![TargetWarming],
         ),
+        ("a mount that may not be used", with(created(DENIED, 126)), vec![PermissionDenied]),
+        ("a mount of what is not there", with(created(NO_SOURCE, 128)), vec![MountFailed]),
         ("port taken", with(created(PORT_TAKEN, 128)), vec![PortConflict]),
         (
             "port taken at a later start",
@@ -303,7 +360,16 @@ fn network() -> Vec<Scene> {
             doubled(of_service("old", false)),
             vec![TargetWarming, AliasDuplicated],
         ),
-        ("a one-off of the same service", doubled(of_service("cvat", true)), vec![TargetWarming, AliasDuplicated]),
+        (
+            "a one-off of the same service",
+            doubled(of_service("cvat", true)),
+            vec![TargetWarming, AliasDuplicated, OneOffContainer],
+        ),
+        (
+            "a one-off of the same service, without its name",
+            beside(of_service("cvat", true), with(started(9))),
+            vec![TargetWarming, OneOffContainer],
+        ),
         ("two without compose", without_compose, vec![TargetWarming, AliasDuplicated]),
         (
             "the other one is stopped",
@@ -330,6 +396,7 @@ fn exchange() -> Vec<Scene> {
             failed(started(9), Failure::NotReady { status: 503 }),
             vec![UpstreamError],
         ),
+        ("TLS in answer to plain HTTP", failed(started(9), Failure::SpeaksTls), vec![TlsMismatch]),
         ("closed under a request", failed(started(9), Failure::ClosedEarly), vec![ClosedEarly]),
         ("closed under a probe", probed(grafana(), Some(Failure::ClosedEarly)), vec![ClosedEarly]),
         ("closed under a probe at first", probed(started(9), Some(Failure::ClosedEarly)), vec![TargetWarming]),

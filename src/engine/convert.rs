@@ -66,6 +66,7 @@ pub fn container(inspected: models::ContainerInspectResponse) -> Option<Containe
     let state = inspected.state.unwrap_or_default();
     let host = inspected.host_config.unwrap_or_default();
     let config = inspected.config.unwrap_or_default();
+    let labels = config.labels.unwrap_or_default();
     let networks = inspected.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     Some(Container {
         id: inspected.id.filter(|id| is_id(id))?.into(),
@@ -84,7 +85,8 @@ pub fn container(inspected: models::ContainerInspectResponse) -> Option<Containe
         memory_limit: Some(unsigned(host.memory)).filter(|bytes| *bytes > 0),
         networks: attachments(networks),
         exposed_ports: tcp_ports(&config.exposed_ports.unwrap_or_default()),
-        compose: compose(&config.labels.unwrap_or_default()),
+        routed_ports: routed_ports(&labels),
+        compose: compose(&labels),
     })
 }
 
@@ -226,6 +228,21 @@ fn address(end: &models::EndpointSettings) -> Option<IpAddr> {
 fn tcp_ports(exposed: &[String]) -> Vec<u16> {
     let tcp = |port: &String| port.strip_suffix("/tcp").and_then(|number| number.parse().ok());
     let mut ports: Vec<_> = exposed.iter().filter_map(tcp).collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports.truncate(ENTRIES_MOST);
+    ports
+}
+
+/// Where Traefik's labels say that services listen: `traefik.http.services.<name>.loadbalancer.server.port`, in any
+/// letter case.
+fn routed_ports(labels: &HashMap<String, String>) -> Vec<u16> {
+    let is_port = |label: &str| {
+        let label = label.to_ascii_lowercase();
+        label.starts_with("traefik.http.services.") && label.ends_with(".loadbalancer.server.port")
+    };
+    let mut ports: Vec<_> =
+        labels.iter().filter(|(label, _)| is_port(label)).filter_map(|(_, value)| value.trim().parse().ok()).collect();
     ports.sort_unstable();
     ports.dedup();
     ports.truncate(ENTRIES_MOST);

@@ -8,7 +8,7 @@ use http::Method;
 
 use super::Audience;
 use crate::config::Detail;
-use crate::diagnosis::{Code, Diagnosis, Finding, Remedy, Severity};
+use crate::diagnosis::{Code, Confidence, Diagnosis, Finding, Remedy, Severity};
 use crate::evidence::*;
 use crate::readiness::{Cause, State};
 
@@ -58,6 +58,7 @@ fn grafana() -> Container {
             address: IpAddr::from([172, 28, 0, 7]).into(),
         }],
         exposed_ports: vec![3000],
+        routed_ports: vec![],
         compose: Some(Compose {
             project: "cvat".into(),
             service: "cvat_grafana".into(),
@@ -83,6 +84,7 @@ fn evidence(target: Target) -> Evidence {
         probe: None,
         exchange: None,
         strays: Arc::new([]),
+        elsewhere: None,
         bound: None,
         warmup: None,
         events: Arc::new([]),
@@ -118,6 +120,7 @@ pub fn warming() -> Diagnosis {
         findings: vec![Finding {
             code: Code::TargetWarming,
             severity: Severity::Info,
+            confidence: Confidence::Certain,
             title: "The container cvat_grafana runs, but does not accept connections on port 3000 yet.".into(),
             evidence: vec![
                 ("state", "running".into()),
@@ -145,6 +148,7 @@ pub fn exited() -> Diagnosis {
     let finding = Finding {
         code: Code::TargetExited,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: "The container cvat_grafana has exited with code 1, and nothing will start it again.".into(),
         evidence: vec![
             ("exit code", "1 (an error of the application)".into()),
@@ -178,6 +182,7 @@ pub fn not_shared() -> Diagnosis {
         Finding {
             code: Code::NetworkNotShared,
             severity: Severity::Error,
+            confidence: Confidence::Certain,
             title: "cvat_grafana is on the network cvat_default only, where nobody can reach it: Traefik and anteroom \
                     are on cvat_cvat."
                 .into(),
@@ -195,6 +200,7 @@ pub fn not_shared() -> Diagnosis {
         Finding {
             code: Code::TargetUnhealthy,
             severity: Severity::Warning,
+            confidence: Confidence::Certain,
             title: "The health check of cvat_grafana has failed 3 times in a row.".into(),
             evidence: vec![("health", "unhealthy".into()), ("failing streak", "3".into())],
             remedies: vec![],
@@ -212,6 +218,7 @@ fn ready(exchange: Option<Failure>, code: Code, title: &str) -> Diagnosis {
         findings: vec![Finding {
             code,
             severity: Severity::Error,
+            confidence: Confidence::Certain,
             title: title.into(),
             evidence: vec![("connection", "accepted by 172.28.0.7:3000".into())],
             remedies: vec![remedy("docker logs --tail 50 cvat_grafana", "Shows what it wrote last.", false)],
@@ -250,6 +257,7 @@ pub fn no_engine() -> Diagnosis {
             Finding {
                 code: Code::ConnectTimeout,
                 severity: Severity::Error,
+                confidence: Confidence::Certain,
                 title: "Connections to port 3000 of grafana are not accepted in time.".into(),
                 evidence: vec![("connection", "no answer within 2 s".into())],
                 remedies: vec![],
@@ -257,6 +265,7 @@ pub fn no_engine() -> Diagnosis {
             Finding {
                 code: Code::EngineUnavailable,
                 severity: Severity::Warning,
+                confidence: Confidence::Certain,
                 title: "The Docker engine cannot be reached, so the state of the container is not known.".into(),
                 evidence: vec![("engine", "/var/run/docker.sock: no such file or directory".into())],
                 remedies: vec![remedy(
@@ -274,6 +283,7 @@ pub fn absent() -> Diagnosis {
     let finding = Finding {
         code: Code::TargetAbsent,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: "There is no container that serves grafana; cvat_grafana was removed.".into(),
         evidence: vec![("last seen", "2026-11-23T18:19:54Z".into())],
         remedies: vec![],
@@ -313,6 +323,7 @@ pub fn hostile() -> Diagnosis {
     let finding = Finding {
         code: Code::TargetExited,
         severity: Severity::Error,
+        confidence: Confidence::Certain,
         title: EVIL.repeat(1000),
         evidence: vec![("state", EVIL.into()); 100],
         remedies: vec![remedy(EVIL, EVIL, false), remedy("echo '</code><script>'", EVIL, true)],

@@ -48,6 +48,8 @@ pub(super) struct Finding {
     pub title: String,
     /// `info`, `warning` or `error`.
     pub severity: &'static str,
+    /// `certain`, `likely` or `possible`: how sure it is that this is the cause.
+    pub confidence: &'static str,
     pub evidence: Vec<Fact>,
     pub remedies: Vec<Remedy>,
     /// The severity in the reader's language.

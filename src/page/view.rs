@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use super::words::{ENGLISH, LONG, Scene, Words};
 use super::{Audience, foreign, problem};
 use crate::config::Detail;
-use crate::diagnosis::{Diagnosis, Finding, Severity};
+use crate::diagnosis::{Confidence, Diagnosis, Finding, Severity};
 use crate::evidence::{Bound, Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
 use crate::readiness::State;
 use crate::warmup::Progress;
@@ -135,7 +135,13 @@ pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: Statu
     let repeatable = matches!(*audience.method, Method::GET | Method::HEAD);
     let sent = matches!(
         evidence.exchange,
-        Some(Failure::ClosedEarly | Failure::NoAnswer | Failure::NotHttp { .. } | Failure::NotReady { .. })
+        Some(
+            Failure::ClosedEarly
+                | Failure::NoAnswer
+                | Failure::SpeaksTls
+                | Failure::NotHttp { .. }
+                | Failure::NotReady { .. }
+        )
     );
     let advice = match situation {
         _ if !repeatable && sent => words.uncertain,
@@ -213,6 +219,11 @@ fn finding(found: &Finding, words: &'static Words, detailed: bool) -> problem::F
             Severity::Info => "info",
             Severity::Warning => "warning",
             Severity::Error => "error",
+        },
+        confidence: match found.confidence {
+            Confidence::Possible => "possible",
+            Confidence::Likely => "likely",
+            Confidence::Certain => "certain",
         },
         severity_word: (words.severity)(found.severity),
         evidence: facts.map(|(name, value)| problem::Fact { name, value: foreign::line(value) }).collect(),

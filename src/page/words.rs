@@ -276,6 +276,13 @@ pub(super) const ENGLISH: Words = Words {
         Code::HeldBytesSpent => "The requests that are waiting are too large",
         Code::DependencyDown => "What the service needs is not running",
         Code::PatienceEnded => "The request has waited for as long as it may",
+        Code::PortMismatch => "The service listens on another port",
+        Code::ListensOnLoopback => "The service cannot be reached from outside its container",
+        Code::PermissionDenied => "The service lacks a permission that it needs",
+        Code::MountFailed => "What the service should be given cannot be mounted",
+        Code::OneOffContainer => "A second copy of the service is running",
+        Code::AuthBackendDown => "Who lets users in is not running",
+        Code::EvidenceContradictory => "What was seen does not agree",
         Code::RetryBudgetSpent => "Too many requests were tried again",
     },
     duration: |duration| {

@@ -110,6 +110,20 @@ impl Door {
         }
     }
 
+    /// Has a request stand aside, in the room but in nobody's way.
+    ///
+    /// # Errors
+    /// Which bound of the room would be exceeded.
+    pub fn step_aside<'a>(&self, held: &'a mut Option<Held>, stay: &Stay) -> Result<&'a Held, Bound> {
+        Ok(match held {
+            Some(held) => {
+                held.step_aside();
+                held
+            }
+            None => held.insert(self.room.enter_aside(stay.place, stay.bytes)?),
+        })
+    }
+
     /// Ends when the address of a request's peer is nobody's any more, though it was somebody's by what was `known` when
     /// the request was sent. Nothing closes such a connection: a container that is taken off its network says nothing.
     ///

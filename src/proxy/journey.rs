@@ -116,10 +116,7 @@ impl Way<'_> {
                 // Whoever passes at once does nothing else.
                 biased;
                 hold = self.door.pass(&mut held, refuted, || errand.stay()) => hold,
-                refusal = errand.while_held() => {
-                    toll.held += errand.stay().place.arrived.elapsed();
-                    return Outcome::Refused(refusal);
-                }
+                refusal = errand.while_held() => return Outcome::Refused(refusal),
             };
             toll.held += hold.waited;
             let snapshot = hold.snapshot;
@@ -156,18 +153,34 @@ impl Way<'_> {
             match self.next(errand, *toll, &setback, &snapshot).await {
                 Next::AtOnce => pooled = false,
                 Next::After(pause) => {
-                    // Its connection is not kept from others meanwhile.
+                    // Neither its connection nor its turn is kept from others meanwhile.
                     drop(premature);
+                    if let Some(held) = &held {
+                        held.step_out();
+                    }
                     sleep(pause).await;
                 }
                 Next::WhenWelcome => {
-                    drop(premature);
+                    let stay = errand.stay();
+                    let aside = match (self.door.step_aside(&mut held, &stay), premature) {
+                        (Ok(aside), _) => aside,
+                        (Err(_), Some(answer)) => return Outcome::Answered(answer),
+                        (Err(bound), None) => {
+                            return Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound));
+                        }
+                    };
                     let began = Instant::now();
-                    let is_welcome = self.is_welcome(errand, snapshot.run).await;
+                    let is_welcome = self.is_welcome(errand, aside, snapshot.run, stay.deadline).await;
                     toll.held += began.elapsed();
                     if !is_welcome {
                         let bound = Bound::Patience { held: toll.held };
                         return Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound));
+                    }
+                    if !self.is_ready() {
+                        // What it said is of no account any more.
+                        last_failure = None;
+                        toll.retries += 1;
+                        continue;
                     }
                 }
                 Next::OnNews => refuted = Some(snapshot.sequence),
@@ -214,22 +227,27 @@ impl Way<'_> {
         }
     }
 
-    /// Waits until an upstream that is not ready yet may be asked again: when the budget has something left, or this
-    /// request is the scout of all that wait; when it has answered another one, which comes as a release; or when it
-    /// has gone, and the waiting room is the place to wait in. False if patience ends before.
-    async fn is_welcome(&self, errand: &impl Errand, run: u64) -> bool {
-        let deadline = errand.stay().deadline;
+    /// Waits, aside, until an upstream that is not ready yet may be asked again: when the budget has something left, or this
+    /// request is the scout of all that wait; when it has answered another one, and it is this one's turn; or when there
+    /// is news for all who wait. False if patience ends before.
+    async fn is_welcome(&self, errand: &impl Errand, aside: &Held, run: u64, deadline: Instant) -> bool {
         loop {
+            if errand.is_target_proven(run) || !self.is_ready() {
+                return true;
+            }
             let now = Instant::now();
             if now >= deadline {
                 return false;
             }
-            let is_released = errand.is_target_proven(run) || !self.is_ready();
-            if is_released || self.budget.spend(now) || self.budget.scout(now) {
+            if self.budget.spend(now) || self.budget.scout(now) {
                 return true;
             }
-            // As spread as the last of many retries, so that those who wait do not come at once.
-            sleep_until(deadline.min(now + backoff::delay(u32::MAX, fastrand::f64()))).await;
+            // As spread as the last of many retries.
+            let pause = sleep_until(deadline.min(now + backoff::delay(u32::MAX, fastrand::f64())));
+            tokio::select! {
+                _ = aside.turn() => return true,
+                () = pause => {}
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Several fields are read together, since one alone lies: a restarting container is `Running: true`, its exit code
 //! reads 0 while it is up, and an address survives a power loss.
 
+use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use super::Cause;
@@ -133,9 +134,41 @@ fn running(container: &Container, evidence: &Evidence) -> Outlook {
 
 /// A service that the target needs and that will not come back by itself: the container that stands for it.
 pub fn hopeless_dependency<'a>(target: &Container, evidence: &'a Evidence) -> Option<&'a Container> {
+    dependency(target, evidence, |container, needed| is_hopeless(container, needed, evidence))
+}
+
+/// A service that the target needs and that is not well: it does not run, keeps crashing, or fails its health check.
+pub fn ailing_dependency<'a>(target: &Container, evidence: &'a Evidence) -> Option<&'a Container> {
+    dependency(target, evidence, |container, needed| {
+        let unhealthy = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Unhealthy);
+        let crashes = container.status == Status::Restarting && container.restart_count >= CRASH_LOOP_DEATHS;
+        is_hopeless(container, needed, evidence) || container.status == Status::Running && unhealthy || crashes
+    })
+}
+
+/// What a container needs: as configured, or as compose's labels say, or as is known of CVAT, whose Grafana declares
+/// nothing.
+pub fn dependencies<'a>(container: &'a Container, evidence: &'a Evidence) -> &'a [Dependency] {
+    static OF_CVAT_GRAFANA: LazyLock<[Dependency; 1]> =
+        LazyLock::new(|| [Dependency { service: "cvat_clickhouse".into(), ends: false }]);
+    match (&evidence.upstream.depends_on, &container.compose) {
+        (Some(configured), _) => configured,
+        (None, None) => &[],
+        (None, Some(compose)) if compose.depends_on.is_empty() && &*compose.service == "cvat_grafana" => {
+            &*OF_CVAT_GRAFANA
+        }
+        (None, Some(compose)) => &compose.depends_on,
+    }
+}
+
+/// The first service that a container needs and of which all containers are as bad as `is_bad` says: one of them.
+fn dependency<'a>(
+    target: &Container,
+    evidence: &'a Evidence,
+    is_bad: impl Fn(&Container, &Dependency) -> bool,
+) -> Option<&'a Container> {
     let compose = target.compose.as_ref()?;
-    let needed = evidence.upstream.depends_on.as_deref().unwrap_or(&compose.depends_on);
-    needed.iter().find_map(|needed| {
+    dependencies(target, evidence).iter().find_map(|needed| {
         let serves = |container: &&Container| {
             container
                 .compose
@@ -145,7 +178,7 @@ pub fn hopeless_dependency<'a>(target: &Container, evidence: &'a Evidence) -> Op
         let mut serving = evidence.others.iter().filter(serves);
         let first = serving.next()?;
         // One that is there is enough.
-        std::iter::once(first).chain(serving).all(|container| is_hopeless(container, needed, evidence)).then_some(first)
+        std::iter::once(first).chain(serving).all(|container| is_bad(container, needed)).then_some(first)
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 
+use super::tongue::{self, Foreign};
 use crate::evidence::Failure;
 use crate::tls;
 
@@ -17,6 +18,11 @@ pub fn failure(error: &hyper::Error) -> Failure {
     }
     // In TLS 1.3 the other side refuses our certificate only after we have begun to speak (RFC 8446 §4.4.2.4).
     let io = error.source().and_then(|source| source.downcast_ref().or_else(|| http2?.get_io()));
+    match io.and_then(tongue::foreign) {
+        Some(Foreign::Tls) => return Failure::SpeaksTls,
+        Some(foreign) => return Failure::NotHttp { reason: foreign.to_string().into() },
+        None => {}
+    }
     let reason = io.and_then(tls::explain);
     reason.map_or(Failure::ClosedEarly, |reason| Failure::Tls { reason })
 }

@@ -10,12 +10,16 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::tongue;
+
 /// Swallows what is written once a write has failed, so that everything that was received is read.
 #[derive(Debug)]
 pub struct HalfOpen<Io> {
     inner: Io,
     /// The kernel tells of a reset only once, to the first who asks: the reader is told at the end.
     failed: Option<io::ErrorKind>,
+    /// Nothing was read yet.
+    is_new: bool,
 }
 
 impl<Io> HalfOpen<Io> {
@@ -26,7 +30,7 @@ impl<Io> HalfOpen<Io> {
 
     /// Nothing has failed yet.
     pub fn new(inner: Io) -> Self {
-        Self { inner, failed: None }
+        Self { inner, failed: None, is_new: true }
     }
 }
 
@@ -64,8 +68,11 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for HalfOpen<Io> {
 
 impl<Io: AsyncRead + Unpin> AsyncRead for HalfOpen<Io> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let room = buffer.remaining();
+        let (room, before) = (buffer.remaining(), buffer.filled().len());
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
+        if std::mem::take(&mut self.is_new) {
+            tongue::check(&buffer.filled()[before..])?;
+        }
         match self.failed {
             // Not a clean end: an answer that ends with its connection would look complete.
             Some(kind) if buffer.remaining() == room => Poll::Ready(Err(kind.into())),
@@ -105,12 +112,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_received_is_read_after_a_write_has_failed_and_then_the_failure_is_told() {
-        let mut connection = HalfOpen::new(Reset(b"answer"));
+        let mut connection = HalfOpen::new(Reset(b"HTTP/1"));
         connection.write_all(b"request").await.expect("swallowed");
         connection.flush().await.expect("nothing to flush");
         let mut answer = [0; 6];
         connection.read_exact(&mut answer).await.expect("it was received");
-        assert_eq!(&answer, b"answer");
+        assert_eq!(&answer, b"HTTP/1");
         let end = connection.read(&mut answer).await.expect_err("no clean end");
         assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
     }

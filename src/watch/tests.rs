@@ -127,6 +127,7 @@ fn container(status: Status, started: u64) -> Container {
         memory_limit: None,
         networks: vec![],
         exposed_ports: vec![],
+        routed_ports: vec![],
         compose: None,
     }
 }

@@ -27,6 +27,7 @@ pub fn container(status: Status) -> Container {
         memory_limit: None,
         networks: vec![],
         exposed_ports: vec![3000],
+        routed_ports: vec![],
         compose: Some(Compose {
             project: "cvat".into(),
             service: "cvat_grafana".into(),

@@ -166,6 +166,7 @@ fn container(service: &str, alias: &str, image: &str, created: SystemTime) -> Co
             address: None,
         }],
         exposed_ports: Vec::new(),
+        routed_ports: vec![],
         compose: Some(Compose {
             project: "cvat".into(),
             service: service.into(),

@@ -35,6 +35,7 @@ fn container(status: Status) -> Container {
         memory_limit: None,
         networks: attached("cvat"),
         exposed_ports: vec![3000],
+        routed_ports: vec![],
         compose: None,
     }
 }
@@ -52,6 +53,7 @@ fn evidence(target: Container) -> Evidence {
         probe: None,
         exchange: None,
         strays: Arc::new([]),
+        elsewhere: None,
         bound: None,
         warmup: None,
         events: Arc::new([]),
