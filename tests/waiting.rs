@@ -66,6 +66,26 @@ async fn a_page_view_gets_the_waiting_page_when_its_patience_ends() {
 }
 
 #[tokio::test]
+async fn a_page_is_in_the_language_that_its_client_asks_for() {
+    let proxy = TestProxy::start(config(nobody().await));
+    let status = "X-Anteroom: status\r\n";
+    for (given, accept, language, says) in [
+        ("", "text/html", "en", "Reference"),
+        ("Accept-Language: de, en;q=0.5\r\n", "text/plain", "en", "Reference"),
+        ("Accept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n", "text/html", "zh-Hans", "编号"),
+        ("Accept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n", "text/plain", "zh-Hans", "编号"),
+        ("Accept-Language: zh-CN\r\n", "application/problem+json", "en", "\"state\""),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{status}Accept: {accept}\r\n{given}\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!(answer.header("content-language"), Some(language), "{given}{accept}");
+        assert!(answer.head.to_lowercase().contains("vary: accept-language"), "{}", answer.head);
+        assert!(answer.body.contains(says), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn the_page_of_a_head_request_has_no_body() {
     let proxy = TestProxy::start(config(nobody().await));
     let mut client = proxy.client().await;

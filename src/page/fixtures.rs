@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
 
-use super::Audience;
+use super::{Audience, Language};
 use crate::config::Detail;
 use crate::diagnosis::{Code, Diagnosis, Finding, Remedy, Severity};
 use crate::evidence::*;
@@ -15,7 +15,12 @@ use crate::readiness::{Cause, State};
 pub const REQUEST_ID: &str = "01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37";
 
 pub fn someone(detail: Detail) -> Audience<'static> {
-    Audience { detail, method: &Method::GET, request_id: REQUEST_ID }
+    Audience { detail, method: &Method::GET, request_id: REQUEST_ID, language: Language::ENGLISH }
+}
+
+/// The same reader in each language.
+pub fn everyone(detail: Detail) -> impl Iterator<Item = Audience<'static>> {
+    Language::all().map(move |language| Audience { language, ..someone(detail) })
 }
 
 pub fn all() -> Vec<Diagnosis> {

@@ -18,7 +18,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// Allows the style and the script above by their hashes, requests to our own origin for updates, the icon, and
 /// nothing else. A test keeps the hashes true and prints the new ones.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-e4496z4hKsKxcaPPgCCw5d1lCWWxQDO3KstNpLgyzek='; \
+    style-src 'sha256-2pW/Omhcldaf5JGO0dOth0DvZJHeghnlQiM+x54+T4A='; \
     script-src 'sha256-pUHEcuQjuPiAZqeX6xYaypsnihn4Zh/B44JMro4E34w='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
@@ -119,12 +119,7 @@ fn meta(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
 
 /// For how long it has been starting, and how long that usually takes.
 pub(super) fn how_long(view: &View) -> String {
-    let words = view.words;
-    let elapsed = format!("{} {}", words.elapsed, (words.duration)(view.lasted));
-    match view.progress {
-        Some(Progress { usual, .. }) => format!("{elapsed}, {} {}", words.usually, (words.duration)(usual.median)),
-        None => elapsed,
-    }
+    (view.words.how_long)(view.lasted, view.progress.map(|progress| progress.usual.median))
 }
 
 /// The name of a situation's look, and its colour in the tab.
@@ -197,8 +192,11 @@ mod tests {
 
     #[test]
     fn every_page_fits_into_fourteen_kibibytes_compressed() {
-        for diagnosis in fixtures::all() {
-            let page = html(&diagnosis);
+        let everyone = || fixtures::everyone(Detail::State);
+        let pages = fixtures::all()
+            .into_iter()
+            .flat_map(|diagnosis| everyone().map(move |reader| render(&diagnosis, &reader, Format::Html).body));
+        for page in pages {
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             gzip.write_all(page.as_bytes()).expect("a Vec takes every byte");
             let size = gzip.finish().expect("a Vec takes every byte").len();
@@ -237,6 +235,22 @@ mod tests {
         let summary = render(&fixtures::exited(), &fixtures::someone(Detail::Summary), Format::Html).body;
         assert!(!summary.contains("<details"));
         assert!(summary.contains("target-exited"));
+    }
+
+    #[test]
+    fn what_stays_english_in_another_language_is_marked_so() {
+        let pages = fixtures::everyone(Detail::State).map(|it| render(&fixtures::exited(), &it, Format::Html).body);
+        let [english, chinese] = pages.collect::<Vec<_>>().try_into().expect("two languages");
+        assert!(english.contains("<html lang=\"en\">") && english.matches(" lang=").count() == 1);
+        assert!(chinese.contains("<html lang=\"zh-Hans\">"));
+        for marked in [
+            "<p class=\"title\" lang=\"en\">The container cvat_grafana has exited",
+            "<table lang=\"en\">",
+            "<p><span lang=\"en\">Starts the container again.</span>",
+        ] {
+            assert!(chinese.contains(marked), "{marked}");
+        }
+        assert!(chinese.contains("exited，退出码 1"), "{chinese}");
     }
 
     #[test]

@@ -38,15 +38,15 @@ impl Display for Text<'_> {
             wrap(f, "", &how_long(view))?;
         }
         if let Some(engine) = &view.engine {
-            wrap(f, "", &format!("{}: {engine}", words.fact.engine))?;
+            wrap(f, "", &format!("{}{}{engine}", words.fact.engine, words.colon))?;
         }
-        writeln!(f, "{}: {}", words.reference, view.request_id)
+        writeln!(f, "{}{}{}", words.reference, words.colon, view.request_id)
     }
 }
 
 fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding) -> fmt::Result {
     let words = view.words;
-    wrap(f, "", &format!("{} {}: {}", found.severity_word, found.code, found.title))?;
+    wrap(f, "", &format!("{} {}{}{}", found.severity_word, found.code, words.colon, found.title))?;
     let width = found.evidence.iter().map(|fact| fact.name.len()).max().unwrap_or_default().min(NAMES);
     for fact in &found.evidence {
         wrap(f, "    ", &format!("{:width$}  {}", fact.name, fact.value))?;
@@ -68,7 +68,7 @@ fn wrap(f: &mut Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
     let mut column = indent.len();
     f.write_str(indent)?;
     for (index, word) in text.split(' ').enumerate() {
-        let wide = word.chars().count();
+        let wide = word.chars().map(columns).sum::<usize>();
         if index > 0 && column + 1 + wide > WIDTH {
             write!(f, "\n{indent}  ")?;
             column = indent.len() + 2;
@@ -80,6 +80,15 @@ fn wrap(f: &mut Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
         column += wide;
     }
     writeln!(f)
+}
+
+/// How wide a terminal shows a character: East Asian ones (UAX #11, their blocks in the large) take two columns.
+pub(super) fn columns(c: char) -> usize {
+    match c {
+        '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe4f}' => 2,
+        '\u{ff00}'..='\u{ff60}' | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
+    }
 }
 
 #[cfg(test)]
@@ -119,12 +128,24 @@ Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37
 
     #[test]
     fn prose_stays_within_a_hundred_columns() {
-        for diagnosis in [fixtures::warming(), fixtures::exited(), fixtures::no_engine(), fixtures::broken()] {
-            let text = render(&diagnosis, &fixtures::someone(Detail::State), Format::Text).body;
-            for line in text.lines() {
-                assert!(line.chars().count() <= 100, "{line}");
+        for reader in fixtures::everyone(Detail::State) {
+            for diagnosis in [fixtures::warming(), fixtures::exited(), fixtures::no_engine(), fixtures::broken()] {
+                let text = render(&diagnosis, &reader, Format::Text).body;
+                for line in text.lines() {
+                    assert!(line.chars().map(super::columns).sum::<usize>() <= 100, "{line}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_terminal_is_told_in_its_language() {
+        let reader = fixtures::everyone(Detail::Summary).nth(1).expect("a second language");
+        let text = render(&fixtures::exited(), &reader, Format::Text).body;
+        assert_eq!(
+            text,
+            "分析服务目前不可用。\n\n错误 target-exited：服务已停止\n\n编号：01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37\n"
+        );
     }
 
     #[test]

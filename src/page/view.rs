@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
-use super::words::{ENGLISH, LONG, Scene, Words};
+use super::words::{LONG, Scene, Words};
 use super::{Audience, foreign, problem};
 use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
@@ -128,7 +128,7 @@ impl Situation {
 /// What of a diagnosis an audience may see, in words. `full` shows no more than `state` as yet: a health check's
 /// output and the log belong to it, but not before secrets in them are redacted.
 pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: StatusCode) -> View {
-    let words = &ENGLISH;
+    let words = audience.language.0;
     let evidence = &diagnosis.evidence;
     let situation = Situation::of(diagnosis, status);
     let scene = situation.scene(words);
@@ -268,9 +268,10 @@ fn chain(evidence: &Evidence, situation: Situation, words: &'static Words, detai
         Target::Unknown => words.not_ready.into(),
         Target::Absent { .. } => "absent".into(),
         Target::Found(container) => match container.status {
-            Status::Running => format!("{}, {}", container.status.as_str(), words.not_ready),
+            Status::Running => format!("{}{}{}", container.status.as_str(), words.comma, words.not_ready),
             Status::Exited | Status::Dead | Status::Restarting => {
-                format!("{}, {} {}", container.status.as_str(), words.exit_code, container.exit_code)
+                let status = container.status.as_str();
+                format!("{status}{}{} {}", words.comma, words.exit_code, container.exit_code)
             }
             Status::Created | Status::Paused | Status::Removing => container.status.as_str().into(),
             Status::Other => words.unknown.into(),

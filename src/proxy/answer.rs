@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode, Version};
@@ -18,7 +18,7 @@ use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
-use crate::page::{self, Audience, Page, negotiate};
+use crate::page::{self, Audience, Language, Page, negotiate};
 use crate::warmup::Progress;
 use crate::watch::Snapshot;
 
@@ -86,7 +86,7 @@ impl Ticket {
         page.retry_after = None;
         let mut answer = respond(page);
         answer.headers_mut().insert(STATE, HeaderValue::from_static(snapshot.state.name()));
-        answer.headers_mut().insert(VARY, HeaderValue::from_static("x-anteroom"));
+        answer.headers_mut().append(VARY, HeaderValue::from_static("x-anteroom"));
         answer.headers_mut().insert(PROXY_STATUS, proxy_status_without_error());
         answer
     }
@@ -139,7 +139,8 @@ impl Ticket {
 
     fn render(&self, head: &Parts, diagnosis: &Diagnosis) -> Page {
         let request_id = self.id().to_string();
-        let audience = Audience { detail: self.detail, method: &head.method, request_id: &request_id };
+        let language = Language::of(&head.headers);
+        let audience = Audience { detail: self.detail, method: &head.method, request_id: &request_id, language };
         page::render(diagnosis, &audience, negotiate::format(&head.headers))
     }
 
@@ -162,6 +163,9 @@ fn respond(page: Page) -> Response<Body> {
     *answer.status_mut() = page.status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(page.language.tag()));
+    // Nothing may store it, but whoever does all the same should know that others read another language.
+    headers.insert(VARY, HeaderValue::from_static("accept-language"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(policy) = page.content_security_policy {
