@@ -10,6 +10,8 @@
 //! Disclosure and the taming of foreign strings happen once, in `view`; the formats see only its result. All words
 //! are in `words`, one file a language.
 
+mod chain;
+mod drawing;
 mod foreign;
 mod html;
 pub mod language;

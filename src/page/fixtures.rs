@@ -28,7 +28,18 @@ pub fn all() -> Vec<Diagnosis> {
 }
 
 pub fn honest() -> Vec<Diagnosis> {
-    vec![warming(), exited(), not_shared(), broken(), timed_out(), busy(), back(), no_engine(), absent()]
+    vec![
+        warming(),
+        exited(),
+        not_shared(),
+        dependency_down(),
+        broken(),
+        timed_out(),
+        busy(),
+        back(),
+        no_engine(),
+        absent(),
+    ]
 }
 
 /// 2026-11-23T18:20:55Z.
@@ -206,6 +217,31 @@ pub fn not_shared() -> Diagnosis {
         },
     ];
     down(Cause::NetworkNotShared, 615, findings, evidence)
+}
+
+/// Grafana runs and says that it is not ready; ClickHouse, which it needs, was killed.
+pub fn dependency_down() -> Diagnosis {
+    let needed = [("cvat_clickhouse", false), ("cvat_migration", true)];
+    let mut evidence = evidence(found(|container| {
+        let depends_on = needed.map(|(service, ends)| Dependency { service: service.into(), ends });
+        container.compose.as_mut().expect("compose made it").depends_on = depends_on.into();
+    }));
+    evidence.probe = Some(Failure::NotReady { status: 503 });
+    let other = |(service, ends): (&str, bool)| {
+        let exit_code = if ends { 0 } else { 137 };
+        let mut container = Container { name: service.into(), status: Status::Exited, exit_code, ..grafana() };
+        container.compose.as_mut().expect("compose made it").service = service.into();
+        container
+    };
+    evidence.others = needed.map(other).into();
+    let finding = Finding {
+        code: Code::DependencyDown,
+        severity: Severity::Error,
+        title: "cvat_grafana says that it is not healthy, and cvat_clickhouse, which it needs, is exited.".into(),
+        evidence: vec![("connection", "grafana:3000: answered 503".into()), ("needed by", "cvat_grafana".into())],
+        remedies: vec![remedy("docker start cvat_clickhouse", "Starts the container again.", false)],
+    };
+    down(Cause::DependencyDown, 90, vec![finding], evidence)
 }
 
 fn ready(exchange: Option<Failure>, code: Code, title: &str) -> Diagnosis {

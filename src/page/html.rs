@@ -18,7 +18,7 @@ const SCRIPT: &str = include_str!("page.js");
 /// Allows the style and the script above by their hashes, requests to our own origin for updates, the icon, and
 /// nothing else. A test keeps the hashes true and prints the new ones.
 pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-2pW/Omhcldaf5JGO0dOth0DvZJHeghnlQiM+x54+T4A='; \
+    style-src 'sha256-GJD6p43KKknMVKIJ9zpoo/apjgNTvD3rjPMoGFG/waI='; \
     script-src 'sha256-pUHEcuQjuPiAZqeX6xYaypsnihn4Zh/B44JMro4E34w='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 

@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::chain::break_of;
+use super::drawing::{Drawing, class};
 use super::foreign::Escaped;
 use super::html::age;
 use super::problem::{FINDINGS, Finding, Remedy, Target};
@@ -102,19 +104,17 @@ fn command_line(f: &mut Formatter<'_>, line: &str) -> fmt::Result {
     write!(f, "</span>")
 }
 
+/// As a picture and as a list: the list is for those who hear the page, and for pages that are too narrow to draw on.
 fn chain(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
-    let words = view.words;
-    let broken = view.situation != Situation::Starting;
-    writeln!(f, "<section>\n<h2>{}</h2>\n<ol class=\"chain\">", Escaped(words.chain))?;
-    for link in &view.problem.chain {
-        let look = match (link.ok, broken) {
-            (true, _) => "ok",
-            (false, true) => "bad",
-            (false, false) => "wait",
-        };
+    let (words, links) = (view.words, &view.problem.chain);
+    writeln!(f, "<section>\n<h2>{}</h2>", Escaped(words.chain))?;
+    write!(f, "{}<ol class=\"chain\">\n", Drawing { links, words })?;
+    let broken = break_of(links);
+    for (index, link) in links.iter().enumerate() {
+        let look = class(link.look);
         write!(f, "<li class=\"{look}\"><b>{}</b> <span>{}</span>", Escaped(&link.name), Escaped(&link.note))?;
-        if look == "bad" {
-            write!(f, " <span class=\"heard\">{}</span>", Escaped(words.breaks_here))?;
+        if broken == Some(index) {
+            write!(f, " <strong>{}</strong>", Escaped(words.breaks_here))?;
         }
         writeln!(f, "</li>")?;
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::chain::Look;
+
 /// Where each code is explained; `type` is this and the code.
 pub(super) const FINDINGS: &str = "https://github.com/anteroom/anteroom/blob/main/docs/findings.md#";
 
@@ -105,13 +107,15 @@ pub(super) struct Target {
 #[derive(Debug, Serialize)]
 pub(super) struct Link {
     pub name: String,
-    /// `router`, `anteroom` or `target`.
+    /// `router`, `anteroom`, `target`, or, for each thing that it needs, `dependency`.
     pub role: &'static str,
     /// The first one that is not is where the way ends.
     pub ok: bool,
     /// What it did or how it is, for people.
     #[serde(skip)]
     pub note: String,
+    #[serde(skip)]
+    pub look: Look,
 }
 
 /// An event of the container.

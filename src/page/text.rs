@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::chain::{Look, break_of};
 use super::html::how_long;
 use super::problem::Finding;
 use super::view::{Situation, View};
@@ -29,6 +30,9 @@ impl Display for Text<'_> {
         for found in &problem.findings {
             writeln!(f)?;
             finding(f, view, found)?;
+        }
+        if view.detailed {
+            chain(f, view)?;
         }
         if view.detailed && problem.findings.is_empty() && view.situation != Situation::Back {
             wrap(f, "", words.no_finding)?;
@@ -59,6 +63,23 @@ fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding) -> fmt::Result {
             None => wrap(f, "    ", words.unshowable)?,
             Some(command) => command.split('\n').try_for_each(|line| writeln!(f, "    {line}"))?,
         }
+    }
+    Ok(())
+}
+
+/// The way of a request, a station a line, with a mark where it breaks.
+fn chain(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
+    let (words, links) = (view.words, &view.problem.chain);
+    let broken = break_of(links);
+    writeln!(f, "\n{}{}", words.chain, words.colon.trim_end())?;
+    for (index, link) in links.iter().enumerate() {
+        let mark = match link.look {
+            Look::Passes => "✓",
+            Look::Waits => "…",
+            Look::Broken => "✗",
+        };
+        let here = if broken == Some(index) { format!("{}{}", words.colon, words.breaks_here) } else { String::new() };
+        wrap(f, "  ", &format!("{mark} {} ({}){here}", link.name, link.note))?;
     }
     Ok(())
 }
@@ -119,6 +140,11 @@ error target-exited: The container cvat_grafana has exited with code 1, and noth
     services:
       cvat_grafana:
         restart: always
+
+Path of a request:
+  ✓ Traefik (passed the request on)
+  ✓ anteroom (sent this page)
+  ✗ cvat_grafana (exited, exit code 1): It breaks here.
 
 Container engine: Answers, version 27.5.1
 Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37

@@ -3,16 +3,15 @@
 //! A format never sees the diagnosis, only a [`View`]. What the reader may not know is not in it, and every foreign
 //! string in it is harmless as text already.
 
-use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
 use super::words::{LONG, Scene, Words};
-use super::{Audience, foreign, problem};
+use super::{Audience, chain, foreign, problem};
 use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, Finding, Severity};
-use crate::evidence::{Bound, Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
+use crate::evidence::{Bound, Container, Engine, Evidence, Failure, Moment, Target};
 use crate::readiness::State;
 use crate::warmup::Progress;
 
@@ -182,7 +181,7 @@ fn document(
         state: diagnosis.state.name(),
         findings: diagnosis.findings.iter().map(|found| finding(found, words, detailed)).collect(),
         target: evidence.target.last_known().filter(|_| detailed).map(|known| target(known, evidence)),
-        chain: chain(evidence, situation, words, detailed),
+        chain: chain::links(diagnosis, situation, words, detailed),
         timeline: if detailed { timeline(evidence) } else { Vec::new() },
         warmup: match diagnosis.state {
             State::Warming { attempts, .. } => {
@@ -238,11 +237,7 @@ fn target(container: &Container, evidence: &Evidence) -> problem::Target {
         status: if evidence.target.found().is_some() { container.status.as_str() } else { "absent" },
         exit_code: container.exit_code,
         oom_killed: container.oom_killed,
-        health: container.health.as_ref().map(|health| match health.status {
-            HealthStatus::Starting => "starting",
-            HealthStatus::Healthy => "healthy",
-            HealthStatus::Unhealthy => "unhealthy",
-        }),
+        health: container.health.as_ref().map(|health| chain::health(health.status)),
         restart_count: container.restart_count,
         restart_policy: container.restart_policy.to_string(),
         started: text(&container.started),
@@ -252,43 +247,6 @@ fn target(container: &Container, evidence: &Evidence) -> problem::Target {
         service: compose.map(|compose| foreign::line(&compose.service)),
         started_ago: passed(&container.started),
         finished_ago: passed(&container.finished),
-    }
-}
-
-fn chain(evidence: &Evidence, situation: Situation, words: &'static Words, detailed: bool) -> Vec<problem::Link> {
-    let ok = situation == Situation::Back;
-    let name = match evidence.target.last_known() {
-        _ if !detailed => words.summary_target.into(),
-        Some(container) => foreign::line(&container.name),
-        None => foreign::line(&address(&evidence.upstream.host, evidence.upstream.port)),
-    };
-    let note = match &evidence.target {
-        _ if ok => words.answers.into(),
-        _ if !detailed => words.not_ready.into(),
-        Target::Unknown => words.not_ready.into(),
-        Target::Absent { .. } => "absent".into(),
-        Target::Found(container) => match container.status {
-            Status::Running => format!("{}{}{}", container.status.as_str(), words.comma, words.not_ready),
-            Status::Exited | Status::Dead | Status::Restarting => {
-                let status = container.status.as_str();
-                format!("{status}{}{} {}", words.comma, words.exit_code, container.exit_code)
-            }
-            Status::Created | Status::Paused | Status::Removing => container.status.as_str().into(),
-            Status::Other => words.unknown.into(),
-        },
-    };
-    vec![
-        problem::Link { name: words.router.into(), role: "router", ok: true, note: words.router_does.into() },
-        problem::Link { name: "anteroom".into(), role: "anteroom", ok: true, note: words.anteroom_does.into() },
-        problem::Link { name, role: "target", ok, note },
-    ]
-}
-
-fn address(host: &str, port: u16) -> String {
-    if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
     }
 }
 

@@ -72,6 +72,7 @@ pub(super) struct Words {
     pub router_does: &'static str,
     pub anteroom_does: &'static str,
     pub summary_target: &'static str,
+    pub summary_dependency: &'static str,
     pub answers: &'static str,
     pub unknown: &'static str,
     pub not_ready: &'static str,
@@ -170,14 +171,35 @@ mod tests {
 
     fn operators(words: &Words) -> Vec<&str> {
         let Words { copy, copied, operator, simulated, cause, also, no_finding, remedy, permanent, .. } = words;
-        let Words { unshowable, chain, breaks_here, router, router_does, anteroom_does, summary_target, .. } = words;
+        let Words {
+            unshowable,
+            chain,
+            breaks_here,
+            router,
+            router_does,
+            anteroom_does,
+            summary_target,
+            summary_dependency,
+            ..
+        } = words;
         let Words { answers, unknown, not_ready, timeline, exit_code, facts, last_known, fact, engine, .. } = words;
         let Facts { container, state, oom_killed, health, no_health_check, restarts, policy, started, .. } = fact;
         let Facts { finished, never, image, networks, none, project, service, engine: asked, yes, no, .. } = fact;
         let Engine { unknown: not_asked, available, unavailable, forbidden, simulated: made_up } = engine;
         let labels: [&[&&str]; 5] = [
             &[copy, copied, operator, simulated, cause, also, no_finding, remedy, permanent, unshowable],
-            &[chain, breaks_here, router, router_does, anteroom_does, summary_target, answers, unknown, not_ready],
+            &[
+                chain,
+                breaks_here,
+                router,
+                router_does,
+                anteroom_does,
+                summary_target,
+                summary_dependency,
+                answers,
+                unknown,
+                not_ready,
+            ],
             &[timeline, exit_code, facts, last_known, container, state, oom_killed, health, no_health_check, restarts],
             &[policy, started, finished, never, image, networks, none, project, service, asked, yes, no, not_asked],
             &[available, unavailable, forbidden, made_up],

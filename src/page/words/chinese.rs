@@ -70,6 +70,7 @@ pub(in crate::page) const WORDS: Words = Words {
     router_does: "已转发请求",
     anteroom_does: "发送了此页面",
     summary_target: "服务",
+    summary_dependency: "依赖的服务",
     answers: "有响应",
     unknown: "状态未知",
     not_ready: "未就绪",

@@ -79,6 +79,7 @@ pub(in crate::page) const WORDS: Words = Words {
     router_does: "passed the request on",
     anteroom_does: "sent this page",
     summary_target: "service",
+    summary_dependency: "dependency",
     answers: "answers",
     unknown: "state unknown",
     not_ready: "not ready",
