@@ -10,6 +10,7 @@
 //! Disclosure and the taming of foreign strings happen once, in `view`; the formats see only its result. All words
 //! are in `words`, one file a language.
 
+pub mod brand;
 mod chain;
 mod drawing;
 mod foreign;
@@ -27,12 +28,13 @@ mod fixtures;
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::config::Detail;
 use crate::diagnosis::{self, Diagnosis};
 use crate::readiness::State;
 
+pub use brand::Brand;
 pub use language::Language;
 
 /// Who asks, and how much they may see.
@@ -46,6 +48,8 @@ pub struct Audience<'a> {
     pub request_id: &'a str,
     /// What they read. A problem document is English all the same: programs compare its words.
     pub language: Language,
+    /// What the operator adds.
+    pub brand: &'a Brand,
 }
 
 /// The shape of an answer.
@@ -72,7 +76,7 @@ pub struct Page {
     /// For `Content-Language`.
     pub language: Language,
     /// For HTML: the policy under which its inline style and script are allowed and nothing else is.
-    pub content_security_policy: Option<&'static str>,
+    pub content_security_policy: Option<HeaderValue>,
     /// UTF-8.
     pub body: String,
 }
@@ -88,7 +92,10 @@ pub fn render(diagnosis: &Diagnosis, audience: &Audience<'_>, format: Format) ->
     let language = if format == Format::Problem { Language::ENGLISH } else { audience.language };
     let view = view::view(diagnosis, &Audience { language, ..*audience }, status);
     let (content_type, content_security_policy, body) = match format {
-        Format::Html => ("text/html; charset=utf-8", Some(html::CONTENT_SECURITY_POLICY), html::write(&view)),
+        Format::Html => {
+            let brand = audience.brand;
+            ("text/html; charset=utf-8", Some(brand.policy.clone()), html::write(&view, brand))
+        }
         Format::Problem => ("application/problem+json", None, view.problem.json()),
         Format::Text => ("text/plain; charset=utf-8", None, text::write(&view)),
     };

@@ -10,6 +10,7 @@ use anteroom::config::Config;
 use anteroom::engine::Sighting;
 use anteroom::evidence::{Engine, Failure};
 use anteroom::line::Order;
+use anteroom::page::Brand;
 use anteroom::proxy::{Proxy, Shared};
 use anteroom::readiness::State;
 use anteroom::room::{HEADS_MOST, Room};
@@ -63,26 +64,6 @@ async fn a_page_view_gets_the_waiting_page_when_its_patience_ends() {
     assert!(answer.header("content-security-policy").is_some_and(|it| it.starts_with("default-src 'none'")));
     assert!(answer.header("proxy-status").is_some_and(|it| it.starts_with("anteroom; error=destination_unavailable")));
     assert!(answer.body.starts_with("<!doctype html>"), "{}", answer.body);
-}
-
-#[tokio::test]
-async fn a_page_is_in_the_language_that_its_client_asks_for() {
-    let proxy = TestProxy::start(config(nobody().await));
-    let status = "X-Anteroom: status\r\n";
-    for (given, accept, language, says) in [
-        ("", "text/html", "en", "Reference"),
-        ("Accept-Language: de, en;q=0.5\r\n", "text/plain", "en", "Reference"),
-        ("Accept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n", "text/html", "zh-Hans", "编号"),
-        ("Accept-Language: zh-CN,zh;q=0.9,en;q=0.8\r\n", "text/plain", "zh-Hans", "编号"),
-        ("Accept-Language: zh-CN\r\n", "application/problem+json", "en", "\"state\""),
-    ] {
-        let mut client = proxy.client().await;
-        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{status}Accept: {accept}\r\n{given}\r\n")).await;
-        let answer = client.answer().await;
-        assert_eq!(answer.header("content-language"), Some(language), "{given}{accept}");
-        assert!(answer.head.to_lowercase().contains("vary: accept-language"), "{}", answer.head);
-        assert!(answer.body.contains(says), "{}", answer.body);
-    }
 }
 
 #[tokio::test]
@@ -424,7 +405,7 @@ impl Unwatched {
         let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None, None));
         let (limits, meter) = (config.limits, Arc::<Meter>::default());
         let room = Room::new(config.max_held, HEADS_MOST);
-        let shared = Shared::new(config, Arc::clone(&room), report, Arc::clone(&meter));
+        let shared = Shared::new(config, Brand::default(), Arc::clone(&room), report, Arc::clone(&meter));
         let host = Host { proxy: Arc::new(Proxy::new(shared, pool, snapshots)), limits, meter, tls: None };
         let permits = Arc::new(Semaphore::new(limits.connections));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");

@@ -1,12 +1,12 @@
 //! Diagnoses to render, made by hand: the page's tests are about pages, not about rules.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
 
-use super::{Audience, Language};
+use super::{Audience, Brand, Language};
 use crate::config::Detail;
 use crate::diagnosis::{Code, Diagnosis, Finding, Remedy, Severity};
 use crate::evidence::*;
@@ -15,7 +15,8 @@ use crate::readiness::{Cause, State};
 pub const REQUEST_ID: &str = "01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37";
 
 pub fn someone(detail: Detail) -> Audience<'static> {
-    Audience { detail, method: &Method::GET, request_id: REQUEST_ID, language: Language::ENGLISH }
+    static PLAIN: LazyLock<Brand> = LazyLock::new(Brand::default);
+    Audience { detail, method: &Method::GET, request_id: REQUEST_ID, language: Language::ENGLISH, brand: &PLAIN }
 }
 
 /// The same reader in each language.

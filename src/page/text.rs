@@ -6,6 +6,7 @@ use super::chain::{Look, break_of};
 use super::html::how_long;
 use super::problem::Finding;
 use super::view::{Situation, View};
+use crate::config::Support;
 
 /// In columns; fits into any terminal window that logs are read in.
 const WIDTH: usize = 100;
@@ -26,6 +27,12 @@ impl Display for Text<'_> {
         wrap(f, "", &view.sentence)?;
         if problem.simulated {
             wrap(f, "", words.simulated)?;
+        }
+        if let Some(note) = &view.note {
+            wrap(f, "", note)?;
+        }
+        if let Some(Support::Words(text) | Support::Link { shown: text, .. }) = &view.support {
+            wrap(f, "", &format!("{}{}{text}", words.support, words.colon))?;
         }
         for found in &problem.findings {
             writeln!(f)?;
@@ -114,8 +121,8 @@ pub(super) fn columns(c: char) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::Detail;
-    use crate::page::{Format, fixtures, render};
+    use crate::config::{Detail, Support};
+    use crate::page::{Audience, Brand, Format, fixtures, render};
 
     #[test]
     fn a_terminal_is_told_the_sentence_the_finding_its_evidence_and_the_command() {
@@ -162,6 +169,16 @@ Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_terminal_is_told_whom_to_ask() {
+        let link = Support::Link { target: "mailto:ops@example.org".into(), shown: "ops@example.org".into() };
+        let brand = Brand::default().with_words(Some(link), Some("Backups run on Sundays.".into()));
+        let reader = Audience { brand: &brand, ..fixtures::someone(Detail::Summary) };
+        let text = render(&fixtures::exited(), &reader, Format::Text).body;
+        let start = "Analytics is not available right now.\nBackups run on Sundays.\nWhom to ask: ops@example.org\n\n";
+        assert!(text.starts_with(start), "{text}");
     }
 
     #[test]

@@ -3,13 +3,14 @@
 //! A format never sees the diagnosis, only a [`View`]. What the reader may not know is not in it, and every foreign
 //! string in it is harmless as text already.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
 use super::words::{LONG, Scene, Words};
 use super::{Audience, chain, foreign, problem};
-use crate::config::Detail;
+use crate::config::{Detail, Support};
 use crate::diagnosis::{Diagnosis, Finding, Severity};
 use crate::evidence::{Bound, Container, Engine, Evidence, Failure, Moment, Target};
 use crate::readiness::State;
@@ -28,6 +29,9 @@ pub(super) struct View {
     pub situation: Situation,
     pub sentence: String,
     pub advice: &'static str,
+    /// What the operator has to say.
+    pub note: Option<Arc<str>>,
+    pub support: Option<Support>,
     /// Said by the script, when the upstream is ready and the page cannot load itself.
     pub send_again: String,
     pub still_failing: String,
@@ -148,6 +152,8 @@ pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: Statu
         situation,
         sentence: words.about(scene.sentence, evidence),
         advice,
+        note: audience.brand.note.clone(),
+        support: audience.brand.support.clone(),
         send_again: words.about(words.send_again, evidence),
         still_failing: words.about(words.still_failing, evidence),
         repeatable,

@@ -41,6 +41,8 @@ pub(super) struct Words {
     pub uncertain: &'static str,
     /// After [`LONG`] of starting.
     pub long: &'static str,
+    /// Before whom a visitor can turn to, after a colon.
+    pub support: &'static str,
     pub try_again: &'static str,
     /// Said by the script: the upstream is back, but the request was not a GET.
     pub send_again: &'static str,
@@ -164,8 +166,11 @@ mod tests {
         let Words { starting, down, checking, broken, timed_out, busy, back, .. } = words;
         let scenes = [starting, down, checking, broken, timed_out, busy, back];
         let scenes = scenes.into_iter().flat_map(|scene| [scene.label, scene.sentence, scene.advice]);
-        let Words { keep_open, uncertain, long, try_again, send_again, still_failing, lost, reference, .. } = words;
-        let others = [keep_open, uncertain, long, try_again, send_again, still_failing, lost, reference].map(|it| *it);
+        let Words {
+            keep_open, uncertain, long, support, try_again, send_again, still_failing, lost, reference, ..
+        } = words;
+        let others =
+            [keep_open, uncertain, long, support, try_again, send_again, still_failing, lost, reference].map(|it| *it);
         scenes.chain(others).collect()
     }
 

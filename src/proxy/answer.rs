@@ -18,7 +18,7 @@ use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
-use crate::page::{self, Audience, Language, Page, negotiate};
+use crate::page::{self, Audience, Brand, Language, Page, negotiate};
 use crate::warmup::Progress;
 use crate::watch::Snapshot;
 
@@ -45,19 +45,20 @@ pub fn is_status_query(headers: &HeaderMap) -> bool {
 }
 
 /// What is remembered of a request from its arrival to its answer.
-pub struct Ticket {
+pub struct Ticket<'a> {
     pub started: Instant,
     pub toll: Toll,
     /// Unique among the requests of this process.
     pub id: u64,
     detail: Detail,
+    brand: &'a Brand,
     /// In which the client speaks; the upstream may hear another.
     version: Version,
 }
 
-impl Ticket {
-    pub fn new(id: u64, detail: Detail, version: Version) -> Self {
-        Self { started: Instant::now(), toll: Toll::default(), id, detail, version }
+impl<'a> Ticket<'a> {
+    pub fn new(id: u64, detail: Detail, brand: &'a Brand, version: Version) -> Self {
+        Self { started: Instant::now(), toll: Toll::default(), id, detail, brand, version }
     }
 
     /// Explains why the request did not pass.
@@ -140,7 +141,8 @@ impl Ticket {
     fn render(&self, head: &Parts, diagnosis: &Diagnosis) -> Page {
         let request_id = self.id().to_string();
         let language = Language::of(&head.headers);
-        let audience = Audience { detail: self.detail, method: &head.method, request_id: &request_id, language };
+        let Self { detail, brand, .. } = *self;
+        let audience = Audience { detail, method: &head.method, request_id: &request_id, language, brand };
         page::render(diagnosis, &audience, negotiate::format(&head.headers))
     }
 
@@ -169,7 +171,7 @@ fn respond(page: Page) -> Response<Body> {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(policy) = page.content_security_policy {
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     if let Some(seconds) = page.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

@@ -39,6 +39,7 @@ pub(in crate::page) const WORDS: Words = Words {
     keep_open: "您的请求没有送达。请不要关闭此页面：可以重新发送时，这里会提示您。",
     uncertain: "无法确定您的请求是否已经执行。请先确认，再重新发送。",
     long: "启动时间较长。您可以继续等待；如果一直没有好转，请告知管理人员，并提供下面的编号。",
+    support: "联系方式",
     try_again: "重试",
     send_again: "{it}已恢复。请重新发送您的请求。",
     still_failing: "{it}表示已就绪，但此页面无法打开。",

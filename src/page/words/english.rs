@@ -48,6 +48,7 @@ pub(in crate::page) const WORDS: Words = Words {
     uncertain: "It is not certain whether your request was carried out. Please check before you send it again.",
     long: "It is taking a while. You can keep waiting; if it goes on, please tell the people who run it, \
            and give them the reference below.",
+    support: "Whom to ask",
     try_again: "Try again",
     send_again: "{it} is ready again. Please send your request again.",
     still_failing: "{it} says that it is ready, but this page does not open.",
