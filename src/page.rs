@@ -24,6 +24,8 @@ mod view;
 mod words;
 
 #[cfg(test)]
+mod contrast;
+#[cfg(test)]
 mod fixtures;
 
 use std::time::Duration;

@@ -74,19 +74,24 @@ fn target(diagnosis: &Diagnosis, situation: Situation, words: &Words, detailed: 
         _ if ok => words.answers.into(),
         _ if !detailed => words.not_ready.into(),
         Target::Unknown => words.not_ready.into(),
+        // An upstream that never was a container is none that is missing.
+        Target::Absent { last: None } if !is_root(diagnosis, Code::TargetAbsent) => words.not_ready.into(),
         Target::Absent { .. } => "absent".into(),
         Target::Found(container) if container.status == Status::Running => {
             format!("{}{}{}", container.status.as_str(), words.comma, words.not_ready)
         }
         Target::Found(container) => condition(container, words),
     };
-    let waits_for_another = diagnosis.findings.first().is_some_and(|root| root.code == Code::DependencyDown);
     let look = match ok {
         true => Look::Passes,
-        false if situation == Situation::Starting || waits_for_another => Look::Waits,
+        false if situation == Situation::Starting || is_root(diagnosis, Code::DependencyDown) => Look::Waits,
         false => Look::Broken,
     };
     Link { name, role: "target", ok, note, look }
+}
+
+fn is_root(diagnosis: &Diagnosis, code: Code) -> bool {
+    diagnosis.findings.first().is_some_and(|root| root.code == code)
 }
 
 /// What the engine says of a container, in its own words.
@@ -217,6 +222,17 @@ mod tests {
             told.as_array().map(|links| &links[3..]),
             Some([link("cvat_migration", "dependency", true)].as_slice())
         );
+    }
+
+    #[test]
+    fn only_a_container_can_be_absent() {
+        let text = |it: &Diagnosis| render(it, &fixtures::someone(Detail::State), Format::Text).body;
+        let mut diagnosis = fixtures::absent();
+        assert!(text(&diagnosis).contains("✗ cvat_grafana (absent)"));
+        diagnosis.evidence.target = Target::Absent { last: None };
+        assert!(text(&diagnosis).contains("✗ grafana:3000 (absent)"));
+        diagnosis.findings[0].code = Code::PortRefused;
+        assert!(text(&diagnosis).contains("✗ grafana:3000 (not ready)"));
     }
 
     #[test]

@@ -232,6 +232,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_aloud_changes_only_with_the_situation() {
+        let mut diagnosis = fixtures::warming();
+        let earlier = html(&diagnosis);
+        diagnosis.lasted += std::time::Duration::from_secs(1);
+        let later = html(&diagnosis);
+        assert_ne!(earlier, later, "the page tells how long it takes");
+        for page in [&earlier, &later] {
+            assert_eq!(page.matches("aria-live=").count(), 1);
+            assert_eq!(page.matches("role=\"status\"").count(), 1);
+            assert!(page.contains("<h1 aria-live=\"polite\">Analytics is starting.</h1>"));
+            assert!(page.contains("<p id=\"note\" role=\"status\"></p>"), "the script says little there");
+        }
+    }
+
+    #[test]
     fn every_page_fits_into_fourteen_kibibytes_compressed() {
         let everyone = || fixtures::everyone(Detail::State);
         let pages = fixtures::all()
