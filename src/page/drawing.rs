@@ -226,6 +226,21 @@ mod tests {
     }
 
     #[test]
+    fn no_hostile_name_leaves_its_place_in_the_picture() {
+        let mut diagnosis = fixtures::dependency_down();
+        let mut others = diagnosis.evidence.others.to_vec();
+        others[0].name = "</title></svg><script>alert(1)</script>\" onload=\"x\u{1b}\u{202e}".into();
+        diagnosis.evidence.others = others.into();
+        let svg = drawing(&diagnosis);
+        assert!(svg.contains(
+            "&lt;/title&gt;&lt;/svg&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&quot;x\u{fffd}\u{fffd}"
+        ));
+        assert!(svg.contains(">&lt;/title&gt;&lt;/svg&gt;&lt;…</text>"), "{svg}");
+        assert!(!svg.contains("<script") && !svg.contains("\" onload") && !svg.contains('\u{1b}'), "{svg}");
+        assert_eq!(svg.matches("<g ").count(), 5);
+    }
+
+    #[test]
     fn a_long_name_is_cut_to_its_box() {
         assert_eq!(fitting("cvat_clickhouse", FITS), "cvat_clickhouse");
         assert_eq!(fitting("cvat_opa_and_a_long_tail", FITS), "cvat_opa_and_a_…");

@@ -40,7 +40,7 @@ impl Display for Document<'_> {
         if view.repeatable && view.situation.passes_by_itself() {
             writeln!(f, "<noscript><meta http-equiv=\"refresh\" content=\"{REFRESH}\"></noscript>")?;
         }
-        write!(f, "<style>{STYLE}</style>\n")?;
+        writeln!(f, "<style>{STYLE}</style>")?;
         if let Some(css) = &brand.css {
             // Not escaped, since a browser would not undo it here; nothing in it ends the element.
             writeln!(f, "<style>{css}</style>")?;

@@ -108,7 +108,7 @@ fn command_line(f: &mut Formatter<'_>, line: &str) -> fmt::Result {
 fn chain(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
     let (words, links) = (view.words, &view.problem.chain);
     writeln!(f, "<section>\n<h2>{}</h2>", Escaped(words.chain))?;
-    write!(f, "{}<ol class=\"chain\">\n", Drawing { links, words })?;
+    writeln!(f, "{}<ol class=\"chain\">", Drawing { links, words })?;
     let broken = break_of(links);
     for (index, link) in links.iter().enumerate() {
         let look = class(link.look);
