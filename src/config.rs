@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use crate::evidence::{Scheme, Upstream};
 
+mod brand;
 mod peers;
 mod settings;
 mod value;
 
+pub use brand::{Brand, Support};
 pub use peers::TrustedPeers;
 pub use settings::{Fallback, LATER, Later, SETTINGS, Setting};
 
@@ -42,6 +44,8 @@ pub struct Config {
     /// Whose forwarding headers are believed.
     pub trusted_peers: TrustedPeers,
     pub detail: Detail,
+    /// How an operator makes the page their own.
+    pub brand: Brand,
     /// Name or id of the target, where it cannot be found.
     pub container: Option<Arc<str>>,
     /// Where to remember what was learned, over a restart.
@@ -226,6 +230,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
     });
     let trusted_peers = reader.read("ANTEROOM_TRUSTED_PEERS", peers::trusted_peers);
     let detail = reader.read("ANTEROOM_DETAIL", detail);
+    let brand = brand::read(&mut reader);
     let container = reader.read_optional("ANTEROOM_CONTAINER", value::container);
     let state_dir = reader.read_optional("ANTEROOM_STATE_DIR", value::directory);
     let depends_on = reader.read_optional("ANTEROOM_DEPENDS_ON", value::services);
@@ -256,6 +261,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
             host_header: host_header?,
             trusted_peers: trusted_peers?,
             detail: detail?,
+            brand,
             container,
             state_dir,
             threads: threads.and_then(NonZeroUsize::new).unwrap_or(input.cores),

@@ -21,6 +21,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use crate::config::{Config, Invalid};
 use crate::engine::{Sighting, Wanted};
 use crate::memory::Memory;
+use crate::page::Brand;
 use crate::probe::Prober;
 use crate::proxy::{Proxy, Shared, host_of};
 use crate::room::{HEADS_MOST, Room};
@@ -30,7 +31,7 @@ use crate::tls::{self, Reload, Tls};
 use crate::upstream::{Dialer, Pool, dial::Inside, spool};
 use crate::warmup::History;
 use crate::watch::{REPORTS_QUEUED, Sources, Subject, first_snapshot};
-use crate::{admin, server, surroundings, watch as watcher};
+use crate::{admin, brand, server, surroundings, watch as watcher};
 
 /// An anteroom that is bound to its addresses, but does not serve yet.
 pub struct Instance {
@@ -39,6 +40,7 @@ pub struct Instance {
     admin: TcpListener,
     tls: Tls,
     reload: Reload,
+    brand: Brand,
     memory: Option<Memory>,
     learned: watch::Sender<History>,
 }
@@ -67,11 +69,13 @@ impl Instance {
     /// # Errors
     /// All files that cannot be used, or the first address that cannot be bound.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        let (tls, spool, memory) = (tls::load(&config), spool::refuse(&config), remember(&config));
-        let ((tls, reload), (memory, history)) = match (tls, spool, memory) {
-            (Ok(tls), None, Ok(memory)) => (tls, memory),
-            (tls, spool, memory) => {
-                let invalid = tls.err().into_iter().flatten().chain(spool).chain(memory.err());
+        let (tls, brand) = (tls::load(&config), brand::load(&config.brand));
+        let (spool, memory) = (spool::refuse(&config), remember(&config));
+        let ((tls, reload), brand, (memory, history)) = match (tls, brand, spool, memory) {
+            (Ok(tls), Ok(brand), None, Ok(memory)) => (tls, brand, memory),
+            (tls, brand, spool, memory) => {
+                let files = tls.err().into_iter().chain(brand.err()).flatten();
+                let invalid = files.chain(spool).chain(memory.err());
                 return Err(BindError::Files(invalid.collect()));
             }
         };
@@ -81,7 +85,7 @@ impl Instance {
         let admin = TcpListener::bind(config.admin_listen)
             .and_then(|admin| admin.set_nonblocking(true).map(|()| admin))
             .map_err(failed("ANTEROOM_ADMIN_LISTEN", config.admin_listen))?;
-        Ok(Self { config, listeners, admin, tls, reload, memory, learned: watch::Sender::new(history) })
+        Ok(Self { config, listeners, admin, tls, reload, brand, memory, learned: watch::Sender::new(history) })
     }
 
     /// Where requests arrive, with the port that was chosen if it was 0.
@@ -109,7 +113,7 @@ impl Instance {
         engine: impl FnOnce(EngineLink) -> E,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let Self { config, listeners, admin, tls, reload, memory, learned } = self;
+        let Self { config, listeners, admin, tls, reload, brand, memory, learned } = self;
         let subject = Subject {
             upstream: config.upstream.clone(),
             booted_at: surroundings::booted_at(),
@@ -136,7 +140,7 @@ impl Instance {
         });
         let meter = Arc::new(Meter::default());
         let (limits, permits) = (config.limits, Arc::new(Semaphore::new(config.limits.connections)));
-        let shared = Shared::new(config, Arc::clone(&room), report, Arc::clone(&meter));
+        let shared = Shared::new(config, brand, Arc::clone(&room), report, Arc::clone(&meter));
         let workers: Vec<_> = listeners
             .into_iter()
             .map(|listener| {

@@ -34,6 +34,7 @@
 //! | [`probe`], [`upstream`] | one question to the upstream; connections to it, new and pooled |
 //! | [`tls`] | certificates, keys and roots from files, read again when they change |
 //! | [`engine`], [`surroundings`] | what Docker tells; what can be told of our own container without it |
+//! | [`brand`] | the style sheet and the logo of an operator's own page |
 //! | [`memory`] | what is remembered over a restart |
 //! | [`admin`], [`telemetry`] | are we alive; the log |
 //!
@@ -57,6 +58,7 @@
 pub mod admin;
 pub mod admission;
 pub mod backoff;
+pub mod brand;
 pub mod cli;
 pub mod config;
 pub mod diagnosis;

@@ -4,13 +4,18 @@
 //! Diagnosis ──view (what may this reader know?)──▶ View ──┬─ html ──▶ a person with a browser
 //!                                                         ├─ text ──▶ a person at a terminal
 //! request headers ──negotiate──▶ Format ─────────────────▶└─ problem ▶ a program
+//!                 ──language───▶ Language
 //! ```
 //!
 //! Disclosure and the taming of foreign strings happen once, in `view`; the formats see only its result. All words
-//! are in `words`.
+//! are in `words`, one file a language.
 
+pub mod brand;
+mod chain;
+mod drawing;
 mod foreign;
 mod html;
+pub mod language;
 pub mod negotiate;
 mod operator;
 mod problem;
@@ -19,15 +24,20 @@ mod view;
 mod words;
 
 #[cfg(test)]
+mod contrast;
+#[cfg(test)]
 mod fixtures;
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 use crate::config::Detail;
 use crate::diagnosis::{self, Diagnosis};
 use crate::readiness::State;
+
+pub use brand::Brand;
+pub use language::Language;
 
 /// Who asks, and how much they may see.
 #[derive(Clone, Debug)]
@@ -38,6 +48,10 @@ pub struct Audience<'a> {
     pub method: &'a Method,
     /// The request's id, shown so that a visitor's report can be found in the log. Printable ASCII of our making.
     pub request_id: &'a str,
+    /// What they read. A problem document is English all the same: programs compare its words.
+    pub language: Language,
+    /// What the operator adds.
+    pub brand: &'a Brand,
 }
 
 /// The shape of an answer.
@@ -61,8 +75,10 @@ pub struct Page {
     pub retry_after: Option<u32>,
     /// For `Content-Type`.
     pub content_type: &'static str,
+    /// For `Content-Language`.
+    pub language: Language,
     /// For HTML: the policy under which its inline style and script are allowed and nothing else is.
-    pub content_security_policy: Option<&'static str>,
+    pub content_security_policy: Option<HeaderValue>,
     /// UTF-8.
     pub body: String,
 }
@@ -75,13 +91,17 @@ const RETRY_LATER: u32 = 10;
 /// Renders a diagnosis for someone.
 pub fn render(diagnosis: &Diagnosis, audience: &Audience<'_>, format: Format) -> Page {
     let status = diagnosis::status(diagnosis);
-    let view = view::view(diagnosis, audience, status);
+    let language = if format == Format::Problem { Language::ENGLISH } else { audience.language };
+    let view = view::view(diagnosis, &Audience { language, ..*audience }, status);
     let (content_type, content_security_policy, body) = match format {
-        Format::Html => ("text/html; charset=utf-8", Some(html::CONTENT_SECURITY_POLICY), html::write(&view)),
+        Format::Html => {
+            let brand = audience.brand;
+            ("text/html; charset=utf-8", Some(brand.policy.clone()), html::write(&view, brand))
+        }
         Format::Problem => ("application/problem+json", None, view.problem.json()),
         Format::Text => ("text/plain; charset=utf-8", None, text::write(&view)),
     };
-    Page { status, retry_after: retry_after(diagnosis, status), content_type, content_security_policy, body }
+    Page { status, retry_after: retry_after(diagnosis, status), content_type, language, content_security_policy, body }
 }
 
 fn retry_after(diagnosis: &Diagnosis, status: StatusCode) -> Option<u32> {
@@ -170,9 +190,9 @@ mod tests {
 
     #[test]
     fn a_summary_tells_no_name_no_evidence_and_no_remedy_in_any_format() {
-        for diagnosis in fixtures::all() {
-            for format in [Format::Html, Format::Problem, Format::Text] {
-                let body = render(&diagnosis, &fixtures::someone(Detail::Summary), format).body;
+        for (diagnosis, reader) in everybody_of(Detail::Summary) {
+            for format in FORMATS {
+                let body = render(&diagnosis, &reader, format).body;
                 for secret in [
                     "cvat_grafana",
                     "grafana",
@@ -199,7 +219,7 @@ mod tests {
     #[test]
     fn no_level_shows_what_a_health_check_printed() {
         let diagnosis = fixtures::hostile();
-        for format in [Format::Html, Format::Problem, Format::Text] {
+        for format in FORMATS {
             let body = render(&diagnosis, &fixtures::someone(Detail::Full), format).body;
             assert!(!body.contains("hunter2"));
         }
@@ -207,13 +227,48 @@ mod tests {
 
     #[test]
     fn every_format_of_every_situation_names_the_request() {
-        for diagnosis in fixtures::all() {
-            for format in [Format::Html, Format::Problem, Format::Text] {
-                for detail in [Detail::Summary, Detail::State, Detail::Full] {
-                    let body = render(&diagnosis, &fixtures::someone(detail), format).body;
-                    assert!(body.contains(fixtures::REQUEST_ID));
+        for detail in [Detail::Summary, Detail::State, Detail::Full] {
+            for (diagnosis, reader) in everybody_of(detail) {
+                for format in FORMATS {
+                    assert!(render(&diagnosis, &reader, format).body.contains(fixtures::REQUEST_ID));
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_page_is_in_the_language_of_its_reader_and_says_so() {
+        for (diagnosis, reader) in everybody_of(Detail::State) {
+            let chinese = reader.language.tag() == "zh-Hans";
+            for format in [Format::Html, Format::Text] {
+                let page = render(&diagnosis, &reader, format);
+                assert_eq!(page.language, reader.language);
+                assert_eq!(page.body.contains("编号"), chinese, "{}", page.body);
+                for label in ["Reference", "Container engine", "Path of a request", "This service", "Analytics"] {
+                    assert!(!(chinese && page.body.contains(label)), "{label} in {}", page.body);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_problem_document_is_the_same_for_readers_of_every_language() {
+        for diagnosis in fixtures::all() {
+            let mut readers = fixtures::everyone(Detail::State);
+            let mut document = || {
+                let page = render(&diagnosis, &readers.next()?, Format::Problem);
+                assert_eq!(page.language, Language::ENGLISH);
+                Some(page.body)
+            };
+            let english = document();
+            assert!(english.is_some() && document() == english);
+        }
+    }
+
+    const FORMATS: [Format; 3] = [Format::Html, Format::Problem, Format::Text];
+
+    fn everybody_of(detail: Detail) -> impl Iterator<Item = (Diagnosis, Audience<'static>)> {
+        let each = move |diagnosis: Diagnosis| fixtures::everyone(detail).map(move |it| (diagnosis.clone(), it));
+        fixtures::all().into_iter().flat_map(each)
     }
 }

@@ -34,6 +34,7 @@ use crate::config::{Config, HostHeader};
 use crate::evidence::{Bound, Failure, Upstream};
 use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
 use crate::line::Place;
+use crate::page::Brand;
 use crate::patience::{self, Kind};
 use crate::readiness::State;
 use crate::retry::{self, Reach};
@@ -49,6 +50,7 @@ use crate::watch::{Report, Snapshot};
 /// What all workers share.
 pub struct Shared {
     config: Config,
+    brand: Brand,
     room: Arc<Room>,
     reports: mpsc::Sender<Report>,
     allowance: Arc<Allowance>,
@@ -66,12 +68,19 @@ pub struct Shared {
 
 impl Shared {
     /// `reports` leads to the watcher.
-    pub fn new(config: Config, room: Arc<Room>, reports: mpsc::Sender<Report>, meter: Arc<Meter>) -> Arc<Self> {
+    pub fn new(
+        config: Config,
+        brand: Brand,
+        room: Arc<Room>,
+        reports: mpsc::Sender<Report>,
+        meter: Arc<Meter>,
+    ) -> Arc<Self> {
         let spool = config.spool.as_ref().map(Spool::new);
         let allowance = Arc::new(Allowance::new(config.replay_bytes, spool));
         let upstream_host = host_of(&config);
         Arc::new(Self {
             config,
+            brand,
             room,
             reports,
             allowance,
@@ -160,11 +169,12 @@ impl Proxy {
         ticket.refuse(&request.into_parts().0, refusal)
     }
 
-    fn ticket(&self, version: Version) -> Ticket {
-        Ticket::new(self.shared.ids.fetch_add(1, Ordering::Relaxed), self.shared.config.detail, version)
+    fn ticket(&self, version: Version) -> Ticket<'_> {
+        let Shared { ids, config, brand, .. } = &*self.shared;
+        Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config.detail, brand, version)
     }
 
-    async fn serve(&self, mut ticket: Ticket, client: &Sender, request: Request<Incoming>) -> Response<Body> {
+    async fn serve(&self, mut ticket: Ticket<'_>, client: &Sender, request: Request<Incoming>) -> Response<Body> {
         let mut exchange = self.prepare(client, request);
         if exchange.tape.announces_too_much() {
             return self.refuse_large(&ticket, exchange);
@@ -189,7 +199,7 @@ impl Proxy {
     }
 
     /// Refuses a body that is too large, and reads what comes of it for a while, so that the answer arrives.
-    fn refuse_large(&self, ticket: &Ticket, exchange: Exchange) -> Response<Body> {
+    fn refuse_large(&self, ticket: &Ticket<'_>, exchange: Exchange) -> Response<Body> {
         self.shared.meter.reached(Limit::BodySize);
         let answer = ticket.refuse(&exchange.head, Refusal::BodyTooLarge);
         // A client that waits for a word before it sends the body has it now.
@@ -249,7 +259,7 @@ impl Proxy {
 
     fn pass_on(
         &self,
-        ticket: &Ticket,
+        ticket: &Ticket<'_>,
         exchange: Exchange,
         mut answer: Response<Incoming>,
         mut lease: Lease,
@@ -294,7 +304,7 @@ fn close_if_unasked<B>(request: &Tape, answer: &mut Response<B>) {
 }
 
 /// What to say of a bound. Nothing of a patience that had ended before it began: who asked knows why.
-fn said(bound: Bound, ticket: &Ticket) -> Option<Bound> {
+fn said(bound: Bound, ticket: &Ticket<'_>) -> Option<Bound> {
     match bound {
         Bound::Number { .. } | Bound::Bytes { .. } => Some(bound),
         Bound::Patience { .. } if ticket.toll.held.is_zero() => None,
@@ -312,7 +322,7 @@ fn limit(bound: Bound) -> Limit {
 
 /// Answers with a diagnosis, and reads what is left of the request so that the answer arrives.
 fn explain(
-    ticket: &Ticket,
+    ticket: &Ticket<'_>,
     exchange: Exchange,
     snapshot: &Snapshot,
     failure: Option<Failure>,
@@ -326,7 +336,7 @@ fn explain(
 /// An exchange, as often as it is sent.
 struct Dispatch<'a> {
     proxy: &'a Proxy,
-    ticket: &'a Ticket,
+    ticket: &'a Ticket<'a>,
     exchange: &'a mut Exchange,
 }
 

@@ -28,7 +28,7 @@ const CONFIG_CRATES: [&str; 1] = ["humantime"];
 
 /// The shell, from the inside out: a module may use the core and those before it.
 const SHELL: [&[&str]; 7] = [
-    &["telemetry", "surroundings", "engine", "memory", "tls"],
+    &["telemetry", "surroundings", "engine", "memory", "tls", "brand"],
     &["upstream"],
     &["probe", "room"],
     &["watch"],

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anteroom::config::{
-    Config, Detail, Fallback, HostHeader, Identity, Input, Invalid, LATER, LogFormat, SETTINGS, Spool, Tls, Unknown,
-    UpstreamTls, parse, parse_admin_listen,
+    Brand, Config, Detail, Fallback, HostHeader, Identity, Input, Invalid, LATER, LogFormat, SETTINGS, Spool, Support,
+    Tls, Unknown, UpstreamTls, parse, parse_admin_listen,
 };
 use anteroom::evidence::Scheme;
 
@@ -71,7 +71,7 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(config.spool, None);
     assert_eq!((config.connect_timeout.as_secs(), config.response_timeout.as_secs()), (2, 60));
     assert_eq!((config.host_header, config.detail), (HostHeader::Preserve, Detail::State));
-    assert_eq!((config.container, config.docker_host), (None, None));
+    assert_eq!((config.brand, config.container, config.docker_host), (Brand::default(), None, None));
     assert_eq!((config.tls, config.upstream_tls), (None, UpstreamTls::default()));
     assert_eq!(config.threads.get(), 3, "one per core");
     assert_eq!((config.log.as_str(), config.log_format), ("info", LogFormat::Text));
@@ -99,6 +99,24 @@ fn every_default_in_the_table_is_a_value_that_is_accepted() {
             with(setting.name, value);
         }
     }
+}
+
+#[test]
+fn an_operators_own_page_is_two_files_and_two_texts() {
+    assert_eq!(with("ANTEROOM_PAGE_CSS", "/a/b.css").brand.css.as_deref(), Some(Path::new("/a/b.css")));
+    assert_eq!(with("ANTEROOM_PAGE_LOGO", "logo.svg").brand.logo.as_deref(), Some(Path::new("logo.svg")));
+    assert_eq!(
+        with("ANTEROOM_PAGE_NOTE", "Back on <b>Monday</b>.").brand.note.as_deref(),
+        Some("Back on <b>Monday</b>.")
+    );
+    let link = Support::Link { target: "mailto:ops@example.org".into(), shown: "ops@example.org".into() };
+    assert_eq!(with("ANTEROOM_PAGE_SUPPORT", "mailto:ops@example.org").brand.support, Some(link));
+    let words = Support::Words("javascript:alert(1)".into());
+    assert_eq!(with("ANTEROOM_PAGE_SUPPORT", "javascript:alert(1)").brand.support, Some(words));
+    assert!(
+        refusal("ANTEROOM_PAGE_NOTE", &"long ".repeat(100)).contains("is too long. It takes a sentence of at most")
+    );
+    assert!(refusal("ANTEROOM_PAGE_SUPPORT", "a\nb").contains("has a line break"));
 }
 
 #[test]

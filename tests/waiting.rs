@@ -10,6 +10,7 @@ use anteroom::config::Config;
 use anteroom::engine::Sighting;
 use anteroom::evidence::{Engine, Failure};
 use anteroom::line::Order;
+use anteroom::page::Brand;
 use anteroom::proxy::{Proxy, Shared};
 use anteroom::readiness::State;
 use anteroom::room::{HEADS_MOST, Room};
@@ -404,7 +405,7 @@ impl Unwatched {
         let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None, None));
         let (limits, meter) = (config.limits, Arc::<Meter>::default());
         let room = Room::new(config.max_held, HEADS_MOST);
-        let shared = Shared::new(config, Arc::clone(&room), report, Arc::clone(&meter));
+        let shared = Shared::new(config, Brand::default(), Arc::clone(&room), report, Arc::clone(&meter));
         let host = Host { proxy: Arc::new(Proxy::new(shared, pool, snapshots)), limits, meter, tls: None };
         let permits = Arc::new(Semaphore::new(limits.connections));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");

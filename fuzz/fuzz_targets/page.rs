@@ -10,7 +10,7 @@ use anteroom::evidence::{
     Attachment, Bound, Compose, Container, Dependency, Engine, Evidence, Failure, Happening, Health, HealthStatus,
     Moment, Network, RestartPolicy, Scheme, Status, Stray, Target, Upstream,
 };
-use anteroom::page::{Audience, Format, render};
+use anteroom::page::{Audience, Brand, Format, Language, render};
 use anteroom::readiness::State;
 use anteroom::warmup::{Progress, Usual};
 use http::Method;
@@ -127,10 +127,12 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
         }),
     };
     let since = Instant::now();
+    let brand = Brand::default();
     for state in [State::Unknown, State::Warming { since, attempts: 3, fell: None }, State::Suspect { since }] {
         let diagnosis = diagnose(state, Duration::from_secs(exit_code.unsigned_abs() % 10_000), evidence.clone());
         for detail in [Detail::Summary, Detail::State, Detail::Full] {
-            let audience = Audience { detail, method: &Method::GET, request_id: "0123" };
+            let language = Language::all().nth(pick(choices[0], 2)).unwrap_or(Language::ENGLISH);
+            let audience = Audience { detail, method: &Method::GET, request_id: "0123", language, brand: &brand };
             for format in [Format::Html, Format::Problem, Format::Text] {
                 let body = render(&diagnosis, &audience, format).body;
                 assert!(!body.contains(SECRET), "{body}");

@@ -1,12 +1,12 @@
 //! Diagnoses to render, made by hand: the page's tests are about pages, not about rules.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use http::Method;
 
-use super::Audience;
+use super::{Audience, Brand, Language};
 use crate::config::Detail;
 use crate::diagnosis::{Code, Confidence, Diagnosis, Finding, Remedy, Severity};
 use crate::evidence::*;
@@ -15,7 +15,13 @@ use crate::readiness::{Cause, State};
 pub const REQUEST_ID: &str = "01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37";
 
 pub fn someone(detail: Detail) -> Audience<'static> {
-    Audience { detail, method: &Method::GET, request_id: REQUEST_ID }
+    static PLAIN: LazyLock<Brand> = LazyLock::new(Brand::default);
+    Audience { detail, method: &Method::GET, request_id: REQUEST_ID, language: Language::ENGLISH, brand: &PLAIN }
+}
+
+/// The same reader in each language.
+pub fn everyone(detail: Detail) -> impl Iterator<Item = Audience<'static>> {
+    Language::all().map(move |language| Audience { language, ..someone(detail) })
 }
 
 pub fn all() -> Vec<Diagnosis> {
@@ -23,7 +29,18 @@ pub fn all() -> Vec<Diagnosis> {
 }
 
 pub fn honest() -> Vec<Diagnosis> {
-    vec![warming(), exited(), not_shared(), broken(), timed_out(), busy(), back(), no_engine(), absent()]
+    vec![
+        warming(),
+        exited(),
+        not_shared(),
+        dependency_down(),
+        broken(),
+        timed_out(),
+        busy(),
+        back(),
+        no_engine(),
+        absent(),
+    ]
 }
 
 /// 2026-11-23T18:20:55Z.
@@ -207,6 +224,32 @@ pub fn not_shared() -> Diagnosis {
         },
     ];
     down(Cause::NetworkNotShared, 615, findings, evidence)
+}
+
+/// Grafana runs and says that it is not ready; ClickHouse, which it needs, was killed.
+pub fn dependency_down() -> Diagnosis {
+    let needed = [("cvat_clickhouse", false), ("cvat_migration", true)];
+    let mut evidence = evidence(found(|container| {
+        let depends_on = needed.map(|(service, ends)| Dependency { service: service.into(), ends });
+        container.compose.as_mut().expect("compose made it").depends_on = depends_on.into();
+    }));
+    evidence.probe = Some(Failure::NotReady { status: 503 });
+    let other = |(service, ends): (&str, bool)| {
+        let exit_code = if ends { 0 } else { 137 };
+        let mut container = Container { name: service.into(), status: Status::Exited, exit_code, ..grafana() };
+        container.compose.as_mut().expect("compose made it").service = service.into();
+        container
+    };
+    evidence.others = needed.map(other).into();
+    let finding = Finding {
+        code: Code::DependencyDown,
+        severity: Severity::Error,
+        confidence: Confidence::Likely,
+        title: "cvat_grafana says that it is not healthy, and cvat_clickhouse, which it needs, is exited.".into(),
+        evidence: vec![("connection", "grafana:3000: answered 503".into()), ("needed by", "cvat_grafana".into())],
+        remedies: vec![remedy("docker start cvat_clickhouse", "Starts the container again.", false)],
+    };
+    down(Cause::DependencyDown, 90, vec![finding], evidence)
 }
 
 fn ready(exchange: Option<Failure>, code: Code, title: &str) -> Diagnosis {

@@ -7,34 +7,26 @@
 use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
+use super::brand::{Brand, SCRIPT, STYLE};
 use super::foreign::Escaped;
 use super::operator::Operator;
 use super::view::{Situation, View};
+use crate::config::Support;
 use crate::warmup::Progress;
-
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
-
-/// Allows the style and the script above by their hashes, requests to our own origin for updates, the icon, and
-/// nothing else. A test keeps the hashes true and prints the new ones.
-pub(super) const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-e4496z4hKsKxcaPPgCCw5d1lCWWxQDO3KstNpLgyzek='; \
-    script-src 'sha256-pUHEcuQjuPiAZqeX6xYaypsnihn4Zh/B44JMro4E34w='; \
-    connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
 
 /// For browsers without scripts, in seconds. They lose their place on the page each time.
 const REFRESH: u32 = 5;
 
 /// The whole document.
-pub(super) fn write(view: &View) -> String {
-    Document(view).to_string()
+pub(super) fn write(view: &View, brand: &Brand) -> String {
+    Document(view, brand).to_string()
 }
 
-struct Document<'a>(&'a View);
+struct Document<'a>(&'a View, &'a Brand);
 
 impl Display for Document<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let view = self.0;
+        let Self(view, brand) = *self;
         let (lang, title, colour) = (view.words.lang, Escaped(&view.sentence), tone(view.situation).1);
         write!(
             f,
@@ -48,17 +40,22 @@ impl Display for Document<'_> {
         if view.repeatable && view.situation.passes_by_itself() {
             writeln!(f, "<noscript><meta http-equiv=\"refresh\" content=\"{REFRESH}\"></noscript>")?;
         }
-        write!(f, "<style>{STYLE}</style>\n</head>\n<body>\n{}", Main(view))?;
+        writeln!(f, "<style>{STYLE}</style>")?;
+        if let Some(css) = &brand.css {
+            // Not escaped, since a browser would not undo it here; nothing in it ends the element.
+            writeln!(f, "<style>{css}</style>")?;
+        }
+        write!(f, "</head>\n<body>\n{}", Main(view, brand.logo.as_deref()))?;
         write!(f, "<p id=\"note\" role=\"status\"></p>\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
     }
 }
 
 /// What changes while the page is open. The script's words ride along as data, since a script has no language.
-struct Main<'a>(&'a View);
+struct Main<'a>(&'a View, Option<&'a str>);
 
 impl Display for Main<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let view = self.0;
+        let Self(view, logo) = *self;
         let words = view.words;
         let live = match (view.situation.passes_by_itself(), view.repeatable) {
             (true, true) => "reload",
@@ -75,9 +72,15 @@ impl Display for Main<'_> {
             Escaped(words.lost),
             Escaped(words.copied),
         )?;
-        writeln!(f, "<header>\n<p class=\"label\">{}</p>", Escaped(view.situation.scene(words).label))?;
+        writeln!(f, "<header>")?;
+        if let Some(logo) = logo {
+            // It says nothing that the page does not.
+            writeln!(f, "<img class=\"logo\" src=\"{}\" alt=\"\">", Escaped(logo))?;
+        }
+        writeln!(f, "<p class=\"label\">{}</p>", Escaped(view.situation.scene(words).label))?;
         writeln!(f, "<h1 aria-live=\"polite\">{}</h1>", Escaped(&view.sentence))?;
         writeln!(f, "<p id=\"advice\">{}</p>", Escaped(view.advice))?;
+        operators_words(f, view)?;
         // An empty reference is this very URL, query and all, which the server need not know.
         let shown = if view.repeatable && !view.situation.passes_by_itself() { "" } else { " hidden" };
         writeln!(f, "<p id=\"again\"{shown}><a class=\"button\" href=\"\">{}</a></p>", Escaped(words.try_again))?;
@@ -91,6 +94,22 @@ impl Display for Main<'_> {
         }
         writeln!(f, "</main>")
     }
+}
+
+/// What the operator has to say, and whom to turn to.
+fn operators_words(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
+    if let Some(note) = &view.note {
+        writeln!(f, "<p class=\"own\">{}</p>", Escaped(note))?;
+    }
+    let Some(support) = &view.support else { return Ok(()) };
+    write!(f, "<p class=\"own\">{}{}", Escaped(view.words.support), Escaped(view.words.colon))?;
+    match support {
+        Support::Words(text) => write!(f, "{}", Escaped(text))?,
+        Support::Link { target, shown } => {
+            write!(f, "<a href=\"{}\" rel=\"noreferrer\">{}</a>", Escaped(target), Escaped(shown))?;
+        }
+    }
+    writeln!(f, "</p>")
 }
 
 /// How long it takes, and what to quote when asking for help.
@@ -119,12 +138,7 @@ fn meta(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
 
 /// For how long it has been starting, and how long that usually takes.
 pub(super) fn how_long(view: &View) -> String {
-    let words = view.words;
-    let elapsed = format!("{} {}", words.elapsed, (words.duration)(view.lasted));
-    match view.progress {
-        Some(Progress { usual, .. }) => format!("{elapsed}, {} {}", words.usually, (words.duration)(usual.median)),
-        None => elapsed,
-    }
+    (view.words.how_long)(view.lasted, view.progress.map(|progress| progress.usual.median))
 }
 
 /// The name of a situation's look, and its colour in the tab.
@@ -146,27 +160,14 @@ pub(super) fn age(view: &View, ago: Option<Duration>) -> String {
 mod tests {
     use std::io::Write;
 
-    use base64::Engine;
-    use base64::prelude::BASE64_STANDARD;
     use http::Method;
-    use sha2::{Digest, Sha256};
 
-    use super::*;
-    use crate::config::Detail;
+    use crate::config::{Detail, Support};
+    use crate::page::brand::{Brand, Css, Image};
     use crate::page::{Audience, Format, fixtures, render};
 
     fn html(diagnosis: &crate::diagnosis::Diagnosis) -> String {
         render(diagnosis, &fixtures::someone(Detail::State), Format::Html).body
-    }
-
-    #[test]
-    fn the_policy_allows_exactly_this_style_and_this_script() {
-        for (what, text) in [("style", STYLE), ("script", SCRIPT)] {
-            let allowed = format!("{what}-src 'sha256-{}';", BASE64_STANDARD.encode(Sha256::digest(text)));
-            assert!(CONTENT_SECURITY_POLICY.contains(&allowed), "put into the policy: {allowed}");
-        }
-        assert!(!STYLE.contains("</") && !SCRIPT.contains("</"), "an end tag would cut them short");
-        assert!(!CONTENT_SECURITY_POLICY.contains("unsafe") && !CONTENT_SECURITY_POLICY.contains("http"));
     }
 
     #[test]
@@ -184,6 +185,41 @@ mod tests {
     }
 
     #[test]
+    fn what_an_operator_adds_stands_in_its_place_and_is_escaped() {
+        const EVIL: &str = "Ask <b>us</b> & \"them\" </p><script>";
+        const ESCAPED: &str = "Ask &lt;b&gt;us&lt;/b&gt; &amp; &quot;them&quot; &lt;/p&gt;&lt;script&gt;";
+        let css = Css::new(b":root { --ground: #123456 }").expect("honest CSS");
+        let brand = Brand::default().with_css(css, "HASH").with_logo(Image::Png, "iVBORw0KGgo=");
+        for (support, shown) in [
+            (Support::Words(EVIL.into()), format!("<p class=\"own\">Whom to ask: {ESCAPED}</p>")),
+            (
+                Support::Link { target: "https://a/?b=1&\"c".into(), shown: EVIL.into() },
+                format!(
+                    "<p class=\"own\">Whom to ask: <a href=\"https://a/?b=1&amp;&quot;c\" rel=\"noreferrer\">{ESCAPED}</a></p>"
+                ),
+            ),
+        ] {
+            let brand = brand.clone().with_words(Some(support), Some(EVIL.into()));
+            for detail in [Detail::Summary, Detail::State] {
+                let reader = Audience { brand: &brand, ..fixtures::someone(detail) };
+                let page = render(&fixtures::exited(), &reader, Format::Html);
+                let policy = page.content_security_policy.expect("a policy");
+                assert!(policy.to_str().is_ok_and(|it| it.ends_with(" 'sha256-HASH'")), "{policy:?}");
+                let page = page.body;
+                assert!(page.contains(&shown), "{page}");
+                assert!(page.contains(&format!("<p class=\"own\">{ESCAPED}</p>")));
+                assert!(page.contains("</style>\n<style>:root { --ground: #123456 }</style>\n</head>"));
+                assert!(
+                    page.contains("<header>\n<img class=\"logo\" src=\"data:image/png;base64,iVBORw0KGgo=\" alt=\"\">")
+                );
+                assert_eq!(page.matches("<script").count(), 1);
+            }
+        }
+        let plain = html(&fixtures::exited());
+        assert!(!plain.contains("class=\"own\"") && !plain.contains("<img"));
+    }
+
+    #[test]
     fn no_hostile_string_becomes_markup() {
         let page = html(&fixtures::hostile());
         assert!(!page.contains("alert(1)</script>") && !page.contains("<script>alert"));
@@ -196,9 +232,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_aloud_changes_only_with_the_situation() {
+        let mut diagnosis = fixtures::warming();
+        let earlier = html(&diagnosis);
+        diagnosis.lasted += std::time::Duration::from_secs(1);
+        let later = html(&diagnosis);
+        assert_ne!(earlier, later, "the page tells how long it takes");
+        for page in [&earlier, &later] {
+            assert_eq!(page.matches("aria-live=").count(), 1);
+            assert_eq!(page.matches("role=\"status\"").count(), 1);
+            assert!(page.contains("<h1 aria-live=\"polite\">Analytics is starting.</h1>"));
+            assert!(page.contains("<p id=\"note\" role=\"status\"></p>"), "the script says little there");
+        }
+    }
+
+    #[test]
     fn every_page_fits_into_fourteen_kibibytes_compressed() {
-        for diagnosis in fixtures::all() {
-            let page = html(&diagnosis);
+        let everyone = || fixtures::everyone(Detail::State);
+        let pages = fixtures::all()
+            .into_iter()
+            .flat_map(|diagnosis| everyone().map(move |reader| render(&diagnosis, &reader, Format::Html).body));
+        for page in pages {
             let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
             gzip.write_all(page.as_bytes()).expect("a Vec takes every byte");
             let size = gzip.finish().expect("a Vec takes every byte").len();
@@ -237,6 +291,22 @@ mod tests {
         let summary = render(&fixtures::exited(), &fixtures::someone(Detail::Summary), Format::Html).body;
         assert!(!summary.contains("<details"));
         assert!(summary.contains("target-exited"));
+    }
+
+    #[test]
+    fn what_stays_english_in_another_language_is_marked_so() {
+        let pages = fixtures::everyone(Detail::State).map(|it| render(&fixtures::exited(), &it, Format::Html).body);
+        let [english, chinese] = pages.collect::<Vec<_>>().try_into().expect("two languages");
+        assert!(english.contains("<html lang=\"en\">") && english.matches(" lang=").count() == 1);
+        assert!(chinese.contains("<html lang=\"zh-Hans\">"));
+        for marked in [
+            "<p class=\"title\" lang=\"en\">The container cvat_grafana has exited",
+            "<table lang=\"en\">",
+            "<p><span lang=\"en\">Starts the container again.</span>",
+        ] {
+            assert!(chinese.contains(marked), "{marked}");
+        }
+        assert!(chinese.contains("exited，退出码 1"), "{chinese}");
     }
 
     #[test]

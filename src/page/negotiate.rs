@@ -102,7 +102,7 @@ fn liking_of(headers: &HeaderMap, (kind, subtype): (&str, &str)) -> Liking {
 }
 
 /// The `q` among a range's parameters in thousandths, 1000 without one, `None` if it is malformed.
-fn weight(parameters: &str) -> Option<u16> {
+pub(super) fn weight(parameters: &str) -> Option<u16> {
     let written = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("q").then(|| value.trim())

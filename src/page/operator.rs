@@ -3,6 +3,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::chain::break_of;
+use super::drawing::{Drawing, class};
 use super::foreign::Escaped;
 use super::html::age;
 use super::problem::{FINDINGS, Finding, Remedy, Target};
@@ -36,18 +38,18 @@ impl Display for Operator<'_> {
 }
 
 fn finding(f: &mut Formatter<'_>, words: &Words, found: &Finding, heading: &str) -> fmt::Result {
-    let code = Escaped(found.code);
+    let (code, english) = (Escaped(found.code), words.english());
     writeln!(
         f,
         "<section class=\"finding {}\">\n<h2>{} <a href=\"{FINDINGS}{code}\" rel=\"noreferrer\"><code>{code}</code></a> \
-         <span class=\"severity\">{}</span></h2>\n<p class=\"title\">{}</p>",
+         <span class=\"severity\">{}</span></h2>\n<p class=\"title\"{english}>{}</p>",
         found.severity,
         Escaped(heading),
-        Escaped(found.severity_word),
+        Escaped(&found.weight),
         Escaped(&found.title),
     )?;
     if !found.evidence.is_empty() {
-        writeln!(f, "<table>")?;
+        writeln!(f, "<table{english}>")?;
         for fact in &found.evidence {
             writeln!(f, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", Escaped(fact.name), Escaped(&fact.value))?;
         }
@@ -61,7 +63,8 @@ fn finding(f: &mut Formatter<'_>, words: &Words, found: &Finding, heading: &str)
 }
 
 fn remedy(f: &mut Formatter<'_>, words: &Words, mends: &Remedy) -> fmt::Result {
-    write!(f, "<div class=\"remedy\">\n<p>{}", Escaped(&mends.effect))?;
+    // The rules write them, in English; only what is ours to say around them has the reader's language.
+    write!(f, "<div class=\"remedy\">\n<p><span{}>{}</span>", words.english(), Escaped(&mends.effect))?;
     if mends.permanent {
         write!(f, " <span class=\"permanent\">{}</span>", Escaped(words.permanent))?;
     }
@@ -101,19 +104,17 @@ fn command_line(f: &mut Formatter<'_>, line: &str) -> fmt::Result {
     write!(f, "</span>")
 }
 
+/// As a picture and as a list: the list is for those who hear the page, and for pages that are too narrow to draw on.
 fn chain(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
-    let words = view.words;
-    let broken = view.situation != Situation::Starting;
-    writeln!(f, "<section>\n<h2>{}</h2>\n<ol class=\"chain\">", Escaped(words.chain))?;
-    for link in &view.problem.chain {
-        let look = match (link.ok, broken) {
-            (true, _) => "ok",
-            (false, true) => "bad",
-            (false, false) => "wait",
-        };
+    let (words, links) = (view.words, &view.problem.chain);
+    writeln!(f, "<section>\n<h2>{}</h2>", Escaped(words.chain))?;
+    writeln!(f, "{}<ol class=\"chain\">", Drawing { links, words })?;
+    let broken = break_of(links);
+    for (index, link) in links.iter().enumerate() {
+        let look = class(link.look);
         write!(f, "<li class=\"{look}\"><b>{}</b> <span>{}</span>", Escaped(&link.name), Escaped(&link.note))?;
-        if look == "bad" {
-            write!(f, " <span class=\"heard\">{}</span>", Escaped(words.breaks_here))?;
+        if broken == Some(index) {
+            write!(f, " <strong>{}</strong>", Escaped(words.breaks_here))?;
         }
         writeln!(f, "</li>")?;
     }
@@ -161,7 +162,11 @@ fn target_facts(f: &mut Formatter<'_>, view: &View, target: &Target) -> fmt::Res
     // While it runs, the engine's exit code is not that of this run.
     match target.status {
         "created" | "running" | "paused" => fact(f, names.state, target.status)?,
-        status => fact(f, names.state, format_args!("{status}, {} {}", Escaped(words.exit_code), target.exit_code))?,
+        status => fact(
+            f,
+            names.state,
+            format_args!("{status}{}{} {}", words.comma, Escaped(words.exit_code), target.exit_code),
+        )?,
     }
     fact(f, names.oom_killed, Escaped(if target.oom_killed { names.yes } else { names.no }))?;
     fact(f, names.health, Escaped(target.health.unwrap_or(names.no_health_check)))?;

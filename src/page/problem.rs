@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::chain::Look;
+
 /// Where each code is explained; `type` is this and the code.
 pub(super) const FINDINGS: &str = "https://github.com/anteroom/anteroom/blob/main/docs/findings.md#";
 
@@ -52,9 +54,9 @@ pub(super) struct Finding {
     pub confidence: &'static str,
     pub evidence: Vec<Fact>,
     pub remedies: Vec<Remedy>,
-    /// The severity in the reader's language.
+    /// The severity in the reader's language, and how sure it is where that is not certain.
     #[serde(skip)]
-    pub severity_word: &'static str,
+    pub weight: String,
 }
 
 /// One thing that was seen.
@@ -107,13 +109,15 @@ pub(super) struct Target {
 #[derive(Debug, Serialize)]
 pub(super) struct Link {
     pub name: String,
-    /// `router`, `anteroom` or `target`.
+    /// `router`, `anteroom`, `target`, or, for each thing that it needs, `dependency`.
     pub role: &'static str,
     /// The first one that is not is where the way ends.
     pub ok: bool,
     /// What it did or how it is, for people.
     #[serde(skip)]
     pub note: String,
+    #[serde(skip)]
+    pub look: Look,
 }
 
 /// An event of the container.

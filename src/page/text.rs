@@ -2,9 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::chain::{Look, break_of};
 use super::html::how_long;
 use super::problem::Finding;
 use super::view::{Situation, View};
+use crate::config::Support;
 
 /// In columns; fits into any terminal window that logs are read in.
 const WIDTH: usize = 100;
@@ -26,9 +28,18 @@ impl Display for Text<'_> {
         if problem.simulated {
             wrap(f, "", words.simulated)?;
         }
+        if let Some(note) = &view.note {
+            wrap(f, "", note)?;
+        }
+        if let Some(Support::Words(text) | Support::Link { shown: text, .. }) = &view.support {
+            wrap(f, "", &format!("{}{}{text}", words.support, words.colon))?;
+        }
         for found in &problem.findings {
             writeln!(f)?;
             finding(f, view, found)?;
+        }
+        if view.detailed {
+            chain(f, view)?;
         }
         if view.detailed && problem.findings.is_empty() && view.situation != Situation::Back {
             wrap(f, "", words.no_finding)?;
@@ -38,15 +49,15 @@ impl Display for Text<'_> {
             wrap(f, "", &how_long(view))?;
         }
         if let Some(engine) = &view.engine {
-            wrap(f, "", &format!("{}: {engine}", words.fact.engine))?;
+            wrap(f, "", &format!("{}{}{engine}", words.fact.engine, words.colon))?;
         }
-        writeln!(f, "{}: {}", words.reference, view.request_id)
+        writeln!(f, "{}{}{}", words.reference, words.colon, view.request_id)
     }
 }
 
 fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding) -> fmt::Result {
     let words = view.words;
-    wrap(f, "", &format!("{} {}: {}", found.severity_word, found.code, found.title))?;
+    wrap(f, "", &format!("{} {}{}{}", found.weight, found.code, words.colon, found.title))?;
     let width = found.evidence.iter().map(|fact| fact.name.len()).max().unwrap_or_default().min(NAMES);
     for fact in &found.evidence {
         wrap(f, "    ", &format!("{:width$}  {}", fact.name, fact.value))?;
@@ -63,12 +74,29 @@ fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding) -> fmt::Result {
     Ok(())
 }
 
+/// The way of a request, a station a line, with a mark where it breaks.
+fn chain(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
+    let (words, links) = (view.words, &view.problem.chain);
+    let broken = break_of(links);
+    writeln!(f, "\n{}{}", words.chain, words.colon.trim_end())?;
+    for (index, link) in links.iter().enumerate() {
+        let mark = match link.look {
+            Look::Passes => "✓",
+            Look::Waits => "…",
+            Look::Broken => "✗",
+        };
+        let here = if broken == Some(index) { format!("{}{}", words.colon, words.breaks_here) } else { String::new() };
+        wrap(f, "  ", &format!("{mark} {} ({}){here}", link.name, link.note))?;
+    }
+    Ok(())
+}
+
 /// Writes words over as many lines as they need. Runs of spaces inside a line stay, since they align columns.
 fn wrap(f: &mut Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
     let mut column = indent.len();
     f.write_str(indent)?;
     for (index, word) in text.split(' ').enumerate() {
-        let wide = word.chars().count();
+        let wide = word.chars().map(columns).sum::<usize>();
         if index > 0 && column + 1 + wide > WIDTH {
             write!(f, "\n{indent}  ")?;
             column = indent.len() + 2;
@@ -82,10 +110,19 @@ fn wrap(f: &mut Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
     writeln!(f)
 }
 
+/// How wide a terminal shows a character: East Asian ones (UAX #11, their blocks in the large) take two columns.
+pub(super) fn columns(c: char) -> usize {
+    match c {
+        '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe4f}' => 2,
+        '\u{ff00}'..='\u{ff60}' | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::config::Detail;
-    use crate::page::{Format, fixtures, render};
+    use crate::config::{Detail, Support};
+    use crate::page::{Audience, Brand, Format, fixtures, render};
 
     #[test]
     fn a_terminal_is_told_the_sentence_the_finding_its_evidence_and_the_command() {
@@ -111,6 +148,11 @@ error target-exited: The container cvat_grafana has exited with code 1, and noth
       cvat_grafana:
         restart: always
 
+Path of a request:
+  ✓ Traefik (passed the request on)
+  ✓ anteroom (sent this page)
+  ✗ cvat_grafana (exited, exit code 1): It breaks here.
+
 Container engine: Answers, version 27.5.1
 Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37
 "
@@ -119,12 +161,34 @@ Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37
 
     #[test]
     fn prose_stays_within_a_hundred_columns() {
-        for diagnosis in [fixtures::warming(), fixtures::exited(), fixtures::no_engine(), fixtures::broken()] {
-            let text = render(&diagnosis, &fixtures::someone(Detail::State), Format::Text).body;
-            for line in text.lines() {
-                assert!(line.chars().count() <= 100, "{line}");
+        for reader in fixtures::everyone(Detail::State) {
+            for diagnosis in [fixtures::warming(), fixtures::exited(), fixtures::no_engine(), fixtures::broken()] {
+                let text = render(&diagnosis, &reader, Format::Text).body;
+                for line in text.lines() {
+                    assert!(line.chars().map(super::columns).sum::<usize>() <= 100, "{line}");
+                }
             }
         }
+    }
+
+    #[test]
+    fn a_terminal_is_told_whom_to_ask() {
+        let link = Support::Link { target: "mailto:ops@example.org".into(), shown: "ops@example.org".into() };
+        let brand = Brand::default().with_words(Some(link), Some("Backups run on Sundays.".into()));
+        let reader = Audience { brand: &brand, ..fixtures::someone(Detail::Summary) };
+        let text = render(&fixtures::exited(), &reader, Format::Text).body;
+        let start = "Analytics is not available right now.\nBackups run on Sundays.\nWhom to ask: ops@example.org\n\n";
+        assert!(text.starts_with(start), "{text}");
+    }
+
+    #[test]
+    fn a_terminal_is_told_in_its_language() {
+        let reader = fixtures::everyone(Detail::Summary).nth(1).expect("a second language");
+        let text = render(&fixtures::exited(), &reader, Format::Text).body;
+        assert_eq!(
+            text,
+            "分析服务目前不可用。\n\n错误 target-exited：服务已停止\n\n编号：01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37\n"
+        );
     }
 
     #[test]

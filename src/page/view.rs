@@ -3,16 +3,16 @@
 //! A format never sees the diagnosis, only a [`View`]. What the reader may not know is not in it, and every foreign
 //! string in it is harmless as text already.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
-use super::words::{ENGLISH, LONG, Scene, Words};
-use super::{Audience, foreign, problem};
-use crate::config::Detail;
+use super::words::{LONG, Scene, Words};
+use super::{Audience, chain, foreign, problem};
+use crate::config::{Detail, Support};
 use crate::diagnosis::{Confidence, Diagnosis, Finding, Severity};
-use crate::evidence::{Bound, Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
+use crate::evidence::{Bound, Container, Engine, Evidence, Failure, Moment, Target};
 use crate::readiness::State;
 use crate::warmup::Progress;
 
@@ -29,6 +29,9 @@ pub(super) struct View {
     pub situation: Situation,
     pub sentence: String,
     pub advice: &'static str,
+    /// What the operator has to say.
+    pub note: Option<Arc<str>>,
+    pub support: Option<Support>,
     /// Said by the script, when the upstream is ready and the page cannot load itself.
     pub send_again: String,
     pub still_failing: String,
@@ -128,7 +131,7 @@ impl Situation {
 /// What of a diagnosis an audience may see, in words. `full` shows no more than `state` as yet: a health check's
 /// output and the log belong to it, but not before secrets in them are redacted.
 pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: StatusCode) -> View {
-    let words = &ENGLISH;
+    let words = audience.language.0;
     let evidence = &diagnosis.evidence;
     let situation = Situation::of(diagnosis, status);
     let scene = situation.scene(words);
@@ -155,6 +158,8 @@ pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: Statu
         situation,
         sentence: words.about(scene.sentence, evidence),
         advice,
+        note: audience.brand.note.clone(),
+        support: audience.brand.support.clone(),
         send_again: words.about(words.send_again, evidence),
         still_failing: words.about(words.still_failing, evidence),
         repeatable,
@@ -188,7 +193,7 @@ fn document(
         state: diagnosis.state.name(),
         findings: diagnosis.findings.iter().map(|found| finding(found, words, detailed)).collect(),
         target: evidence.target.last_known().filter(|_| detailed).map(|known| target(known, evidence)),
-        chain: chain(evidence, situation, words, detailed),
+        chain: chain::links(diagnosis, situation, words, detailed),
         timeline: if detailed { timeline(evidence) } else { Vec::new() },
         warmup: match diagnosis.state {
             State::Warming { attempts, .. } => {
@@ -225,7 +230,10 @@ fn finding(found: &Finding, words: &'static Words, detailed: bool) -> problem::F
             Confidence::Likely => "likely",
             Confidence::Certain => "certain",
         },
-        severity_word: (words.severity)(found.severity),
+        weight: match (words.severity)(found.severity) {
+            severity if found.confidence == Confidence::Certain => severity.to_owned(),
+            severity => format!("{severity}{}{}", words.comma, (words.confidence)(found.confidence)),
+        },
         evidence: facts.map(|(name, value)| problem::Fact { name, value: foreign::line(value) }).collect(),
         remedies: remedies
             .map(|remedy| problem::Remedy {
@@ -249,11 +257,7 @@ fn target(container: &Container, evidence: &Evidence) -> problem::Target {
         status: if evidence.target.found().is_some() { container.status.as_str() } else { "absent" },
         exit_code: container.exit_code,
         oom_killed: container.oom_killed,
-        health: container.health.as_ref().map(|health| match health.status {
-            HealthStatus::Starting => "starting",
-            HealthStatus::Healthy => "healthy",
-            HealthStatus::Unhealthy => "unhealthy",
-        }),
+        health: container.health.as_ref().map(|health| chain::health(health.status)),
         restart_count: container.restart_count,
         restart_policy: container.restart_policy.to_string(),
         started: text(&container.started),
@@ -263,42 +267,6 @@ fn target(container: &Container, evidence: &Evidence) -> problem::Target {
         service: compose.map(|compose| foreign::line(&compose.service)),
         started_ago: passed(&container.started),
         finished_ago: passed(&container.finished),
-    }
-}
-
-fn chain(evidence: &Evidence, situation: Situation, words: &'static Words, detailed: bool) -> Vec<problem::Link> {
-    let ok = situation == Situation::Back;
-    let name = match evidence.target.last_known() {
-        _ if !detailed => words.summary_target.into(),
-        Some(container) => foreign::line(&container.name),
-        None => foreign::line(&address(&evidence.upstream.host, evidence.upstream.port)),
-    };
-    let note = match &evidence.target {
-        _ if ok => words.answers.into(),
-        _ if !detailed => words.not_ready.into(),
-        Target::Unknown => words.not_ready.into(),
-        Target::Absent { .. } => "absent".into(),
-        Target::Found(container) => match container.status {
-            Status::Running => format!("{}, {}", container.status.as_str(), words.not_ready),
-            Status::Exited | Status::Dead | Status::Restarting => {
-                format!("{}, {} {}", container.status.as_str(), words.exit_code, container.exit_code)
-            }
-            Status::Created | Status::Paused | Status::Removing => container.status.as_str().into(),
-            Status::Other => words.unknown.into(),
-        },
-    };
-    vec![
-        problem::Link { name: words.router.into(), role: "router", ok: true, note: words.router_does.into() },
-        problem::Link { name: "anteroom".into(), role: "anteroom", ok: true, note: words.anteroom_does.into() },
-        problem::Link { name, role: "target", ok, note },
-    ]
-}
-
-fn address(host: &str, port: u16) -> String {
-    if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
     }
 }
 

@@ -1,19 +1,29 @@
-//! Every word that a page says, in one place. A language is one [`Words`] table: a second one is a second constant
-//! here, and the compiler asks for every sentence.
+//! Every word that a page says. A language is one [`Words`] table in a file of its own, and a place in [`LANGUAGES`]:
+//! the compiler asks for every sentence.
 //!
 //! Two kinds of reader, two registers. The visitor's sentences name no container, network or code, and promise only
 //! what is certain. The operator's labels use the engine's own words. `{it}` stands for what was asked for.
-//! The findings' own sentences are written by the rules, which know what they saw.
+//! The findings' own sentences are written by the rules, which know what they saw, in English.
+
+mod chinese;
+mod english;
 
 use std::time::Duration;
 
-use crate::diagnosis::{Code, Severity};
+use crate::diagnosis::{Code, Confidence, Severity};
 use crate::evidence::Evidence;
+
+/// Every language, the one for readers of none of them first.
+pub(super) const LANGUAGES: &[&Words] = &[&english::WORDS, &chinese::WORDS];
 
 /// A language.
 pub(super) struct Words {
-    /// BCP 47, for `<html lang>`.
+    /// BCP 47, for `<html lang>` and `Content-Language`.
     pub lang: &'static str,
+    /// How the language ranges begin that ask for it, in lower case.
+    pub asked_by: &'static [&'static str],
+    /// Those among them that ask for another form of it, which its readers read for want of a better one.
+    pub akin_to: &'static [&'static str],
     /// What was asked for, as the start of a sentence: where it is known to be an analytics service, and elsewhere.
     pub analytics: &'static str,
     pub service: &'static str,
@@ -31,6 +41,8 @@ pub(super) struct Words {
     pub uncertain: &'static str,
     /// After [`LONG`] of starting.
     pub long: &'static str,
+    /// Before whom a visitor can turn to, after a colon.
+    pub support: &'static str,
     pub try_again: &'static str,
     /// Said by the script: the upstream is back, but the request was not a GET.
     pub send_again: &'static str,
@@ -40,11 +52,13 @@ pub(super) struct Words {
     pub lost: &'static str,
     pub copy: &'static str,
     pub copied: &'static str,
-    /// Before a duration.
-    pub elapsed: &'static str,
-    /// Before a duration, after the former.
-    pub usually: &'static str,
+    /// For how long it has been starting, and after how long it usually is ready, if that is known.
+    pub how_long: fn(Duration, Option<Duration>) -> String,
     pub reference: &'static str,
+    /// Between a name and its value, in a line of text.
+    pub colon: &'static str,
+    /// Between two things that are said of something.
+    pub comma: &'static str,
 
     pub operator: &'static str,
     pub simulated: &'static str,
@@ -60,6 +74,7 @@ pub(super) struct Words {
     pub router_does: &'static str,
     pub anteroom_does: &'static str,
     pub summary_target: &'static str,
+    pub summary_dependency: &'static str,
     pub answers: &'static str,
     pub unknown: &'static str,
     pub not_ready: &'static str,
@@ -71,6 +86,8 @@ pub(super) struct Words {
     pub engine: Engine,
 
     pub severity: fn(Severity) -> &'static str,
+    /// How sure a cause is; empty where it is certain.
+    pub confidence: fn(Confidence) -> &'static str,
     /// What a code means, in general: the problem document's `title`, and all that `summary` tells.
     pub meaning: fn(Code) -> &'static str,
     pub duration: fn(Duration) -> String,
@@ -122,6 +139,11 @@ pub(super) struct Engine {
 pub(super) const LONG: Duration = Duration::from_secs(180);
 
 impl Words {
+    /// What an element is marked with whose text is English whatever the page's language.
+    pub fn english(&self) -> &'static str {
+        if self.lang == english::WORDS.lang { "" } else { " lang=\"en\"" }
+    }
+
     /// A template with what was asked for put into it.
     pub fn about(&self, template: &str, evidence: &Evidence) -> String {
         template.replace("{it}", if is_analytics(evidence) { self.analytics } else { self.service })
@@ -135,207 +157,132 @@ fn is_analytics(evidence: &Evidence) -> bool {
     matches!(host, "grafana" | "cvat_grafana") || service == Some("cvat_grafana")
 }
 
-pub(super) const ENGLISH: Words = Words {
-    lang: "en",
-    analytics: "Analytics",
-    service: "This service",
-
-    starting: Scene {
-        label: "Starting",
-        sentence: "{it} is starting.",
-        advice: "This page will open by itself. There is nothing you need to do.",
-    },
-    down: Scene {
-        label: "Not available",
-        sentence: "{it} is not available right now.",
-        advice: "It is unlikely to come back by itself. Please tell the people who run it, and give them the reference \
-                 below. This page opens as soon as it is back.",
-    },
-    checking: Scene {
-        label: "Not answering",
-        sentence: "{it} does not answer yet.",
-        advice: "This page opens by itself as soon as it does.",
-    },
-    broken: Scene {
-        label: "No proper answer",
-        sentence: "{it} did not answer properly.",
-        advice: "Often that passes. If it happens again, please tell the people who run it, and give them the \
-                 reference below.",
-    },
-    timed_out: Scene {
-        label: "No answer in time",
-        sentence: "{it} took too long to answer.",
-        advice: "It may be busy. If it happens again, please tell the people who run it, and give them the reference \
-                 below.",
-    },
-    busy: Scene {
-        label: "Very busy",
-        sentence: "{it} has more requests than it can take right now.",
-        advice: "Please try again in a moment.",
-    },
-    back: Scene { label: "Ready", sentence: "{it} is ready.", advice: "The page is loading." },
-    keep_open: "Your request was not delivered. Keep this page open: it will tell you when you can send it again.",
-    uncertain: "It is not certain whether your request was carried out. Please check before you send it again.",
-    long: "It is taking a while. You can keep waiting; if it goes on, please tell the people who run it, \
-           and give them the reference below.",
-    try_again: "Try again",
-    send_again: "{it} is ready again. Please send your request again.",
-    still_failing: "{it} says that it is ready, but this page does not open.",
-    lost: "The connection is interrupted. Still trying.",
-    copy: "Copy",
-    copied: "Copied",
-    elapsed: "Starting for",
-    usually: "usually ready after",
-    reference: "Reference",
-
-    operator: "For the people who run it",
-    simulated: "Simulated: this is a demonstration. No container was looked at.",
-    cause: "Cause",
-    also: "Also found",
-    no_finding: "No known cause fits what was seen.",
-    remedy: "What to do",
-    permanent: "permanent",
-    unshowable: "There is a command for this, but it cannot be shown here exactly as it would run.",
-    chain: "Path of a request",
-    breaks_here: "It breaks here.",
-    router: "Traefik",
-    router_does: "passed the request on",
-    anteroom_does: "sent this page",
-    summary_target: "service",
-    answers: "answers",
-    unknown: "state unknown",
-    not_ready: "not ready",
-    timeline: "What happened to the container",
-    exit_code: "exit code",
-    facts: "The container",
-    last_known: "The container, as it was last seen",
-    fact: Facts {
-        container: "Container",
-        state: "State",
-        oom_killed: "Out of memory",
-        health: "Health",
-        no_health_check: "no health check",
-        restarts: "Restarts",
-        policy: "Restart policy",
-        started: "Started",
-        finished: "Finished",
-        never: "never",
-        image: "Image",
-        networks: "Networks",
-        none: "none",
-        project: "Project",
-        service: "Service",
-        engine: "Container engine",
-        yes: "yes",
-        no: "no",
-    },
-    engine: Engine {
-        unknown: "Not asked yet",
-        available: "Answers, version",
-        unavailable: "Cannot be reached, so container states are not known:",
-        forbidden: "Does not let anteroom ask, so container states are not known:",
-        simulated: "Simulated",
-    },
-
-    severity: |severity| match severity {
-        Severity::Info => "note",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-    },
-    meaning: |code| match code {
-        Code::TargetWarming => "The service is starting",
-        Code::TargetExited => "The service has stopped",
-        Code::TargetNotRestarted => "The service was not started again after a reboot",
-        Code::TargetStoppedByHand => "The service was stopped by hand",
-        Code::TargetOomKilled => "The service ran out of memory",
-        Code::TargetCrashLoop => "The service keeps crashing",
-        Code::TargetStartFailed => "The service could not be started",
-        Code::TargetNeverStarted => "The service was never started",
-        Code::TargetAbsent => "The service does not exist",
-        Code::TargetPaused => "The service is paused",
-        Code::TargetDead => "The service could not be removed completely",
-        Code::TargetUnhealthy => "The service fails its health check",
-        Code::PortConflict => "The service's port is taken by something else",
-        Code::NetworkNotShared => "The service is on another network",
-        Code::NetworkStale => "The service is on a network that no longer exists",
-        Code::AliasMissing => "The service does not answer to its name",
-        Code::AliasDuplicated => "Several services answer to one name",
-        Code::NameNotResolved => "The service's name is not known",
-        Code::NameResolvedOutside => "The service's name leads somewhere else",
-        Code::ConnectTimeout => "The service does not accept connections in time",
-        Code::PortRefused => "The service refuses connections",
-        Code::NoAnswer => "The service did not answer in time",
-        Code::ClosedEarly => "The service closed the connection before it answered",
-        Code::NotHttp => "The service's answer is not HTTP",
-        Code::TlsMismatch => "The service and its proxy do not agree on encryption",
-        Code::UpstreamError => "The service answers with an error",
-        Code::ProxyLoop => "Requests go round in a circle",
-        Code::EngineUnavailable => "The container engine cannot be reached",
-        Code::EngineForbidden => "The container engine may not be asked",
-        Code::WaitingRoomFull => "Too many requests are waiting",
-        Code::HeldBytesSpent => "The requests that are waiting are too large",
-        Code::DependencyDown => "What the service needs is not running",
-        Code::PatienceEnded => "The request has waited for as long as it may",
-        Code::PortMismatch => "The service listens on another port",
-        Code::ListensOnLoopback => "The service cannot be reached from outside its container",
-        Code::PermissionDenied => "The service lacks a permission that it needs",
-        Code::MountFailed => "What the service should be given cannot be mounted",
-        Code::OneOffContainer => "A second copy of the service is running",
-        Code::AuthBackendDown => "Who lets users in is not running",
-        Code::EvidenceContradictory => "What was seen does not agree",
-        Code::RetryBudgetSpent => "Too many requests were tried again",
-    },
-    duration: |duration| {
-        let seconds = duration.as_secs();
-        let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-        match seconds {
-            0..60 => format!("{seconds} s"),
-            60..3600 => format!("{minutes} min {} s", seconds % 60),
-            3600..86_400 => format!("{hours} h {} min", minutes % 60),
-            _ => format!("{days} d {} h", hours % 24),
-        }
-    },
-    ago: |duration| {
-        let seconds = duration.as_secs();
-        match seconds {
-            0..60 => format!("{seconds} s ago"),
-            60..3600 => format!("{} min ago", seconds / 60),
-            3600..86_400 => format!("{} h ago", seconds / 3600),
-            _ => format!("{} d ago", seconds / 86_400),
-        }
-    },
-};
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::page::fixtures;
 
+    const ENGLISH: &Words = LANGUAGES[0];
+
+    fn visitors(words: &Words) -> Vec<&str> {
+        let Words { starting, down, checking, broken, timed_out, busy, back, .. } = words;
+        let scenes = [starting, down, checking, broken, timed_out, busy, back];
+        let scenes = scenes.into_iter().flat_map(|scene| [scene.label, scene.sentence, scene.advice]);
+        let Words {
+            keep_open, uncertain, long, support, try_again, send_again, still_failing, lost, reference, ..
+        } = words;
+        let others =
+            [keep_open, uncertain, long, support, try_again, send_again, still_failing, lost, reference].map(|it| *it);
+        scenes.chain(others).collect()
+    }
+
+    fn operators(words: &Words) -> Vec<&str> {
+        let Words { copy, copied, operator, simulated, cause, also, no_finding, remedy, permanent, .. } = words;
+        let Words {
+            unshowable,
+            chain,
+            breaks_here,
+            router,
+            router_does,
+            anteroom_does,
+            summary_target,
+            summary_dependency,
+            ..
+        } = words;
+        let Words { answers, unknown, not_ready, timeline, exit_code, facts, last_known, fact, engine, .. } = words;
+        let Facts { container, state, oom_killed, health, no_health_check, restarts, policy, started, .. } = fact;
+        let Facts { finished, never, image, networks, none, project, service, engine: asked, yes, no, .. } = fact;
+        let Engine { unknown: not_asked, available, unavailable, forbidden, simulated: made_up } = engine;
+        let labels: [&[&&str]; 5] = [
+            &[copy, copied, operator, simulated, cause, also, no_finding, remedy, permanent, unshowable],
+            &[
+                chain,
+                breaks_here,
+                router,
+                router_does,
+                anteroom_does,
+                summary_target,
+                summary_dependency,
+                answers,
+                unknown,
+                not_ready,
+            ],
+            &[timeline, exit_code, facts, last_known, container, state, oom_killed, health, no_health_check, restarts],
+            &[policy, started, finished, never, image, networks, none, project, service, asked, yes, no, not_asked],
+            &[available, unavailable, forbidden, made_up],
+        ];
+        labels.concat().into_iter().copied().collect()
+    }
+
+    #[test]
+    fn no_language_lacks_a_word() {
+        for words in LANGUAGES {
+            let names = [words.lang, words.analytics, words.service, words.colon, words.comma];
+            for word in visitors(words).into_iter().chain(operators(words)).chain(names) {
+                assert!(!word.trim().is_empty(), "after {:?}", words.lang);
+            }
+            let mut meanings: Vec<_> = Code::ALL.map(words.meaning).into();
+            meanings.sort_unstable();
+            meanings.dedup();
+            assert_eq!(meanings.len(), Code::ALL.len(), "two codes mean the same in {}", words.lang);
+            assert!(!meanings[0].is_empty());
+            let severities = [Severity::Info, Severity::Warning, Severity::Error].map(words.severity);
+            assert!(severities.iter().all(|it| !it.is_empty()));
+            for seconds in [0, 59, 61, 3661, 90_000] {
+                let duration = Duration::from_secs(seconds);
+                assert!((words.ago)(duration).len() > (words.duration)(Duration::ZERO).len());
+                let how_long = (words.how_long)(duration, Some(duration));
+                assert_eq!(how_long.matches(&(words.duration)(duration)).count(), 2, "{how_long}");
+                assert!(how_long.len() > (words.how_long)(duration, None).len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_language_says_of_what_it_speaks_wherever_another_does() {
+        for words in LANGUAGES {
+            for (theirs, ours) in visitors(ENGLISH).into_iter().zip(visitors(words)) {
+                assert_eq!(theirs.contains("{it}"), ours.contains("{it}"), "{theirs:?} is {ours:?}");
+            }
+            assert!(operators(words).iter().all(|word| !word.contains("{it}")));
+        }
+    }
+
+    #[test]
+    fn a_sentence_that_was_not_translated_is_noticed() {
+        for words in &LANGUAGES[1..] {
+            let all = |words| visitors(words).into_iter().chain(operators(words));
+            let same: Vec<_> = all(ENGLISH).zip(all(words)).filter(|(english, word)| english == word).collect();
+            assert_eq!(same, [("Traefik", "Traefik")], "{}", words.lang);
+            let meanings = Code::ALL.iter().filter(|code| (ENGLISH.meaning)(**code) == (words.meaning)(**code));
+            assert_eq!(meanings.count(), 0, "{}", words.lang);
+        }
+    }
+
     #[test]
     fn visitors_are_told_without_the_words_of_operators() {
-        let scenes = [
-            &ENGLISH.starting,
-            &ENGLISH.down,
-            &ENGLISH.checking,
-            &ENGLISH.broken,
-            &ENGLISH.timed_out,
-            &ENGLISH.busy,
-            &ENGLISH.back,
+        let terms = [
+            "container",
+            "docker",
+            "upstream",
+            "proxy",
+            "gateway",
+            "network",
+            "503",
+            "anteroom",
+            "backend",
+            "容器",
+            "上游",
+            "代理",
+            "网关",
+            "网络",
+            "后端",
+            "镜像",
+            "引擎",
         ];
-        let others = [
-            ENGLISH.keep_open,
-            ENGLISH.uncertain,
-            ENGLISH.long,
-            ENGLISH.send_again,
-            ENGLISH.still_failing,
-            ENGLISH.lost,
-        ];
-        let said = scenes.iter().flat_map(|scene| [scene.label, scene.sentence, scene.advice]).chain(others);
-        for sentence in said {
-            let sentence = sentence.to_lowercase();
-            for word in ["container", "docker", "upstream", "proxy", "gateway", "network", "503", "anteroom", "backend"]
-            {
-                assert!(!sentence.contains(word), "{word:?} in {sentence:?}");
+        for sentence in LANGUAGES.iter().flat_map(|words| visitors(words)) {
+            for term in terms {
+                assert!(!sentence.to_lowercase().contains(term), "{term:?} in {sentence:?}");
             }
         }
     }
@@ -343,14 +290,28 @@ mod tests {
     #[test]
     fn only_the_analytics_service_is_called_so() {
         let mut evidence = fixtures::no_engine().evidence;
-        assert_eq!(ENGLISH.about("{it} is starting.", &evidence), "Analytics is starting.");
+        let said = |evidence: &Evidence| LANGUAGES.iter().map(|it| it.about(it.starting.sentence, evidence)).collect();
+        let told: Vec<_> = said(&evidence);
+        assert_eq!(told, ["Analytics is starting.", "分析服务正在启动。"]);
         evidence.upstream.host = "wiki".into();
-        assert_eq!(ENGLISH.about("{it} is starting.", &evidence), "This service is starting.");
+        let told: Vec<_> = said(&evidence);
+        assert_eq!(told, ["This service is starting.", "此服务正在启动。"]);
     }
 
     #[test]
     fn durations_are_told_in_their_two_largest_units() {
-        let told = [0, 59, 60, 3599, 3600, 86_399, 90_000].map(|s| (ENGLISH.duration)(Duration::from_secs(s)));
-        assert_eq!(told, ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 1 h"]);
+        let cases = [
+            (0, "0 s", "0 秒"),
+            (59, "59 s", "59 秒"),
+            (60, "1 min 0 s", "1 分 0 秒"),
+            (3599, "59 min 59 s", "59 分 59 秒"),
+            (3600, "1 h 0 min", "1 小时 0 分"),
+            (86_399, "23 h 59 min", "23 小时 59 分"),
+            (90_000, "1 d 1 h", "1 天 1 小时"),
+        ];
+        for (seconds, english, chinese) in cases {
+            let told: Vec<_> = LANGUAGES.iter().map(|it| (it.duration)(Duration::from_secs(seconds))).collect();
+            assert_eq!(told, [english, chinese]);
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
-    VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode, Version};
@@ -18,7 +18,7 @@ use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
-use crate::page::{self, Audience, Page, negotiate};
+use crate::page::{self, Audience, Brand, Language, Page, negotiate};
 use crate::warmup::Progress;
 use crate::watch::Snapshot;
 
@@ -45,19 +45,20 @@ pub fn is_status_query(headers: &HeaderMap) -> bool {
 }
 
 /// What is remembered of a request from its arrival to its answer.
-pub struct Ticket {
+pub struct Ticket<'a> {
     pub started: Instant,
     pub toll: Toll,
     /// Unique among the requests of this process.
     pub id: u64,
     detail: Detail,
+    brand: &'a Brand,
     /// In which the client speaks; the upstream may hear another.
     version: Version,
 }
 
-impl Ticket {
-    pub fn new(id: u64, detail: Detail, version: Version) -> Self {
-        Self { started: Instant::now(), toll: Toll::default(), id, detail, version }
+impl<'a> Ticket<'a> {
+    pub fn new(id: u64, detail: Detail, brand: &'a Brand, version: Version) -> Self {
+        Self { started: Instant::now(), toll: Toll::default(), id, detail, brand, version }
     }
 
     /// Explains why the request did not pass.
@@ -86,7 +87,7 @@ impl Ticket {
         page.retry_after = None;
         let mut answer = respond(page);
         answer.headers_mut().insert(STATE, HeaderValue::from_static(snapshot.state.name()));
-        answer.headers_mut().insert(VARY, HeaderValue::from_static("x-anteroom"));
+        answer.headers_mut().append(VARY, HeaderValue::from_static("x-anteroom"));
         answer.headers_mut().insert(PROXY_STATUS, proxy_status_without_error());
         answer
     }
@@ -139,7 +140,9 @@ impl Ticket {
 
     fn render(&self, head: &Parts, diagnosis: &Diagnosis) -> Page {
         let request_id = self.id().to_string();
-        let audience = Audience { detail: self.detail, method: &head.method, request_id: &request_id };
+        let language = Language::of(&head.headers);
+        let Self { detail, brand, .. } = *self;
+        let audience = Audience { detail, method: &head.method, request_id: &request_id, language, brand };
         page::render(diagnosis, &audience, negotiate::format(&head.headers))
     }
 
@@ -162,10 +165,13 @@ fn respond(page: Page) -> Response<Body> {
     *answer.status_mut() = page.status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(page.language.tag()));
+    // Nothing may store it, but whoever does all the same should know that others read another language.
+    headers.insert(VARY, HeaderValue::from_static("accept-language"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(policy) = page.content_security_policy {
-        headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        headers.insert(CONTENT_SECURITY_POLICY, policy);
     }
     if let Some(seconds) = page.retry_after {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

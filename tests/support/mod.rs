@@ -14,7 +14,9 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anteroom::config::{self, Config, Detail, HostHeader, Limits, LogFormat, Patience, TrustedPeers, UpstreamTls};
+use anteroom::config::{
+    self, Brand, Config, Detail, HostHeader, Limits, LogFormat, Patience, TrustedPeers, UpstreamTls,
+};
 use anteroom::engine::Sighting;
 use anteroom::evidence::{Scheme, Upstream};
 use anteroom::instance::Instance;
@@ -57,6 +59,7 @@ pub fn config(upstream: SocketAddr) -> Config {
         host_header: HostHeader::Preserve,
         trusted_peers: trusted_peers("127.0.0.0/8"),
         detail: Detail::State,
+        brand: Brand::default(),
         container: None,
         state_dir: None,
         threads: 1.try_into().expect("not zero"),
