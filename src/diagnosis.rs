@@ -15,10 +15,11 @@ mod facts;
 #[cfg(test)]
 mod fixtures;
 mod holding;
+mod log;
 mod network;
 mod ourselves;
 mod project;
-mod redact;
+pub(crate) mod redact;
 mod remedy;
 #[cfg(test)]
 mod scenes;
@@ -133,11 +134,12 @@ pub enum Code {
     OneOffContainer,
     AuthBackendDown,
     EvidenceContradictory,
+    PluginDownloadFailed,
 }
 
 impl Code {
     /// Every code, in the order of [`RULES`]; what is said when no rule speaks comes first.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::TargetWarming,
         Self::ProxyLoop,
         Self::TargetAbsent,
@@ -148,6 +150,7 @@ impl Code {
         Self::TargetStartFailed,
         Self::TargetNeverStarted,
         Self::TargetOomKilled,
+        Self::PluginDownloadFailed,
         Self::TargetCrashLoop,
         Self::TargetNotRestarted,
         Self::TargetStoppedByHand,
@@ -224,6 +227,7 @@ impl Code {
             Self::MountFailed => "mount-failed",
             Self::OneOffContainer => "one-off-container",
             Self::AuthBackendDown => "auth-backend-down",
+            Self::PluginDownloadFailed => "plugin-download-failed",
             Self::EvidenceContradictory => "evidence-contradictory",
         }
     }
@@ -246,6 +250,7 @@ pub const RULES: &[Rule] = &[
     container::never_started,
     // It ran, and ended. Memory before the loop that it feeds.
     ending::oom_killed,
+    log::plugin_download_failed,
     ending::crash_looping,
     ending::not_restarted,
     ending::stopped_by_hand,

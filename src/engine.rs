@@ -32,6 +32,8 @@ pub struct Sighting {
     pub networks: Arc<[Network]>,
     /// The target's latest events, oldest first.
     pub events: Arc<[Happening]>,
+    /// The last lines of the target's log, if they are wanted.
+    pub log: Arc<[Box<str>]>,
 }
 
 impl Default for Sighting {
@@ -44,6 +46,7 @@ impl Default for Sighting {
             others: Arc::new([]),
             networks: Arc::new([]),
             events: Arc::new([]),
+            log: Arc::new([]),
         }
     }
 }
@@ -57,4 +60,6 @@ pub struct Wanted {
     pub container: Option<Arc<str>>,
     /// The id of our own container, if we run in one.
     pub own_id: Option<Arc<str>>,
+    /// Whether the last lines of the target's log are wanted, too.
+    pub log: bool,
 }

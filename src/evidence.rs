@@ -45,6 +45,8 @@ pub struct Evidence {
     pub warmup: Option<Progress>,
     /// What happened to the target lately, oldest first, at most [`EVENTS_KEPT`].
     pub events: Arc<[Happening]>,
+    /// The last lines of the target's log, oldest first, as the engine has them; none where they are not to be read.
+    pub log: Arc<[Box<str>]>,
 }
 
 impl Evidence {

@@ -18,7 +18,7 @@ use std::{io, thread};
 use tokio::runtime;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
-use crate::config::{Config, Invalid};
+use crate::config::{Config, Detail, Invalid};
 use crate::engine::{Sighting, Wanted};
 use crate::memory::Memory;
 use crate::page::Brand;
@@ -134,6 +134,7 @@ impl Instance {
                 host: Arc::clone(&config.upstream.host),
                 container: config.container.clone(),
                 own_id: surroundings::own_container_id().map(Into::into),
+                log: config.detail == Detail::Full,
             },
             look: Arc::clone(&look),
             sightings: sighted,

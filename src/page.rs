@@ -217,11 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn no_level_shows_what_a_health_check_printed() {
-        let diagnosis = fixtures::hostile();
+    fn what_programs_printed_is_shown_at_full_alone_and_without_secrets() {
+        let mut diagnosis = fixtures::hostile();
+        diagnosis.evidence.log = ["listening <b>here</b>".into(), "\u{1b}[31mTOKEN=swordfish".into()].into();
         for format in FORMATS {
-            let body = render(&diagnosis, &fixtures::someone(Detail::Full), format).body;
-            assert!(!body.contains("hunter2"));
+            for detail in [Detail::Summary, Detail::State, Detail::Full] {
+                let body = render(&diagnosis, &fixtures::someone(detail), format).body;
+                for printed in ["hunter", "listening", "TOKEN"] {
+                    assert_eq!(body.contains(printed), detail == Detail::Full, "{printed} in {detail:?} {format:?}");
+                }
+                assert!(!body.contains("swordfish") && !body.contains('\u{1b}'), "{body}");
+                assert!(format != Format::Html || !body.contains("<b>here"), "{body}");
+            }
         }
     }
 

@@ -116,6 +116,7 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         bound: None,
         warmup: None,
         events: sighting.events,
+        log: sighting.log,
     };
     Arc::new(Snapshot { sequence: 0, run: 0, state: State::Unknown, evidence, usual: None, began: None })
 }
@@ -233,6 +234,7 @@ impl Watcher {
         evidence.others = sighting.others;
         evidence.networks = sighting.networks;
         evidence.events = sighting.events;
+        evidence.log = sighting.log;
         if news == News::AnotherRun {
             // What a probe found of the former run says nothing of this one.
             (evidence.probe, evidence.elsewhere) = (None, None);

@@ -43,7 +43,7 @@ impl Watched {
 
     fn start_within(limits: Limits, host: String, own: Option<&Value>) -> Self {
         let own_id = own.and_then(|own| own["Id"].as_str()).map(Into::into);
-        let wanted = Wanted { host: "grafana".into(), container: None, own_id };
+        let wanted = Wanted { host: "grafana".into(), container: None, own_id, log: false };
         let (sender, sightings) = watch::channel(Sighting::default());
         let look = Arc::new(Notify::new());
         let task = tokio::spawn(watch_within(limits, Some(host), wanted, look.clone(), sender));

@@ -30,7 +30,7 @@ async fn asked() -> BTreeSet<String> {
     engine.put_network("live", "enginefix_cvat");
     let id =
         |container: &serde_json::Value| container["Id"].as_str().expect("a recorded container has an id").to_owned();
-    let wanted = Wanted { host: "grafana".into(), container: None, own_id: Some(id(&ours).into()) };
+    let wanted = Wanted { host: "grafana".into(), container: None, own_id: Some(id(&ours).into()), log: false };
     let (sender, mut sightings) = tokio::sync::watch::channel(Sighting::default());
     let task = tokio::spawn(watch(Some(engine.host()), wanted, Arc::new(Notify::new()), sender));
     let found = sightings.wait_for(|sighting| matches!(sighting.target, Target::Found(_)));

@@ -280,7 +280,7 @@ fn what_is_wrong_is_refused_and_says_why() {
         ("ANTEROOM_SPOOL_DIR", "/a\nb", "is not a path"),
         ("ANTEROOM_HOST_HEADER", "keep", "none of these words"),
         ("ANTEROOM_DETAIL", "all", "none of these words"),
-        ("ANTEROOM_DETAIL", "full", "cannot show yet"),
+        ("ANTEROOM_DETAIL", "everything", "summary, state or full"),
         ("ANTEROOM_LOG_FORMAT", "JSON", "none of these words"),
         ("ANTEROOM_LOG", "info,anteroom=loud", "is no filter"),
         ("ANTEROOM_LOG", "verbose", "that is no level"),

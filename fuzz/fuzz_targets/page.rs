@@ -112,6 +112,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
         exchange: failures[pick(choices[11], failures.len())].clone(),
         bound: (choices[10] % 3 == 0).then(|| Bound::Patience { held: Duration::from_millis(choices[11].into()) }),
         elsewhere: Some(choices[9].into()).filter(|port| *port > 100),
+        log: choices.iter().map(|_| text().into()).collect(),
         strays: failures[pick(choices[9], failures.len())]
             .clone()
             .map(|failure| Stray { address: std::net::Ipv4Addr::LOCALHOST.into(), failure })

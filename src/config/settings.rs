@@ -227,8 +227,8 @@ pub const SETTINGS: &[Setting] = &[
         flag: "detail",
         value: "LEVEL",
         default: Fallback::Value("state"),
-        takes: "summary or state",
-        meaning: "how much a page tells: what happened, or also names, findings and remedies",
+        takes: "summary, state or full",
+        meaning: "how much a page tells: what happened; also names, findings and remedies; or also the target's last log lines",
     },
     Setting {
         name: "ANTEROOM_PAGE_CSS",

@@ -3,7 +3,7 @@
 
 use super::facts::{self, Row};
 use super::redact::redact;
-use super::{Code, Confidence, Finding, Severity, remedy};
+use super::{Code, Confidence, Finding, Severity, log, remedy};
 use crate::evidence::{Container, Evidence, Failure, HealthStatus, Status, Target};
 use crate::readiness::ABOUT_TO_START;
 
@@ -66,7 +66,9 @@ pub(super) fn port_conflict(evidence: &Evidence) -> Option<Finding> {
 
 /// A file or a directory may not be used by whom the container runs as, or a program in it may not be run.
 pub(super) fn permission_denied(evidence: &Evidence) -> Option<Finding> {
-    let container = failed_start(evidence).filter(|container| is_denied(&container.error))?;
+    let Some(container) = failed_start(evidence).filter(|container| is_denied(&container.error)) else {
+        return log::permission_denied(evidence);
+    };
     Some(Finding {
         code: Code::PermissionDenied,
         severity: Severity::Error,

@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::facts::{self, Row};
-use super::{Code, Confidence, Finding, Severity, remedy};
+use super::{Code, Confidence, Finding, Severity, log, remedy};
 use crate::evidence::{Container, Evidence, RestartPolicy, Status};
 use crate::readiness::{CRASH_LOOP_WINDOW, crash_loop};
 
@@ -69,6 +69,7 @@ pub(super) fn crash_looping(evidence: &Evidence) -> Option<Finding> {
     if let (Some(code), Status::Running) = (code, container.status) {
         decisive.push(("last exit code", facts::exit_code(code)));
     }
+    decisive.extend(log::last_words(evidence));
     Some(Finding {
         code: Code::TargetCrashLoop,
         severity: Severity::Error,
@@ -153,7 +154,10 @@ pub(super) fn exited(evidence: &Evidence) -> Option<Finding> {
             facts::ago(container.finished.as_ref(), evidence),
             container.exit_code
         ),
-        evidence: facts::rows(container),
+        evidence: match asked_to_stop {
+            true => facts::rows(container),
+            false => facts::rows_after(log::last_words(evidence), container),
+        },
         remedies: [
             remedy::start(evidence, container),
             remedy::logs(container).filter(|_| !asked_to_stop),

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::facts::{self, Row};
 use super::redact::redact;
-use super::{Code, Confidence, Finding, Severity, remedy};
+use super::{Code, Confidence, Finding, Severity, log, remedy};
 use crate::evidence::{Container, Evidence, Failure, HealthStatus};
 
 /// Packets to the address vanish.
@@ -57,19 +57,23 @@ pub(super) fn port_mismatch(evidence: &Evidence) -> Option<Finding> {
 pub(super) fn listens_on_loopback(evidence: &Evidence) -> Option<Finding> {
     let (container, address) = refused(evidence)?;
     let healthy = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Healthy);
-    if !healthy || evidence.elsewhere.is_some() {
+    let said = log::loopback(evidence).map(redact);
+    if !healthy && said.is_none() || evidence.elsewhere.is_some() {
         return None;
     }
+    let mut decisive: Vec<Row> = said.iter().map(|line| ("log", line.clone())).collect();
+    decisive.extend(port_rows(evidence, container, address));
+    let why = if healthy { "is healthy by its own check, but" } else { "runs, but" };
+    let where_else = if said.is_some() { "" } else { ", or on another port" };
     Some(Finding {
         code: Code::ListensOnLoopback,
         severity: Severity::Error,
         confidence: Confidence::Likely,
         title: format!(
-            "{} is healthy by its own check, but refuses connections from outside its container: it listens on \
-             127.0.0.1 alone, or on another port than {}",
+            "{} {why} refuses connections from outside its container on port {}: it listens on 127.0.0.1 alone{where_else}",
             container.name, evidence.upstream.port
         ),
-        evidence: facts::rows_after(port_rows(evidence, container, address), container),
+        evidence: facts::rows_after(decisive, container),
         remedies: remedy::listeners(container).into_iter().collect(),
     })
 }

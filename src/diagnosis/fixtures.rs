@@ -133,6 +133,7 @@ pub(super) fn with(grafana: Container) -> Evidence {
         probe: None,
         exchange: None,
         strays: Arc::new([]),
+        log: Arc::new([]),
         elsewhere: None,
         bound: None,
         warmup: None,

@@ -39,6 +39,11 @@ pub(super) fn redact(text: &str) -> String {
     without_assignments(&without_url_credentials(text))
 }
 
+/// The same of a text of many lines.
+pub(crate) fn redact_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    lines.into_iter().map(redact).collect()
+}
+
 fn ends_word(c: char) -> bool {
     c.is_whitespace() || c.is_control() || is_quote(c)
 }

@@ -25,6 +25,7 @@ pub(super) fn all() -> Vec<Scene> {
         endings::by_itself(),
         endings::from_outside(),
         endings::loops(),
+        endings::by_their_logs(),
         network(),
         exchange(),
         blind_ones(),
@@ -50,6 +51,11 @@ fn not_ready(status: u16) -> Evidence {
     let mut evidence = probed(grafana(), Some(Failure::NotReady { status }));
     evidence.upstream.ready_path = Some("/api/health".into());
     evidence
+}
+
+/// With what its log says.
+pub(super) fn logged(log: &[&str], evidence: Evidence) -> Evidence {
+    Evidence { log: log.iter().map(|line| (*line).into()).collect(), ..evidence }
 }
 
 /// One address of the name refuses, though another one answered.
@@ -142,6 +148,19 @@ fn starting() -> Vec<Scene> {
             "healthy by its own check, and refuses",
             probed(checked(HealthStatus::Healthy, 0), refused()),
             vec![ListensOnLoopback],
+        ),
+        (
+            "says that it listens on 127.0.0.1",
+            logged(
+                &["logger=http.server msg=\"HTTP Server Listen\" address=127.0.0.1:3000"],
+                probed(started(9), refused()),
+            ),
+            vec![ListensOnLoopback],
+        ),
+        (
+            "says that it listens for everybody",
+            logged(&["logger=http.server msg=\"HTTP Server Listen\" address=[::]:3000"], probed(started(9), refused())),
+            vec![TargetWarming],
         ),
         (
             "healthy by its own check on another port",

@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptions,
+    LogsOptionsBuilder,
 };
 use bollard::{API_DEFAULT_VERSION, Docker, errors};
 use futures_util::{Stream, StreamExt};
@@ -137,6 +139,27 @@ impl Client {
             }
             Err(trouble) => Err(trouble),
         }
+    }
+
+    /// The last lines of a container's log; none if that cannot be read, which is no reason to give up the rest.
+    pub async fn log(&self, id: &str) -> Vec<Box<str>> {
+        let lines = convert::LOG_LINES.to_string();
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines).build();
+        let mut stream = pin!(self.docker.logs(id, Some(options)));
+        let read = async {
+            let mut text = Vec::new();
+            while let Some(piece) = stream.next().await {
+                text.extend_from_slice(&piece?.into_bytes());
+                if text.len() > convert::LOG_MOST {
+                    break;
+                }
+            }
+            Ok(convert::log(&text))
+        };
+        self.call(read).await.unwrap_or_else(|trouble| {
+            tracing::debug!(reason = trouble.to_string(), "the engine does not tell a log");
+            Vec::new()
+        })
     }
 
     async fn call<T>(&self, answer: impl Future<Output = Result<T, errors::Error>>) -> Result<T, Trouble> {

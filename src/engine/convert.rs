@@ -46,6 +46,20 @@ pub struct Listed {
     pub addresses: Vec<IpAddr>,
 }
 
+/// Lines of a log that are asked for, and kept.
+pub const LOG_LINES: usize = 50;
+/// In bytes: of what the engine tells of a log. More is not read.
+pub const LOG_MOST: usize = 64 << 10;
+/// In bytes: of one line.
+const LINE_MOST: usize = 512;
+
+/// The last lines of what the engine tells of a log.
+pub fn log(text: &[u8]) -> Vec<Box<str>> {
+    let text = String::from_utf8_lossy(text);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LOG_LINES)..].iter().map(|line| cut(line.trim_end(), LINE_MOST)).collect()
+}
+
 /// An event of a container or of a network, with what tells whom it concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occurrence {

@@ -109,6 +109,7 @@ struct Seen {
     target: Option<Arc<Container>>,
     others: Arc<[Container]>,
     networks: Arc<[Network]>,
+    log: Arc<[Box<str>]>,
 }
 
 impl Watcher {
@@ -220,6 +221,7 @@ impl Watcher {
             others: seen.others.clone(),
             networks: seen.networks.clone(),
             events: self.timeline.happenings(),
+            log: seen.log.clone(),
         });
         self.seen = Some(seen);
     }
@@ -254,7 +256,11 @@ async fn take_look(client: Client, wanted: Wanted, last: Option<Arc<Container>>)
         inspected.add(&client, rest).await;
     }
     let others = search.others(target.as_deref(), &inspected.containers).into();
-    Ok(Seen { target, others, networks: networks.into(), ours: ours.map(Arc::new) })
+    let log = match &target {
+        Some(target) if wanted.log => client.log(&target.id).await,
+        Some(_) | None => Vec::new(),
+    };
+    Ok(Seen { target, others, networks: networks.into(), ours: ours.map(Arc::new), log: log.into() })
 }
 
 /// The answers of the inspect calls of one look.

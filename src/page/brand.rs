@@ -17,7 +17,7 @@ pub(super) const SCRIPT: &str = include_str!("page.js");
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; \
     script-src 'sha256-pUHEcuQjuPiAZqeX6xYaypsnihn4Zh/B44JMro4E34w='; \
     connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; \
-    style-src 'sha256-BEmriz+2VDuYKqht4tgCsRai/LxmyRZevhY5CWsU8fI='";
+    style-src 'sha256-1Qm2W5rOf9X+dJRNQfOJQDmAGjgpC19z2JXVYE4r7hY='";
 
 /// In bytes. Enough for every colour and a layout of one's own; a page is to be there at once.
 pub const CSS_MOST: usize = 32 << 10;

@@ -101,6 +101,7 @@ fn evidence(target: Target) -> Evidence {
         probe: None,
         exchange: None,
         strays: Arc::new([]),
+        log: Arc::new([]),
         elsewhere: None,
         bound: None,
         warmup: None,
@@ -349,7 +350,7 @@ pub fn hostile() -> Diagnosis {
         container.networks =
             vec![Attachment { network: evil(), network_id: evil(), aliases: vec![evil()], address: None }; 1000];
         container.health =
-            Some(Health { status: HealthStatus::Unhealthy, failing_streak: 1, last_output: "hunter2".into() });
+            Some(Health { status: HealthStatus::Unhealthy, failing_streak: 1, last_output: "hunter".into() });
         container.compose = Some(Compose {
             project: evil(),
             service: evil(),

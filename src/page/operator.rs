@@ -32,6 +32,7 @@ impl Display for Operator<'_> {
         }
         chain(f, view)?;
         timeline(f, view)?;
+        printed(f, words.log, &view.problem.log)?;
         facts(f, view)?;
         writeln!(f, "</details>")
     }
@@ -137,6 +138,16 @@ fn timeline(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
     writeln!(f, "</ol>\n</section>")
 }
 
+/// What a program printed: its words, in whatever language.
+fn printed(f: &mut Formatter<'_>, heading: &str, lines: &[String]) -> fmt::Result {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    write!(f, "<section>\n<h2>{}</h2>\n<pre class=\"printed\" lang=\"\">", Escaped(heading))?;
+    lines.iter().try_for_each(|line| writeln!(f, "{}", Escaped(line)))?;
+    writeln!(f, "</pre>\n</section>")
+}
+
 fn facts(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
     let words = view.words;
     if let Some(target) = &view.problem.target {
@@ -144,6 +155,7 @@ fn facts(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
         writeln!(f, "<section>\n<h2>{}</h2>\n<dl>", Escaped(heading))?;
         target_facts(f, view, target)?;
         writeln!(f, "</dl>\n</section>")?;
+        printed(f, words.health_output, &target.health_output)?;
     }
     if let Some(engine) = &view.engine {
         writeln!(

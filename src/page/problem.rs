@@ -36,6 +36,9 @@ pub(super) struct Problem {
     pub chain: Vec<Link>,
     /// Oldest first.
     pub timeline: Vec<Happening>,
+    /// The last lines of the target's log, oldest first, without secrets; only there at detail `full`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<String>,
     /// `null` unless warming.
     pub warmup: Option<Warmup>,
     /// Only there if true: the evidence was made up by `anteroom demo`.
@@ -88,6 +91,9 @@ pub(super) struct Target {
     pub oom_killed: bool,
     /// `null` without a health check.
     pub health: Option<&'static str>,
+    /// What its last check printed, line by line, without secrets; only there at detail `full`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub health_output: Vec<String>,
     pub restart_count: u64,
     /// As compose spells it, e.g. `on-failure:3`.
     pub restart_policy: String,

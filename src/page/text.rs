@@ -44,6 +44,10 @@ impl Display for Text<'_> {
         if view.detailed && problem.findings.is_empty() && view.situation != Situation::Back {
             wrap(f, "", words.no_finding)?;
         }
+        printed(f, words.log, words.colon, &problem.log)?;
+        if let Some(target) = &problem.target {
+            printed(f, words.health_output, words.colon, &target.health_output)?;
+        }
         writeln!(f)?;
         if view.situation == Situation::Starting && view.progress.is_some() {
             wrap(f, "", &how_long(view))?;
@@ -53,6 +57,15 @@ impl Display for Text<'_> {
         }
         writeln!(f, "{}{}{}", words.reference, words.colon, view.request_id)
     }
+}
+
+/// What a program printed, a line each: whoever searches it wants to find it whole.
+fn printed(f: &mut Formatter<'_>, heading: &str, colon: &str, lines: &[String]) -> fmt::Result {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "\n{heading}{}", colon.trim_end())?;
+    lines.iter().try_for_each(|line| writeln!(f, "    {line}"))
 }
 
 fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding) -> fmt::Result {

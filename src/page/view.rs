@@ -11,6 +11,7 @@ use http::{Method, StatusCode};
 use super::words::{LONG, Scene, Words};
 use super::{Audience, chain, foreign, problem};
 use crate::config::{Detail, Support};
+use crate::diagnosis::redact::redact_lines;
 use crate::diagnosis::{Confidence, Diagnosis, Finding, Severity};
 use crate::evidence::{Bound, Container, Engine, Evidence, Failure, Moment, Target};
 use crate::readiness::State;
@@ -128,8 +129,8 @@ impl Situation {
     }
 }
 
-/// What of a diagnosis an audience may see, in words. `full` shows no more than `state` as yet: a health check's
-/// output and the log belong to it, but not before secrets in them are redacted.
+/// What of a diagnosis an audience may see, in words. What programs printed, a health
+/// check or the target itself, is shown at `full` alone, and what looks like a secret not even there.
 pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: StatusCode) -> View {
     let words = audience.language.0;
     let evidence = &diagnosis.evidence;
@@ -182,6 +183,7 @@ fn document(
 ) -> problem::Problem {
     let evidence = &diagnosis.evidence;
     let detailed = audience.detail >= Detail::State;
+    let full = audience.detail >= Detail::Full;
     let root = diagnosis.findings.first();
     let sentence = words.about(situation.scene(words).sentence, evidence);
     problem::Problem {
@@ -192,9 +194,10 @@ fn document(
         instance: problem::instance(audience.request_id),
         state: diagnosis.state.name(),
         findings: diagnosis.findings.iter().map(|found| finding(found, words, detailed)).collect(),
-        target: evidence.target.last_known().filter(|_| detailed).map(|known| target(known, evidence)),
+        target: evidence.target.last_known().filter(|_| detailed).map(|known| target(known, evidence, full)),
         chain: chain::links(diagnosis, situation, words, detailed),
         timeline: if detailed { timeline(evidence) } else { Vec::new() },
+        log: if full { printed(evidence.log.iter().map(|line| &**line)) } else { Vec::new() },
         warmup: match diagnosis.state {
             State::Warming { attempts, .. } => {
                 let learned = evidence.warmup.map(|progress| progress.usual);
@@ -245,7 +248,12 @@ fn finding(found: &Finding, words: &'static Words, detailed: bool) -> problem::F
     }
 }
 
-fn target(container: &Container, evidence: &Evidence) -> problem::Target {
+/// What a program printed, without secrets and without anything but text.
+fn printed<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    redact_lines(lines).iter().map(|line| foreign::line(line)).collect()
+}
+
+fn target(container: &Container, evidence: &Evidence, full: bool) -> problem::Target {
     let text = |moment: &Option<Moment>| moment.as_ref().map(|moment| foreign::line(&moment.text));
     let passed = |moment: &Option<Moment>| moment.as_ref().and_then(|moment| ago(moment.at, evidence.seen_at));
     let compose = container.compose.as_ref();
@@ -258,6 +266,10 @@ fn target(container: &Container, evidence: &Evidence) -> problem::Target {
         exit_code: container.exit_code,
         oom_killed: container.oom_killed,
         health: container.health.as_ref().map(|health| chain::health(health.status)),
+        health_output: match &container.health {
+            Some(health) if full => printed(health.last_output.lines()),
+            Some(_) | None => Vec::new(),
+        },
         restart_count: container.restart_count,
         restart_policy: container.restart_policy.to_string(),
         started: text(&container.started),

@@ -79,6 +79,8 @@ pub(super) struct Words {
     pub unknown: &'static str,
     pub not_ready: &'static str,
     pub timeline: &'static str,
+    pub log: &'static str,
+    pub health_output: &'static str,
     pub exit_code: &'static str,
     pub facts: &'static str,
     pub last_known: &'static str,
@@ -189,7 +191,20 @@ mod tests {
             summary_dependency,
             ..
         } = words;
-        let Words { answers, unknown, not_ready, timeline, exit_code, facts, last_known, fact, engine, .. } = words;
+        let Words {
+            answers,
+            unknown,
+            not_ready,
+            timeline,
+            log,
+            health_output,
+            exit_code,
+            facts,
+            last_known,
+            fact,
+            engine,
+            ..
+        } = words;
         let Facts { container, state, oom_killed, health, no_health_check, restarts, policy, started, .. } = fact;
         let Facts { finished, never, image, networks, none, project, service, engine: asked, yes, no, .. } = fact;
         let Engine { unknown: not_asked, available, unavailable, forbidden, simulated: made_up } = engine;
@@ -207,7 +222,20 @@ mod tests {
                 unknown,
                 not_ready,
             ],
-            &[timeline, exit_code, facts, last_known, container, state, oom_killed, health, no_health_check, restarts],
+            &[
+                timeline,
+                log,
+                health_output,
+                exit_code,
+                facts,
+                last_known,
+                container,
+                state,
+                oom_killed,
+                health,
+                no_health_check,
+                restarts,
+            ],
             &[policy, started, finished, never, image, networks, none, project, service, asked, yes, no, not_asked],
             &[available, unavailable, forbidden, made_up],
         ];

@@ -8,6 +8,9 @@
 //! | `STUB_PORT` | where it listens, default 3000 |
 //! | `STUB_DELAY` | how long after its start it listens, in milliseconds |
 //! | `STUB_EXIT_AFTER`, `STUB_EXIT_CODE` | it ends by itself: milliseconds after its start, and how |
+//! | `STUB_BIND` | the address on which it listens, default `0.0.0.0` |
+//! | `STUB_MODE` | `grafana`: what it does with a connection instead of answering: `hang`, `close`, `garbage`, `tls`, `unready` (503) |
+//! | `STUB_SAYS` | what it prints at its start |
 //! | `STUB_LEDGER` | `grafana`: a file that gets a line for each POST with an `X-Id`, as soon as all of it has come |
 //! | `STUB_COOKIE` | `server`: the cookie of a user who is logged in; without any: 401, with another: 403 |
 //!
@@ -53,6 +56,9 @@ fn port() -> u16 {
 
 fn serve() {
     end_on_sigterm();
+    if let Some(words) = setting("STUB_SAYS") {
+        eprintln!("{words}");
+    }
     if let Some(after) = number("STUB_EXIT_AFTER") {
         let code = number("STUB_EXIT_CODE").unwrap_or(0) as i32;
         thread::spawn(move || {
@@ -67,7 +73,7 @@ fn serve() {
         }
     }
     thread::sleep(Duration::from_millis(number("STUB_DELAY").unwrap_or(0)));
-    let listener = TcpListener::bind(("0.0.0.0", port())).expect("the stub's port is free in its own container");
+    let listener = TcpListener::bind((setting("STUB_BIND").as_deref().unwrap_or("0.0.0.0"), port())).expect("the stub's port is free in its own container");
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_millis();
     println!("{role} listens on {}", port());
     for connection in listener.incoming().flatten() {
@@ -91,6 +97,22 @@ fn end_on_sigterm() {
     unsafe { signal(SIGTERM, end) };
 }
 
+fn misbehave(mut connection: &TcpStream, mode: &str) {
+    let said: &[u8] = match mode {
+        "hang" => loop {
+            thread::park();
+        },
+        "close" => b"",
+        "garbage" => b"SSH-2.0-OpenSSH_9.2\r\n",
+        // A fatal alert, as OpenSSL answers plain HTTP.
+        "tls" => b"\x15\x03\x01\x00\x02\x02\x46",
+        "unready" => b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+        other => panic!("STUB_MODE={other} is not known"),
+    };
+    // The peer may have left.
+    let _ = connection.write_all(said);
+}
+
 struct Request {
     method: String,
     path: String,
@@ -107,6 +129,13 @@ impl Request {
 /// Answers one request after the other, as long as the peer keeps the connection.
 fn while_open(connection: &TcpStream, role: &str, since: u128) {
     let mut reader = BufReader::new(connection);
+    if let Some(mode) = setting("STUB_MODE").filter(|_| role == "grafana") {
+        // Whoever only connects, as a probe does, is not answered.
+        if let Ok(Some(_)) = read_request(&mut reader) {
+            misbehave(connection, &mode);
+        }
+        return;
+    }
     while let Ok(Some(request)) = read_request(&mut reader) {
         println!("{} {}", request.method, request.path);
         if role == "grafana" && request.header("upgrade").is_some() {

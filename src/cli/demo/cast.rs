@@ -126,6 +126,7 @@ impl Cast {
             others: self.others.iter().map(|(_, container)| container.clone()).collect(),
             networks: Arc::new([Network { id: NETWORK_ID.into(), name: NETWORK.into() }]),
             events: self.events.as_slice().into(),
+            log: Arc::new([]),
         });
     }
 }

@@ -189,3 +189,35 @@ pub(super) fn loops() -> Vec<Scene> {
         ("loop, name gone", probed(looping(), not_resolved()), vec![TargetCrashLoop, NameNotResolved]),
     ]
 }
+
+pub(in crate::diagnosis) fn by_their_logs() -> Vec<Scene> {
+    use Code::*;
+    let offline = "Error: failed to download plugin archive: Get \"https://grafana.com/api/plugins/x\": dial tcp: lookup \
+                   grafana.com on 127.0.0.11:53: no such host";
+    let denied = "mkdir: can't create directory '/var/lib/grafana/plugins': Permission denied";
+    let looping = || Container { status: Status::Restarting, exit_code: 1, restart_count: 2, ..grafana() };
+    vec![
+        (
+            "a plugin could not be had",
+            logged(&[offline], with(ended(1, MINUTE))),
+            vec![PluginDownloadFailed, TargetExited],
+        ),
+        (
+            "a plugin could not be had, and it is tried again",
+            logged(&[offline], with(looping())),
+            vec![PluginDownloadFailed],
+        ),
+        ("a plugin was had", logged(&["installed plugin x"], with(ended(1, MINUTE))), vec![TargetExited]),
+        (
+            "a plugin could not be had once, and all was well",
+            logged(&[offline], with(ended(0, MINUTE))),
+            vec![TargetExited],
+        ),
+        (
+            "a directory may not be made",
+            logged(&[denied], with(ended(1, MINUTE))),
+            vec![PermissionDenied, TargetExited],
+        ),
+        ("something was denied, and it ended well", logged(&[denied], with(ended(0, MINUTE))), vec![TargetExited]),
+    ]
+}

@@ -38,7 +38,7 @@ fn ours() -> Container {
 }
 
 fn wanted(host: &str, name: Option<&str>) -> Wanted {
-    Wanted { host: host.into(), container: name.map(Into::into), own_id: None }
+    Wanted { host: host.into(), container: name.map(Into::into), own_id: None, log: false }
 }
 
 fn found(wanted: &Wanted, ours: Option<&Container>, candidates: Vec<Container>) -> Option<String> {

@@ -53,6 +53,7 @@ fn evidence(target: Container) -> Evidence {
         probe: None,
         exchange: None,
         strays: Arc::new([]),
+        log: Arc::new([]),
         elsewhere: None,
         bound: None,
         warmup: None,
