@@ -13,7 +13,7 @@ mod ending;
 mod exchange;
 mod facts;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod holding;
 mod log;
 mod network;

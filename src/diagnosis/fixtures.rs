@@ -37,7 +37,7 @@ pub(super) fn before(seconds: u64) -> SystemTime {
 }
 
 /// A moment that many seconds ago, at most twenty days.
-pub(super) fn ago(seconds: u64) -> Option<Moment> {
+pub(crate) fn ago(seconds: u64) -> Option<Moment> {
     let (days, left) = ((20 * DAY + 12 * HOUR - seconds) / DAY, (20 * DAY + 12 * HOUR - seconds) % DAY);
     let text = format!("2024-07-{days:02}T{:02}:{:02}:{:02}Z", left / HOUR, left % HOUR / MINUTE, left % MINUTE);
     Some(Moment { at: before(seconds), text: text.into() })
@@ -89,7 +89,7 @@ pub(super) fn container(service: &str) -> Container {
 }
 
 /// CVAT's Grafana before October 2024: no restart policy, no health check.
-pub(super) fn grafana() -> Container {
+pub(crate) fn grafana() -> Container {
     Container {
         image: "grafana/grafana-oss:10.1.2".into(),
         restart_policy: RestartPolicy::No,
@@ -119,7 +119,7 @@ pub(super) fn evidence() -> Evidence {
 }
 
 /// The deployment with this container as its Grafana.
-pub(super) fn with(grafana: Container) -> Evidence {
+pub(crate) fn with(grafana: Container) -> Evidence {
     let networks = [(NETWORK, "cvat_cvat"), ("0000aaaa1111bbbb", "bridge"), (OTHER_NETWORK, "monitoring_default")];
     Evidence {
         seen_at: now(),
@@ -153,7 +153,7 @@ pub(super) fn blind(engine: Engine) -> Evidence {
     }
 }
 
-pub(super) fn refused() -> Option<Failure> {
+pub(crate) fn refused() -> Option<Failure> {
     Some(Failure::Refused { address: ADDRESS })
 }
 

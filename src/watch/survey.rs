@@ -6,12 +6,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::evidence::{Evidence, Failure, Status};
+use crate::evidence::{Container, Evidence, Failure, Status};
 
 /// A service that opens one port after another is given time, and a container is not scanned without need.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Ports that are asked.
-const PORTS_MOST: usize = 8;
+const PORTS_MOST: usize = 16;
+/// Where web services listen, if they declare nothing.
+const USUAL: [u16; 8] = [80, 443, 3000, 5000, 8000, 8080, 8443, 8888];
+/// One that declares the port that we ask may still open it: other services open theirs one after another, so that a
+/// neighbour which is open says nothing yet. No start takes so long.
+const LONG_START: Duration = Duration::from_secs(5 * 60);
 
 /// When it was last asked.
 #[derive(Default)]
@@ -24,17 +29,62 @@ impl Survey {
     pub fn due(&mut self, evidence: &Evidence) -> Option<(IpAddr, Vec<u16>)> {
         let Some(Failure::Refused { address }) = evidence.probe else { return None };
         let target = evidence.target.found().filter(|target| target.status == Status::Running)?;
-        let ports = [&target.exposed_ports[..], &target.routed_ports].concat();
-        let is_due = self.last.is_none_or(|last| last.elapsed() >= AGAIN);
-        if !is_due || ports.is_empty() || target.declares(evidence.upstream.port) {
+        let ports = candidates(target, evidence);
+        if ports.is_empty() || self.last.is_some_and(|last| last.elapsed() < AGAIN) {
             return None;
         }
         self.last = Some(Instant::now());
-        Some((address, ports.into_iter().take(PORTS_MOST).collect()))
+        Some((address, ports))
     }
 
     /// Another process is there: what was found says nothing of it.
     pub fn forget(&mut self) {
         self.last = None;
+    }
+}
+
+fn candidates(target: &Container, evidence: &Evidence) -> Vec<u16> {
+    let port = evidence.upstream.port;
+    let declared = [&target.exposed_ports[..], &target.routed_ports].concat();
+    let age = target.started.as_ref().and_then(|started| evidence.seen_at.duration_since(started.at).ok());
+    let is_old = age.is_some_and(|age| age >= LONG_START);
+    if (declared.is_empty() || target.declares(port)) && !is_old {
+        return Vec::new();
+    }
+    let usual = USUAL.iter().filter(|_| is_old);
+    declared.iter().chain(usual).copied().filter(|other| *other != port).take(PORTS_MOST).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::fixtures::{ago, grafana, refused, with};
+
+    fn asked(started: u64, exposed: &[u16], port: u16) -> Vec<u16> {
+        let target = Container { started: ago(started), exposed_ports: exposed.into(), ..grafana() };
+        let mut evidence = Evidence { probe: refused(), ..with(target) };
+        evidence.upstream.port = port;
+        Survey::default().due(&evidence).map(|(_, ports)| ports).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_declared_elsewhere_is_asked_at_once_and_the_usual_ports_after_a_long_start() {
+        assert_eq!(asked(5, &[3000, 9000], 4000), [3000, 9000]);
+        assert_eq!(asked(5, &[3000], 3000), [0; 0]);
+        assert_eq!(asked(5, &[], 3000), [0; 0]);
+        assert_eq!(asked(299, &[9000, 3000], 3000), [0; 0]);
+        assert_eq!(asked(300, &[9000, 3000], 3000), [9000, 80, 443, 5000, 8000, 8080, 8443, 8888]);
+        assert_eq!(asked(300, &[], 4000), USUAL);
+    }
+
+    #[test]
+    fn it_is_not_asked_again_at_once() {
+        let evidence = Evidence { probe: refused(), ..with(Container { exposed_ports: vec![9000], ..grafana() }) };
+        let mut survey = Survey::default();
+        assert!(survey.due(&evidence).is_some());
+        assert!(survey.due(&evidence).is_none());
+        survey.forget();
+        assert!(survey.due(&evidence).is_some());
+        assert!(Survey::default().due(&Evidence { probe: None, ..evidence }).is_none(), "it does not refuse");
     }
 }

@@ -3,6 +3,7 @@
 //! To add one: write a function whose name says what holds, in the file where it belongs, and add it to that file's
 //! list. It plays in both layouts, unless the list says otherwise.
 
+mod broken;
 mod deployment;
 mod engine;
 mod load;
@@ -10,6 +11,7 @@ mod login;
 mod network;
 mod ready;
 mod stopped;
+mod unstartable;
 mod warming;
 
 use crate::answer::Answer;
@@ -51,6 +53,8 @@ pub fn all() -> impl Iterator<Item = Scene> {
         engine::SCENES,
         stopped::SCENES,
         network::SCENES,
+        broken::SCENES,
+        unstartable::SCENES,
     ];
     files.into_iter().flatten().copied()
 }
@@ -65,6 +69,14 @@ fn explains(stack: &Stack, code: &str, remedy: &str) {
     page.expect(503).by_anteroom().header("content-type", "text/html; charset=utf-8").shows(code).shows(last_line);
     let text = stack.ask("/analytics/d/all").by_curl().send();
     text.expect(503).by_anteroom().header("content-type", "text/plain; charset=utf-8").has(code).has(last_line);
+}
+
+/// Waits until this is the first finding, whatever the state, and asks without patience.
+#[track_caller]
+fn names(stack: &Stack, code: &str) -> Answer {
+    let told = |status: &Answer| status.code().as_deref() == Some(code);
+    stack.ask("/analytics/").for_status().until(&format!("anteroom names {code}"), told);
+    stack.ask("/analytics/d/all").header("prefer", "wait=0").send()
 }
 
 /// Waits until anteroom has seen what the scene did. An event takes some milliseconds to arrive, and a request that

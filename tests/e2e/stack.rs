@@ -100,6 +100,26 @@ impl Stack {
         self.wait_for_traefik().unwrap_or_else(|error| panic!("{error:#}"));
     }
 
+    /// The same, where compose is to fail.
+    #[track_caller]
+    pub fn set_in_vain(&self, variables: &[(&str, &str)]) {
+        self.soil();
+        let lines: String = variables.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+        fs::write(self.directory.join(".env"), format!("{}{lines}", self.images)).expect("the stack's folder is ours");
+        let run = self.engine.shell(&self.remedy(&["up -d --no-deps cvat_grafana"]));
+        assert!(run.is_err(), "compose has started it: {variables:?}");
+    }
+
+    /// Traefik's published port.
+    pub fn port(&self) -> u16 {
+        self.port.load(Relaxed)
+    }
+
+    /// The name of CVAT's network.
+    pub fn network(&self) -> String {
+        format!("{}_cvat", self.project)
+    }
+
     /// Runs compose with this stack's three files.
     #[track_caller]
     pub fn compose(&self, words: &str) {
@@ -119,6 +139,11 @@ impl Stack {
         self.soil();
         self.engine.shell(commands).unwrap_or_else(|error| panic!("{error:#}"));
         self.find_port().unwrap_or_else(|error| panic!("{error:#}"));
+    }
+
+    /// What commands print, whether they succeed or not.
+    pub fn shell(&self, commands: &str) -> Result<String> {
+        self.engine.shell(commands)
     }
 
     /// What compose makes of a file of the checkout, alone or with an override.

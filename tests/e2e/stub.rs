@@ -73,7 +73,8 @@ fn serve() {
         }
     }
     thread::sleep(Duration::from_millis(number("STUB_DELAY").unwrap_or(0)));
-    let listener = TcpListener::bind((setting("STUB_BIND").as_deref().unwrap_or("0.0.0.0"), port())).expect("the stub's port is free in its own container");
+    let listener = TcpListener::bind((setting("STUB_BIND").as_deref().unwrap_or("0.0.0.0"), port()))
+        .expect("the stub's port is free in its own container");
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("the clock is past 1970").as_millis();
     println!("{role} listens on {}", port());
     for connection in listener.incoming().flatten() {
@@ -130,8 +131,11 @@ impl Request {
 fn while_open(connection: &TcpStream, role: &str, since: u128) {
     let mut reader = BufReader::new(connection);
     if let Some(mode) = setting("STUB_MODE").filter(|_| role == "grafana") {
-        // Whoever only connects, as a probe does, is not answered.
-        if let Ok(Some(_)) = read_request(&mut reader) {
+        let Ok(Some(request)) = read_request(&mut reader) else { return };
+        // Who asks whether it is well is told so, or it would never be taken for ready.
+        if request.path == "/api/health" && mode != "unready" {
+            let _ = write_all(connection, grafana(&request, since).as_bytes());
+        } else {
             misbehave(connection, &mode);
         }
         return;

@@ -1,0 +1,64 @@
+//! Grafana cannot be started: the engine says why, and nowhere else would anybody see it.
+
+use super::{explains, names, scenes};
+use crate::stack::Stack;
+
+scenes![
+    a_program_that_is_not_there_is_named only FileProvider,
+    a_program_that_may_not_be_run_is_named only FileProvider,
+    a_mount_that_cannot_be_made_is_named only FileProvider,
+    a_published_port_that_is_taken_is_named_with_who_has_it,
+    a_network_that_was_made_anew_is_named,
+    a_lost_alias_is_named_and_the_remedy_mends_it,
+];
+
+fn a_program_that_is_not_there_is_named(stack: &Stack) {
+    stack.set_in_vain(&[("GRAFANA_PROGRAM", "/missing")]);
+    explains(stack, "target-start-failed", &stack.remedy(&["up -d cvat_grafana"]));
+    stack.ask("/analytics/").send().evidence("exit code", "127");
+}
+
+fn a_program_that_may_not_be_run_is_named(stack: &Stack) {
+    stack.set_in_vain(&[("GRAFANA_PROGRAM", "/ledger")]);
+    names(stack, "permission-denied").expect(503).finding("permission-denied").remedy(&mounts(stack));
+}
+
+fn a_mount_that_cannot_be_made_is_named(stack: &Stack) {
+    stack.set_in_vain(&[("LEDGER_AT", "/stub")]);
+    names(stack, "mount-failed").expect(503).finding("mount-failed").remedy(&mounts(stack));
+    stack.run(&mounts(stack));
+}
+
+fn mounts(stack: &Stack) -> String {
+    let name = stack.grafana().name().to_owned();
+    format!(
+        "docker inspect --format '{{{{json .HostConfig.Binds}}}} {{{{json .Mounts}}}} user={{{{.Config.User}}}}' {name}"
+    )
+}
+
+fn a_published_port_that_is_taken_is_named_with_who_has_it(stack: &Stack) {
+    let port = stack.port().to_string();
+    stack.set_in_vain(&[("GRAFANA_PUBLISHED", &port)]);
+    let who = format!("docker ps --filter publish={port}");
+    explains(stack, "port-conflict", &who);
+    assert!(stack.shell(&who).expect("it runs").contains("traefik"), "that is who has it");
+}
+
+fn a_network_that_was_made_anew_is_named(stack: &Stack) {
+    let other = stack.other_network();
+    stack.grafana().move_to(&other);
+    stack.grafana().stop();
+    stack.docker(&["network", "rm", &other]);
+    stack.other_network();
+    explains(stack, "network-stale", &stack.classic_remedy());
+}
+
+fn a_lost_alias_is_named_and_the_remedy_mends_it(stack: &Stack) {
+    stack.grafana().disconnect();
+    stack.docker(&["network", "connect", &stack.network(), stack.grafana().name()]);
+    let answer = names(stack, "alias-missing");
+    answer.expect(503).finding("alias-missing").remedy(&stack.remedy(&["up -d --force-recreate cvat_grafana"]));
+    let command = answer.member("/findings/0/remedies/0/command").expect("a remedy");
+    stack.run(&command);
+    stack.ask("/analytics/").until("Grafana answers", |answer| answer.is_from("grafana"));
+}
