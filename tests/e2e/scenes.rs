@@ -3,11 +3,13 @@
 //! To add one: write a function whose name says what holds, in the file where it belongs, and add it to that file's
 //! list. It plays in both layouts, unless the list says otherwise.
 
+mod browser;
 mod deployment;
 mod engine;
 mod load;
 mod login;
 mod network;
+mod pages;
 mod ready;
 mod stopped;
 mod warming;
@@ -51,6 +53,8 @@ pub fn all() -> impl Iterator<Item = Scene> {
         engine::SCENES,
         stopped::SCENES,
         network::SCENES,
+        browser::SCENES,
+        pages::SCENES,
     ];
     files.into_iter().flatten().copied()
 }
