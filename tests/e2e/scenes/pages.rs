@@ -1,5 +1,6 @@
 //! The page in each of its states, in a browser: everybody can use it, however they read it.
 
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ scenes![
     everybody_can_use_the_page_of_a_service_that_is_back only FileProvider,
     everybody_can_use_the_page_that_tells_no_names only Labels,
     every_reader_is_addressed_in_their_language only FileProvider,
+    an_operators_own_look_is_shown_and_readable only Labels,
     nothing_moves_for_those_who_do_not_want_it only Labels,
     on_paper_everything_is_there_that_can_be_read only FileProvider,
     without_scripts_the_page_is_complete_and_comes_anew only Labels,
@@ -33,7 +35,8 @@ scenes![
 const NEVER: &str = "1h";
 
 /// What a reader's browser asks for, the language that comes, and how the page of a start begins in it.
-const LANGUAGES: [(&str, &str, &str); 1] = [("en-GB,en", "en", "Analytics is starting.")];
+const LANGUAGES: [(&str, &str, &str); 2] =
+    [("en-GB,en", "en", "Analytics is starting."), ("zh-CN,zh,en", "zh-Hans", "分析服务正在启动。")];
 
 fn everybody_can_use_the_page_of_a_start(stack: &Stack) {
     let Some(browser) = Browser::open(stack, Habits::default()) else { return };
@@ -129,6 +132,33 @@ fn every_reader_is_addressed_in_their_language(stack: &Stack) {
         examine(&browser, &format!("down-{language}"));
     }
 }
+
+fn an_operators_own_look_is_shown_and_readable(stack: &Stack) {
+    let Some(browser) = Browser::open(stack, Habits::default()) else { return };
+    let [css, logo] = [("page.css", OWN_CSS), ("logo.svg", OWN_LOGO)].map(|(name, text)| {
+        let file = stack.scratch(name);
+        fs::write(&file, text).expect("the stack's folder is ours");
+        file.display().to_string()
+    });
+    let settings = [
+        ("ANTEROOM_PAGE_CSS", css.as_str()),
+        ("ANTEROOM_PAGE_LOGO", logo.as_str()),
+        ("ANTEROOM_PAGE_SUPPORT", "mailto:help@example.org"),
+        ("ANTEROOM_PAGE_NOTE", "On Mondays it takes longer."),
+    ];
+    let anteroom = Anteroom::serve(stack, beside::nobody(), &settings);
+    shows(&browser, &anteroom, "This service is starting.");
+    // Its style is let in by the page's policy, and its picture is one.
+    assert_eq!(browser.see("getComputedStyle(document.querySelector('h1')).fontStyle"), "italic");
+    assert_eq!(browser.see("document.querySelector('img.logo').naturalWidth"), 120);
+    assert_eq!(browser.see("document.querySelector('a[href^=mailto]').textContent"), "help@example.org");
+    assert!(browser.text().contains("On Mondays it takes longer."), "{}", browser.text());
+    examine(&browser, "own-look");
+}
+
+const OWN_CSS: &str = "h1 { font-family: serif; font-style: italic; }";
+const OWN_LOGO: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"120\" height=\"40\" viewBox=\"0 0 120 40\">\
+    <rect width=\"120\" height=\"40\" rx=\"8\" fill=\"#7a1fa2\"/><circle cx=\"24\" cy=\"20\" r=\"10\" fill=\"#fff\"/></svg>";
 
 fn nothing_moves_for_those_who_do_not_want_it(stack: &Stack) {
     let Some(browser) = Browser::open(stack, Habits::default()) else { return };
