@@ -23,14 +23,15 @@ use crate::runner::is_required;
 use crate::stack::Stack;
 
 /// For a container: no sandbox inside of one, no graphics, and little shared memory. With a pipe instead of a port, no
-/// browser outlives its chromedriver.
-const SWITCHES: [&str; 6] = [
+/// browser outlives its chromedriver. Pictures are the same with and without scroll bars.
+const SWITCHES: [&str; 7] = [
     "--headless=new",
     "--no-sandbox",
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
     "--force-color-profile=srgb",
+    "--hide-scrollbars",
 ];
 
 /// A window on an ordinary screen, and one on a small phone. The height is short enough for a page to need scrolling.
