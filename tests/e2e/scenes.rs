@@ -4,11 +4,13 @@
 //! list. It plays in both layouts, unless the list says otherwise.
 
 mod broken;
+mod browser;
 mod deployment;
 mod engine;
 mod load;
 mod login;
 mod network;
+mod pages;
 mod ready;
 mod stopped;
 mod unstartable;
@@ -55,6 +57,8 @@ pub fn all() -> impl Iterator<Item = Scene> {
         network::SCENES,
         broken::SCENES,
         unstartable::SCENES,
+        browser::SCENES,
+        pages::SCENES,
     ];
     files.into_iter().flatten().copied()
 }

@@ -65,6 +65,11 @@ impl Stack {
         Ask::new(self.port.load(Relaxed), path)
     }
 
+    /// Where a browser finds it.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.port.load(Relaxed))
+    }
+
     /// A file or folder that goes with the stack.
     pub fn scratch(&self, name: &str) -> PathBuf {
         self.directory.join(name)
