@@ -22,7 +22,7 @@ mod project;
 pub(crate) mod redact;
 mod remedy;
 #[cfg(test)]
-mod scenes;
+pub(crate) mod scenes;
 #[cfg(test)]
 mod tests;
 

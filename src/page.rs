@@ -120,6 +120,9 @@ fn seconds(duration: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    mod disclosure;
+    mod schema;
+
     use super::*;
     use crate::warmup::{Progress, Usual};
 

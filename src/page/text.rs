@@ -65,7 +65,8 @@ fn printed(f: &mut Formatter<'_>, heading: &str, colon: &str, lines: &[String]) 
         return Ok(());
     }
     writeln!(f, "\n{heading}{}", colon.trim_end())?;
-    lines.iter().try_for_each(|line| writeln!(f, "    {line}"))
+    // Marked, so that nothing a program printed looks like a line of ours.
+    lines.iter().try_for_each(|line| writeln!(f, "    | {line}"))
 }
 
 fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding) -> fmt::Result {
