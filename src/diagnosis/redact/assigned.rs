@@ -1,0 +1,417 @@
+//! Secrets by their names, in whatever grammar the name is given its value.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::names::{self, Sort};
+use super::values::{
+    self, blanks, bracketed, ends_with_quote, is_blank, is_made_up, is_prose, is_quote, quote_mark, quoted,
+};
+use super::{Cuts, REMOVED};
+
+/// What a line leaves for the next ones.
+#[derive(Debug, Default)]
+pub(super) struct Carry {
+    /// For so many lines, this one included, a `value` belongs to a secret's name.
+    pub labelled: u8,
+    /// In a `.netrc` a password needs no more than a space.
+    pub netrc: bool,
+}
+
+/// How a name and its value are joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Joint {
+    /// `=`, `:=`, `=>`, `==`, and `=` within a query's value.
+    Equals,
+    Colon,
+    /// `"--password", "x"` and `('Authorization', 'x')`.
+    Comma,
+    /// `password("x")`.
+    Call,
+    /// `<password>x`.
+    Element,
+    Space,
+}
+
+/// Words of the schemes of `Authorization`: of most, one word follows; of the later ones, all of the line.
+const SCHEMES: [&str; 8] = ["bearer", "basic", "token", "apikey", "negotiate", "ntlm", "key", "splunk"];
+const LONG_SCHEMES: [&str; 6] = ["digest", "aws4-hmac-sha256", "oauth", "hawk", "signature", "sharedkey"];
+
+/// In bytes: far longer than a secret has to be to be told from a word.
+const NEAR: usize = 128;
+
+/// What opens a door by itself in a query.
+const SIGNS: [&str; 6] = ["sig", "signature", "auth", "ticket", "assertion", "crumb"];
+
+/// What is said about a secret, after a colon as a secret itself would be.
+const COMPLAINTS: [&str; 28] = [
+    "authentication",
+    "cannot",
+    "contains",
+    "could",
+    "does",
+    "empty",
+    "error",
+    "expired",
+    "failed",
+    "has",
+    "illegal",
+    "incorrect",
+    "invalid",
+    "is",
+    "malformed",
+    "missing",
+    "must",
+    "no",
+    "not",
+    "open",
+    "parse",
+    "permission",
+    "required",
+    "unable",
+    "unauthorized",
+    "unexpected",
+    "unknown",
+    "wrong",
+];
+/// Between a name and its value, when people write: `password is set to x`.
+const FILLERS: [&str; 12] =
+    ["is", "was", "set", "to", "has", "been", "generated", "now", "changed", "value", "the", "following"];
+
+/// The line without the values of names that sound like a secret's.
+pub(super) fn without_values<'a>(line: &'a str, carry: &mut Carry) -> Cow<'a, str> {
+    let mut cuts = Cuts::of(line);
+    let mut at = 0;
+    carry.labelled = carry.labelled.saturating_sub(1);
+    while let Some(start) = line[at..].find(is_name).map(|found| at + found) {
+        let end = line[start..].find(|c| !is_name(c)).map_or(line.len(), |length| start + length);
+        at = end;
+        // `\u0022password\u0022` is a quoted name as well.
+        let escaped =
+            line[..start].ends_with('\\') && (line[start..].starts_with("u0022") || line[start..].starts_with("u0027"));
+        let start = if escaped { start + "u0022".len() } else { start };
+        let name = Name { line, start, end, sort: names::sort(&line[start..end]) };
+        if name.sort == Sort::Other {
+            continue;
+        }
+        if let Some(secret) = name.secret(carry) {
+            at = secret.end;
+            cuts.cut(secret);
+        }
+    }
+    cuts.finish()
+}
+
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+/// A name in its line.
+struct Name<'a> {
+    line: &'a str,
+    start: usize,
+    end: usize,
+    sort: Sort,
+}
+
+impl Name<'_> {
+    fn text(&self) -> &str {
+        &self.line[self.start..self.end]
+    }
+
+    fn before(&self) -> &str {
+        &self.line[..self.start]
+    }
+
+    /// Where its secret is, if it has one.
+    fn secret(&self, carry: &mut Carry) -> Option<Range<usize>> {
+        let (joint, length) = self.joint()?;
+        let from = self.end + length;
+        let rest = &self.line[from..];
+        if rest.is_empty() {
+            return None;
+        }
+        if matches!(joint, Joint::Equals | Joint::Colon)
+            && (self.sort == Sort::Label || self.text().eq_ignore_ascii_case("key"))
+        {
+            if let Some(at_once) = self.labels(rest) {
+                carry.labelled = 2;
+                return at_once.map(|secret| from + secret.start..from + secret.end);
+            }
+        }
+        // What is judged is bounded, since it is read again if it is found to be none.
+        let near = near(rest);
+        let value = &near[..self.length(joint, near)];
+        let is_secret = match self.sort {
+            Sort::Other | Sort::Label => false,
+            Sort::Value => {
+                let labelled = matches!(joint, Joint::Equals | Joint::Colon) && carry.labelled > 0;
+                carry.labelled -= if labelled { carry.labelled } else { 0 };
+                labelled && !near.starts_with(REMOVED)
+            }
+            Sort::Scheme if joint == Joint::Space => !is_prose(near),
+            Sort::Scheme => is_made_up(value),
+            Sort::Weak => self.weak(joint, value),
+            Sort::Strong | Sort::Cookie | Sort::Authorization if joint == Joint::Space => {
+                return self.spoken(carry).map(|skipped| self.all(joint, from + skipped));
+            }
+            Sort::Strong | Sort::Cookie | Sort::Authorization => self.strong(joint, from, value, carry),
+        };
+        (is_secret && !values::is_empty(value)).then(|| self.all(joint, from))
+    }
+
+    /// The value that begins here.
+    fn all(&self, joint: Joint, from: usize) -> Range<usize> {
+        from..from + self.length(joint, &self.line[from..])
+    }
+
+    /// What stands between the name and what may be its value, and how long that is.
+    fn joint(&self) -> Option<(Joint, usize)> {
+        let after = &self.line[self.end..];
+        let mut at = quote_mark(after);
+        let is_closed = at > 0;
+        if is_closed && !ends_with_quote(self.before()) {
+            return None;
+        }
+        at += usize::from(is_closed && after[at..].starts_with(']'));
+        let spaces = blanks(&after[at..]);
+        let tail = &after[at + spaces..];
+        let signs = [
+            (":=", Joint::Equals),
+            ("=>", Joint::Equals),
+            ("===", Joint::Equals),
+            ("==", Joint::Equals),
+            ("=", Joint::Equals),
+            ("%3D", Joint::Equals),
+            ("%3d", Joint::Equals),
+            (":", Joint::Colon),
+            ("：", Joint::Colon),
+        ];
+        let found = signs.iter().find(|(sign, _)| tail.starts_with(sign));
+        let (joint, length) = match found {
+            // A path of Rust or C++.
+            _ if tail.starts_with("::") => return None,
+            Some((sign, joint)) => (*joint, sign.len()),
+            None if is_closed && tail.starts_with(',') => (Joint::Comma, 1),
+            None if !is_closed && spaces == 0 && tail.starts_with('(') && quote_mark(&tail[1..]) > 0 => {
+                (Joint::Call, 1)
+            }
+            None if !is_closed && at == 0 && tail.starts_with('>') && self.before().ends_with('<') => {
+                (Joint::Element, 1)
+            }
+            None if !is_closed && spaces > 0 => return Some((Joint::Space, spaces)),
+            None => return None,
+        };
+        let length = at + spaces + length;
+        Some((joint, length + blanks(&after[length..])))
+    }
+
+    /// Whether the value is the name of a secret; then also where that secret is, if it follows at once.
+    fn labels(&self, rest: &str) -> Option<Option<Range<usize>>> {
+        let near = near(rest);
+        let length = quoted(near).unwrap_or_else(|| near.find(|c: char| !is_name(c)).unwrap_or(near.len()));
+        let named = values::unquoted(&rest[..length]);
+        let is_secret = named.chars().all(is_name)
+            && matches!(names::sort(named), Sort::Strong | Sort::Cookie | Sort::Authorization);
+        if !is_secret {
+            return None;
+        }
+        let after = &rest[length..];
+        // `<entry key="password">x</entry>`
+        if let Some(text) = after.strip_prefix('>') {
+            let end = text.find('<').unwrap_or(text.len());
+            return Some(Some(length + 1..length + 1 + end));
+        }
+        // A part of a form, its lines written as one.
+        let gap = ["\\r\\n\\r\\n", "\\n\\n", "\r\n\r\n"].iter().find(|gap| after.starts_with(**gap));
+        Some(gap.map(|gap| {
+            let from = length + gap.len();
+            from..from + rest[from..].find(['\\', '\r']).unwrap_or(rest.len() - from)
+        }))
+    }
+
+    /// How many bytes belong to the value at the start of `rest`.
+    fn length(&self, joint: Joint, rest: &str) -> usize {
+        let to_end = || Some(rest.trim_end().len()).filter(|length| *length > 0).unwrap_or(rest.len());
+        match joint {
+            Joint::Element => return rest.find('<').unwrap_or(rest.len()),
+            Joint::Call => return quoted(rest).unwrap_or_default(),
+            _ => {}
+        }
+        let prefix =
+            usize::from(rest.starts_with(['b', 'u', 'r', 'f', 'N', 'E', '$']) && rest[1..].starts_with(is_quote));
+        if let Some(length) = quoted(&rest[prefix..]) {
+            return prefix + length;
+        }
+        if matches!(self.sort, Sort::Strong | Sort::Cookie | Sort::Authorization)
+            && let Some(length) = bracketed(rest)
+        {
+            return length;
+        }
+        match self.sort {
+            Sort::Cookie => rest.find(|c: char| c.is_control() || is_quote(c)).unwrap_or(rest.len()),
+            Sort::Authorization => {
+                let word = values::word(rest);
+                let scheme = rest[..word].to_ascii_lowercase();
+                if LONG_SCHEMES.contains(&scheme.as_str()) {
+                    // Their parameters are quoted, so only a quote around all of it ends them.
+                    let ends = |c: char| c.is_control() || is_quote(c);
+                    if ends_with_quote(self.before()) || self.is_within_quotes() {
+                        rest.find(ends).unwrap_or(rest.len())
+                    } else {
+                        to_end()
+                    }
+                } else if SCHEMES.contains(&scheme.as_str()) {
+                    let spaces = blanks(&rest[word..]);
+                    word + spaces + values::word(&rest[word + spaces..])
+                } else {
+                    word
+                }
+            }
+            Sort::Strong if self.fills_line(joint) => to_end(),
+            _ => values::word(rest),
+        }
+    }
+
+    /// Whether a quote was opened before it, and not closed.
+    fn is_within_quotes(&self) -> bool {
+        self.before().bytes().rev().take(16).any(|b| b == b'"' || b == b'\'')
+    }
+
+    /// Whether all that follows is its value: `printenv` does not quote, and neither has YAML to.
+    fn fills_line(&self, joint: Joint) -> bool {
+        if self.start > NEAR {
+            return false;
+        }
+        let before = self.before().trim();
+        let after = &self.line[self.end..];
+        match joint {
+            Joint::Equals => {
+                let dumped = matches!(before, "" | "-" | "export" | "declare -x" | "set" | "setenv" | "ENV" | "ARG");
+                dumped && after.starts_with('=') && names::is_of_environment(self.text())
+            }
+            Joint::Colon => matches!(before, "" | "-") && after.starts_with(": "),
+            _ => false,
+        }
+    }
+
+    fn weak(&self, joint: Joint, value: &str) -> bool {
+        match joint {
+            Joint::Equals if names::is_of_environment(self.text()) && self.text().contains('_') => {
+                !is_path(value) && !value.bytes().all(|b| b.is_ascii_digit())
+            }
+            Joint::Equals if self.before().ends_with(['?', '&']) && SIGNS.contains(&self.text()) => true,
+            Joint::Equals | Joint::Colon | Joint::Element => {
+                let long = !self.text().eq_ignore_ascii_case("code") || value.len() >= 16;
+                long && is_made_up(value)
+            }
+            Joint::Space => self.text().starts_with('-') && !value.starts_with('-') && !is_path(value),
+            Joint::Comma | Joint::Call => false,
+        }
+    }
+
+    fn strong(&self, joint: Joint, from: usize, value: &str, carry: &mut Carry) -> bool {
+        let (text, before, rest) = (self.text(), self.before(), near(&self.line[from..]));
+        let is_quoted = ends_with_quote(before) && quote_mark(&self.line[self.end..]) > 0;
+        if is_quoted && matches!(rest.trim_end(), "{" | "[") {
+            carry.labelled = 2;
+            return false;
+        }
+        if is_counted(text, value) || is_directory(text, value) {
+            return false;
+        }
+        match joint {
+            // `exec: "secret": executable file not found` is no JSON, and `Get "https://auth/token": EOF` not even a name.
+            Joint::Equals | Joint::Colon if is_quoted => bracketed(rest).is_some() || !is_prose(rest),
+            Joint::Equals | Joint::Call | Joint::Element => true,
+            Joint::Colon => {
+                let spaced = from > self.end + 1;
+                let is_address =
+                    !spaced && (text.contains(['-', '.']) || before.ends_with(['/', '@'])) && is_tag(value);
+                let is_file = spaced && before.ends_with(['/', '\\']);
+                !is_address && !is_file && (self.fills_line(joint) || !complains(rest))
+            }
+            Joint::Comma => {
+                // Of a list of names every one is followed by a quoted word; of arguments, headers and pairs it is the value.
+                let is_pair = before.trim_end_matches(|c| is_quote(c) || c == 'b').ends_with('(');
+                (is_pair || self.sort != Sort::Strong || text.contains('-')) && quote_mark(rest) > 0
+            }
+            Joint::Space => self.spoken(carry).is_some(),
+        }
+    }
+
+    /// With nothing but a space between, which sentences have as well: how many bytes of other words come before the
+    /// secret, if there is one.
+    fn spoken(&self, carry: &Carry) -> Option<usize> {
+        let (text, before) = (self.text(), self.before());
+        let after = &self.line[self.end..];
+        let mut rest = near(&after[blanks(after)..]);
+        let whole = rest.len();
+        let word = before.trim_end().rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
+        let is_secret = if text.starts_with('-') {
+            !rest.starts_with('-')
+        } else if matches!(text, "requirepass" | "masterauth") || carry.netrc && text == "password" {
+            true
+        } else if before.ends_with('=') || text.contains(['_', '-', '.']) || word.eq_ignore_ascii_case("unexpected") {
+            // The value of something else, as in `logger=secrets.kvstore`; a thing's own name, as in `docker network
+            // connect secret_net cvat_db`; what a parser did not expect.
+            false
+        } else {
+            while let Some(word) = first_word(rest).filter(|word| FILLERS.contains(word)) {
+                rest = rest[word.len()..].trim_start_matches(':').trim_start_matches(is_blank);
+            }
+            if rest.len() < whole {
+                quote_mark(rest) > 0 || is_made_up(&rest[..self.length(Joint::Space, rest)])
+            } else {
+                !is_prose(rest)
+            }
+        };
+        let is_empty = || values::is_empty(&rest[..self.length(Joint::Space, rest)]);
+        (is_secret && !rest.is_empty() && !is_empty()).then_some(whole - rest.len())
+    }
+}
+
+/// As much of a text as decides what it is.
+fn near(text: &str) -> &str {
+    &text[..text.floor_char_boundary(NEAR)]
+}
+
+/// The word at the start, as sentences have it.
+fn first_word(text: &str) -> Option<&str> {
+    let word = &text[..text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len())];
+    (!word.is_empty()).then_some(word)
+}
+
+/// Whether what follows a colon speaks about a secret: `token: is expired`.
+fn complains(text: &str) -> bool {
+    let Some(word) = first_word(text) else { return false };
+    let after = text[word.len()..].trim_start_matches([',', '.', ';', ')', '"', '\'']);
+    let is_whole = after.is_empty() || after.starts_with(is_blank) && is_prose(after.trim_start());
+    is_whole && COMPLAINTS.contains(&word.to_ascii_lowercase().as_str())
+}
+
+/// `secrets=3` counts them.
+fn is_counted(name: &str, value: &str) -> bool {
+    name.ends_with(['s', 'S'])
+        && !name.to_ascii_lowercase().ends_with("pass")
+        && value.bytes().all(|b| b.is_ascii_digit() || b == b',')
+}
+
+/// `PWD` is where a shell is.
+fn is_directory(name: &str, value: &str) -> bool {
+    matches!(name, "PWD" | "OLDPWD") && values::unquoted(value).starts_with(['/', '~'])
+}
+
+fn is_path(value: &str) -> bool {
+    let value = values::unquoted(value);
+    value.starts_with(['/', '.', '~']) || value.get(1..3) == Some(":\\")
+}
+
+/// A port, or the tag of an image.
+fn is_tag(value: &str) -> bool {
+    let value = value.trim_end_matches([',', ')', ']', '}', ':', '.']);
+    let plain = value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b));
+    let numbered = value.strip_prefix('v').unwrap_or(value).starts_with(|c: char| c.is_ascii_digit());
+    let port = value.split('/').next().is_some_and(|port| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
+    plain && (value == "latest" || port || numbered && value.contains('.'))
+}

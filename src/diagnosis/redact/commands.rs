@@ -1,0 +1,197 @@
+//! Secrets by the program that they are given to: short options, and arguments without any.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::values::{self, blanks, is_prose, is_quote, quote_mark, quoted};
+use super::{Cuts, REMOVED};
+
+/// How a program takes a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    /// In the word of the option itself: with a space between, `mysql -p` asks for it.
+    Attached,
+    /// In that word or in the next one.
+    Either,
+    /// As `Either`, and only if a colon or a per cent sign parts it from a user's name.
+    Pair,
+    /// After so many words that are none.
+    After(u8),
+}
+
+/// The option by which a program, given without its directory, takes a secret.
+fn taken_by(program: &str) -> Option<(&'static [&'static str], Takes)> {
+    Some(match program {
+        "mysql" | "mariadb" | "mysqldump" | "mariadb-dump" | "mysqladmin" | "mariadb-admin" | "mysqlimport"
+        | "mysqlcheck" => (&["-p"], Takes::Attached),
+        "sshpass" | "mongo" | "mongosh" | "mongodump" | "mongorestore" | "login" | "mysqlsh" => {
+            (&["-p"], Takes::Either)
+        }
+        "redis-cli" | "redis-benchmark" => (&["-a"], Takes::Either),
+        "ldapsearch" | "ldapadd" | "ldapmodify" | "ldapwhoami" | "ldapdelete" => (&["-w"], Takes::Either),
+        "sqlcmd" | "bcp" | "mosquitto_pub" | "mosquitto_sub" | "zip" | "unzip" | "ipmitool" => (&["-P"], Takes::Either),
+        "smbclient" | "rpcclient" => (&["-U"], Takes::Pair),
+        "curl" => (&["-u", "-U", "--user", "--proxy-user"], Takes::Pair),
+        "http" | "https" | "ab" | "hey" | "wrk" => (&["-a", "-A", "--auth"], Takes::Pair),
+        "snmpget" | "snmpwalk" => (&["-c"], Takes::Either),
+        "rabbitmqctl" => (&["add_user", "change_password", "authenticate_user"], Takes::After(1)),
+        _ => return None,
+    })
+}
+
+/// A word of a command, or of a list of its arguments, and where it begins.
+type Word<'a> = (usize, &'a str);
+
+/// The line without what programs take for a secret.
+pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
+    let line = whole.trim_end();
+    if !line.contains([' ', ',', '\t']) {
+        return Cow::Borrowed(whole);
+    }
+    let mut cuts = Cuts::of(whole);
+    if let Some(end) = line.find("chpasswd") {
+        pairs(&mut cuts, line, end);
+    }
+    let mut at = 0;
+    let mut program: Option<(&[&str], Takes)> = None;
+    let mut skipped = 0;
+    while let Some((start, word)) = next(line, at) {
+        at = start + word.len();
+        let name = word.rsplit('/').next().unwrap_or(word);
+        if let Some(takes) = taken_by(name) {
+            (program, skipped) = (Some(takes), 0);
+        } else if let Some(secret) = phrase(line, word, at) {
+            at = secret.end;
+            cuts.cut(secret);
+        } else if matches!(word, "|" | "||" | "&&" | ";" | "&") {
+            program = None;
+        } else if let Some((options, takes)) = program {
+            if let Takes::After(words) = takes {
+                skipped = if options.contains(&word) { 1 } else { skipped + u8::from(skipped > 0) };
+                if skipped == words + 2 {
+                    let from = start - usize::from(line[..start].ends_with(is_quote));
+                    let value = from..from + shell_word(&line[from..]).max(word.len());
+                    if !values::is_empty(&line[value.clone()]) {
+                        cuts.cut(value);
+                    }
+                    program = None;
+                }
+                continue;
+            }
+            let Some(option) = options.iter().find(|option| word.starts_with(**option)) else { continue };
+            // Of a long option only the whole: `--user-agent` is another one.
+            if option.len() > 2 && word.len() > option.len() && !word[option.len()..].starts_with('=') {
+                continue;
+            }
+            if let Some(value) = argument(line, start + option.len(), takes) {
+                at = value.end;
+                let parted = takes != Takes::Pair || line[value.clone()].contains([':', '%']);
+                if parted && !values::is_empty(&line[value.clone()]) {
+                    cuts.cut(value);
+                }
+            }
+        }
+    }
+    cuts.finish()
+}
+
+/// Where the argument of an option is that ends at `at`.
+fn argument(line: &str, at: usize, takes: Takes) -> Option<Range<usize>> {
+    let after = &line[at..];
+    let attached = shell_word(after);
+    let (from, to) = if attached > 0 && !closes(after) {
+        let equals = usize::from(after.starts_with('='));
+        (at + equals, at + attached)
+    } else {
+        let from = at + between(after);
+        if takes == Takes::Attached || from == at || line[from..].starts_with('-') {
+            return None;
+        }
+        (from, from + shell_word(&line[from..]))
+    };
+    (to > from).then_some(from..to)
+}
+
+/// Whether a quote closes here the word that it opened: in a list, or around a whole command.
+fn closes(after: &str) -> bool {
+    let mark = quote_mark(after);
+    mark > 0 && after[mark..].chars().next().is_none_or(|c| c.is_whitespace() || ",])}".contains(c))
+}
+
+/// What parts two words: spaces, or quotes and a comma in a list.
+fn between(after: &str) -> usize {
+    let mark = quote_mark(after);
+    let comma = mark + blanks(&after[mark..]);
+    if mark > 0 {
+        let Some(rest) = after[comma..].strip_prefix(',') else { return 0 };
+        return comma + 1 + blanks(rest);
+    }
+    let list = after.strip_prefix(',').map_or(0, |rest| 1 + blanks(rest));
+    if list > 0 { list } else { blanks(after) }
+}
+
+/// How many bytes a word of a shell has.
+fn shell_word(text: &str) -> usize {
+    quoted(text).unwrap_or_else(|| values::word(text))
+}
+
+/// The next word from `at` on.
+fn next(line: &str, at: usize) -> Option<Word<'_>> {
+    let parts = |c: char| {
+        c.is_whitespace()
+            || c.is_control()
+            || is_quote(c)
+            || matches!(c, ',' | '[' | ']' | '(' | ')' | '{' | '}' | '\\')
+    };
+    let start = at + line[at..].find(|c| !parts(c))?;
+    let end = line[start..].find(parts).map_or(line.len(), |length| start + length);
+    Some((start, &line[start..end]))
+}
+
+/// Where a secret is after words that are no program: Redis's and SMTP's `AUTH`, SQL's `IDENTIFIED … BY`.
+fn phrase(line: &str, word: &str, end: usize) -> Option<Range<usize>> {
+    if word == "AUTH" {
+        let first = end + between(&line[end..]);
+        let (from, word) = next(line, end)?;
+        let after = from + word.len();
+        let is_last = line[after..].trim_start_matches(|c: char| is_quote(c) || c.is_whitespace()).is_empty();
+        let mechanism = matches!(word, "PLAIN" | "LOGIN" | "XOAUTH2" | "CRAM-MD5");
+        let listed = quote_mark(&line[end..]) > 0 && line[end + 1..].starts_with([' ', ',']);
+        let from = if mechanism {
+            after + blanks(&line[after..])
+        } else if first > end {
+            first
+        } else {
+            from
+        };
+        let is_secret = mechanism || is_last || listed || !is_prose(&line[first..]);
+        // To the end of the line: a user's name may stand before the secret.
+        let is_new = word != REMOVED.trim_matches(['[', ']']);
+        return (is_secret && is_new && from > end && from < line.len()).then_some(from..line.len());
+    }
+    if !word.eq_ignore_ascii_case("identified") {
+        return None;
+    }
+    // As far as the name of an authentication method is long.
+    let mut at = end;
+    for _ in 0..4 {
+        let (from, word) = next(line, at)?;
+        at = from + word.len();
+        if word.eq_ignore_ascii_case("by") {
+            let from = at + between(&line[at..]);
+            return (from < line.len()).then(|| from..from + shell_word(&line[from..]));
+        }
+    }
+    None
+}
+
+/// `user:password`, as `chpasswd` reads it.
+fn pairs(cuts: &mut Cuts<'_>, line: &str, end: usize) {
+    let mut at = 0;
+    while let Some((start, word)) = next(line, at).filter(|(start, _)| *start < end) {
+        at = start + word.len();
+        if let Some(colon) = word.find(':') {
+            cuts.cut(start + colon + 1..at);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Secrets by their place in an address: `user:password@`, and the paths of web hooks.
+
+use std::borrow::Cow;
+
+use super::values::{ends_word, is_quote};
+use super::{Cuts, REMOVED};
+
+/// How the authority of a URL begins, and what its user information ends with: plain, within JSON of some makers, and
+/// within another URL's query.
+const AUTHORITIES: [(&str, &str); 4] = [("://", "@"), (":\\/\\/", "@"), ("%3A%2F%2F", "%40"), ("%3a%2f%2f", "%40")];
+/// After these, the rest of the address is all that it takes to write into somebody's channel.
+const HOOKS: [&str; 5] =
+    ["hooks.slack.com/", "/api/webhooks/", "webhook.office.com/", "hooks.zapier.com/", "jdbc:oracle:thin:"];
+/// How the addresses of Go's MySQL driver go on after their credentials.
+const TRANSPORTS: [&str; 3] = ["@tcp(", "@unix(", "@//"];
+
+/// The line without credentials in its addresses.
+pub(super) fn without_credentials(line: &str) -> Cow<'_, str> {
+    // Almost every line goes by here.
+    if !line.contains(['@', '%']) && !line.contains("hook") {
+        return Cow::Borrowed(line);
+    }
+    let mut cuts = Cuts::of(line);
+    let mut start = 0;
+    while start < line.len() {
+        let word = &line[start..];
+        let end = start + word.find(ends_word).unwrap_or(word.len());
+        if start < end {
+            of_word(&mut cuts, line, start, end);
+        }
+        start = end + line[end..].chars().next().map_or(0, char::len_utf8);
+    }
+    cuts.finish()
+}
+
+fn of_word(cuts: &mut Cuts<'_>, line: &str, start: usize, end: usize) {
+    let word = &line[start..end];
+    // A password may hold unescaped slashes and at signs, so everything up to the last one goes.
+    for (opens, closes) in AUTHORITIES {
+        let Some(from) = word.find(opens).map(|colon| colon + opens.len()) else { continue };
+        let Some(at) = word[from..].rfind(closes) else { continue };
+        let before = &word[from..from + at];
+        if before == REMOVED {
+            return;
+        }
+        if holds_credentials(&word[..from], before) {
+            return cuts.cut(start + from..start + from + at);
+        }
+    }
+    for hook in HOOKS {
+        let Some(from) = word.find(hook).map(|at| at + hook.len()) else { continue };
+        let path = &word[from..];
+        let length = if hook.starts_with("jdbc") { path.rfind('@').unwrap_or(0) } else { path.len() };
+        return cuts.cut(start + from..start + from + length);
+    }
+    if let Some(at) =
+        TRANSPORTS.iter().find_map(|transport| word.find(transport)).or_else(|| before_host_and_port(word))
+    {
+        let name = word[..at].rfind('=').map_or(0, |equals| equals + 1);
+        cuts.cut(start + name..start + at);
+    }
+}
+
+/// Whether what stands before the last at sign of a URL can be user information. In `https://unpkg.com/@scope/name` and
+/// `http://host:3000/@scope` it belongs to the path.
+fn holds_credentials(scheme: &str, before: &str) -> bool {
+    let Some((authority, _)) = before.split_once('/') else { return true };
+    let scheme = scheme.trim_end_matches(['/', ':', '\\']).to_ascii_lowercase();
+    let web = scheme.ends_with("http") || scheme.ends_with("https");
+    let port = authority.rsplit_once(':').map(|(_, port)| port);
+    match port {
+        _ if authority.contains('@') => true,
+        None => !web,
+        Some(port) => !web || port.is_empty() || !port.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
+/// `user:password@host:5432` without a scheme. An image (`name:tag@sha256:…`) and an address for mail look like it.
+fn before_host_and_port(word: &str) -> Option<usize> {
+    let at = word.rfind('@')?;
+    let (host, port) = word[at + 1..].split_once(':')?;
+    let port = &port[..port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len())];
+    let host = !host.is_empty() && !host.contains('/') && !host.starts_with("sha") && !host.contains(is_quote);
+    (host && (1..=5).contains(&port.len()) && word[..at].contains(':')).then_some(at)
+}
