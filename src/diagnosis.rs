@@ -18,10 +18,10 @@ mod holding;
 mod network;
 mod ourselves;
 mod project;
-mod redact;
+pub(crate) mod redact;
 mod remedy;
 #[cfg(test)]
-mod scenes;
+pub(crate) mod scenes;
 #[cfg(test)]
 mod tests;
 

@@ -100,6 +100,8 @@ fn seconds(duration: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    mod disclosure;
+
     use super::*;
     use crate::warmup::{Progress, Usual};
 

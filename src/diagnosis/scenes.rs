@@ -15,9 +15,9 @@ use crate::evidence::{
 };
 
 /// What happened, what was seen of it, and what must be made of it.
-pub(super) type Scene = (&'static str, Evidence, Vec<Code>);
+pub(crate) type Scene = (&'static str, Evidence, Vec<Code>);
 
-pub(super) fn all() -> Vec<Scene> {
+pub(crate) fn all() -> Vec<Scene> {
     [
         starting(),
         absent(),

@@ -1,20 +1,29 @@
 //! Strings that others wrote: container names, image names, error texts, log lines.
 //!
-//! Every byte of them is hostile. [`line`] makes them harmless as text (no control characters, no terminal escapes,
-//! no bidirectional overrides, no endless length); [`Escaped`] makes any text harmless inside HTML, in an element
+//! Every byte of them is hostile, and any of them may hold a secret: an image is pulled from a registry with a
+//! password, a label is whatever somebody wrote. [`line`] makes them harmless as text (no secrets, no control
+//! characters, no terminal escapes, no bidirectional overrides, no endless length); [`Escaped`] makes any text harmless inside HTML, in an element
 //! as in a quoted attribute. Both are applied: the first where a page is put together, so that no format can forget
 //! it, the second where HTML is written.
 
 use std::fmt;
 
+use crate::diagnosis::redact::redact;
+
 /// In characters. Longer than any honest name, path or engine message that helps; a page stays a page.
 pub(super) const LINE_LIMIT: usize = 400;
+
+/// In bytes: as much of a text as is looked at. What makes it shorter is what is removed, so this is far more than is
+/// shown.
+const READ_LIMIT: usize = 8192;
 
 /// In bytes. Above it a command is not offered at all, since half a command is a different command.
 const COMMAND_LIMIT: usize = 8192;
 
-/// One line of foreign text: dangerous characters replaced, cut with an ellipsis at [`LINE_LIMIT`].
+/// One line of foreign text: secrets and dangerous characters replaced, cut with an ellipsis at [`LINE_LIMIT`].
 pub(super) fn line(text: &str) -> String {
+    // Before it is cut and tamed: half a secret does not look like one, and a line's end is where many end.
+    let text = redact(&text[..text.floor_char_boundary(READ_LIMIT)]);
     let mut kept = String::with_capacity(text.len().min(LINE_LIMIT * 4));
     for (count, c) in text.chars().enumerate() {
         if count == LINE_LIMIT {
@@ -27,10 +36,13 @@ pub(super) fn line(text: &str) -> String {
 }
 
 /// A command, if it can be shown whole and exactly as it will run; otherwise nothing. What someone copies from a
-/// page into a shell must be what they read.
+/// page into a shell must be what they read: one with a secret, which a label can bring into it, cannot be shown so.
 pub(super) fn command(text: &str) -> Option<String> {
     let shown = text.len() <= COMMAND_LIMIT && text.chars().all(|c| c == '\n' || harmless(c) == c);
-    shown.then(|| text.to_owned())
+    // A shell's quotes hide what they quote. Almost no command has one within another.
+    let quoted = || text.contains('\\').then(|| text.replace("'\\''", "'"));
+    let is_clean = |text: &str| redact(text) == text;
+    (shown && is_clean(text) && quoted().is_none_or(|text| is_clean(&text))).then(|| text.to_owned())
 }
 
 /// The character itself, or U+FFFD for one that could act rather than be read.
@@ -96,6 +108,13 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_is_removed_before_anything_is_cut() {
+        assert_eq!(line("registry?token=hunter2 x"), "registry?token=[removed] x");
+        let long = format!("{} password=hunter2hunter2", "x".repeat(LINE_LIMIT - 14));
+        assert!(!line(&long).contains("hunter"), "{}", line(&long));
+    }
+
+    #[test]
     fn bidirectional_overrides_and_invisible_characters_are_replaced() {
         let hidden = ['\u{202e}', '\u{2066}', '\u{200b}', '\u{feff}', '\u{2028}', '\u{e0041}', '\u{61c}', '\u{ad}'];
         for c in hidden {
@@ -115,6 +134,7 @@ mod tests {
     fn a_command_is_shown_exactly_or_not_at_all() {
         let honest = "cd /srv/cvat\ndocker compose up -d 'größe'";
         assert_eq!(command(honest).as_deref(), Some(honest));
+        assert_eq!(command("cd '/srv/x?password=hunter2'\ndocker compose up -d"), None);
         assert_eq!(command("docker start a\u{202e}b"), None);
         assert_eq!(command("docker start \u{1b}[2K"), None);
         assert_eq!(command("echo a\rb"), None);

@@ -126,7 +126,7 @@ impl Situation {
 }
 
 /// What of a diagnosis an audience may see, in words. `full` shows no more than `state` as yet: a health check's
-/// output and the log belong to it, but not before secrets in them are redacted.
+/// output and the log belong to it.
 pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: StatusCode) -> View {
     let words = &ENGLISH;
     let evidence = &diagnosis.evidence;
