@@ -101,6 +101,7 @@ fn seconds(duration: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     mod disclosure;
+    mod schema;
 
     use super::*;
     use crate::warmup::{Progress, Usual};

@@ -1,5 +1,6 @@
 //! `application/problem+json` (RFC 9457): what a program is told, and the plain data that the other formats write
-//! out. The members and their order are stable; later versions only add some.
+//! out. The members and their order are stable; later versions only add some. `docs/problem.schema.json` describes
+//! them, and a test keeps it to these structs.
 //!
 //! The one place in the core that knows serde: the document *is* its structs, so deriving it leaves nothing that
 //! could differ from what is documented.
