@@ -74,6 +74,8 @@ const COMPLAINTS: [&str; 28] = [
     "unknown",
     "wrong",
 ];
+/// After these a variable needs no more than a space before its value.
+const SETTERS: [&str; 4] = ["ENV", "setenv", "SetEnv", "fastcgi_param"];
 /// Between a name and its value, when people write: `password is set to x`.
 const FILLERS: [&str; 12] =
     ["is", "was", "set", "to", "has", "been", "generated", "now", "changed", "value", "the", "following"];
@@ -133,11 +135,10 @@ impl Name<'_> {
         }
         if matches!(joint, Joint::Equals | Joint::Colon)
             && (self.sort == Sort::Label || self.text().eq_ignore_ascii_case("key"))
+            && let Some(at_once) = self.labels(rest)
         {
-            if let Some(at_once) = self.labels(rest) {
-                carry.labelled = 2;
-                return at_once.map(|secret| from + secret.start..from + secret.end);
-            }
+            carry.labelled = 2;
+            return at_once.map(|secret| from + secret.start..from + secret.end);
         }
         // What is judged is bounded, since it is read again if it is found to be none.
         let near = near(rest);
@@ -173,7 +174,8 @@ impl Name<'_> {
         if is_closed && !ends_with_quote(self.before()) {
             return None;
         }
-        at += usize::from(is_closed && after[at..].starts_with(']'));
+        let indexes = is_closed || self.before().ends_with('[');
+        at += usize::from(indexes && after[at..].starts_with(']'));
         let spaces = blanks(&after[at..]);
         let tail = &after[at + spaces..];
         let signs = [
@@ -234,8 +236,12 @@ impl Name<'_> {
     fn length(&self, joint: Joint, rest: &str) -> usize {
         let to_end = || Some(rest.trim_end().len()).filter(|length| *length > 0).unwrap_or(rest.len());
         match joint {
+            Joint::Element if rest.starts_with("<![CDATA[") => {
+                return rest.find("]]>").map_or(rest.len(), |end| end + 3);
+            }
             Joint::Element => return rest.find('<').unwrap_or(rest.len()),
-            Joint::Call => return quoted(rest).unwrap_or_default(),
+            // A user's name may stand before the secret, or the secret's before its value.
+            Joint::Call => return rest.find(')').unwrap_or(rest.len()),
             _ => {}
         }
         let prefix =
@@ -243,10 +249,12 @@ impl Name<'_> {
         if let Some(length) = quoted(&rest[prefix..]) {
             return prefix + length;
         }
-        if matches!(self.sort, Sort::Strong | Sort::Cookie | Sort::Authorization)
+        if (matches!(self.sort, Sort::Strong | Sort::Cookie | Sort::Authorization) || self.text() == "auth")
             && let Some(length) = bracketed(rest)
         {
-            return length;
+            // `{SSHA}…` has its method in brackets.
+            let more = rest[length..].starts_with(|c: char| c.is_ascii_alphanumeric());
+            return length + if more { values::word(&rest[length..]) } else { 0 };
         }
         match self.sort {
             Sort::Cookie => rest.find(|c: char| c.is_control() || is_quote(c)).unwrap_or(rest.len()),
@@ -300,6 +308,9 @@ impl Name<'_> {
             Joint::Equals if names::is_of_environment(self.text()) && self.text().contains('_') => {
                 !is_path(value) && !value.bytes().all(|b| b.is_ascii_digit())
             }
+            Joint::Equals if self.text().starts_with('-') => !is_path(value),
+            // `requests.get(url, auth=('user', 'x'))`
+            Joint::Equals if value.starts_with('(') && quote_mark(&value[1..]) > 0 => true,
             Joint::Equals if self.before().ends_with(['?', '&']) && SIGNS.contains(&self.text()) => true,
             Joint::Equals | Joint::Colon | Joint::Element => {
                 let long = !self.text().eq_ignore_ascii_case("code") || value.len() >= 16;
@@ -340,6 +351,14 @@ impl Name<'_> {
         }
     }
 
+    /// Whether it is in a place where a space is all that a value needs.
+    fn is_setting(&self, carry: &Carry) -> bool {
+        let (text, before) = (self.text(), self.before().trim_end());
+        matches!(text, "requirepass" | "masterauth" | "bindpw")
+            || carry.netrc && text == "password"
+            || names::is_of_environment(text) && SETTERS.iter().any(|word| before.ends_with(word))
+    }
+
     /// With nothing but a space between, which sentences have as well: how many bytes of other words come before the
     /// secret, if there is one.
     fn spoken(&self, carry: &Carry) -> Option<usize> {
@@ -350,20 +369,34 @@ impl Name<'_> {
         let word = before.trim_end().rsplit(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
         let is_secret = if text.starts_with('-') {
             !rest.starts_with('-')
-        } else if matches!(text, "requirepass" | "masterauth") || carry.netrc && text == "password" {
+        } else if self.is_setting(carry) {
             true
         } else if before.ends_with('=') || text.contains(['_', '-', '.']) || word.eq_ignore_ascii_case("unexpected") {
             // The value of something else, as in `logger=secrets.kvstore`; a thing's own name, as in `docker network
             // connect secret_net cvat_db`; what a parser did not expect.
             false
+        } else if is_alone(before, rest) && !is_remark(rest) {
+            true
         } else {
+            let mut is_announced = false;
             while let Some(word) = first_word(rest).filter(|word| FILLERS.contains(word)) {
-                rest = rest[word.len()..].trim_start_matches(':').trim_start_matches(is_blank);
+                rest = &rest[word.len()..];
+                is_announced = rest.starts_with(':');
+                rest = rest.trim_start_matches(':').trim_start_matches(is_blank);
             }
-            if rest.len() < whole {
-                quote_mark(rest) > 0 || is_made_up(&rest[..self.length(Joint::Space, rest)])
+            if rest.len() == whole {
+                // `the password for admin is x1`
+                let said = [": ", " is "].iter().filter_map(|sign| Some(rest.rfind(sign)? + sign.len())).max();
+                match said.filter(|_| is_prose(rest)).map(|at| &rest[at..]) {
+                    Some(last) if is_last(last) && is_made_up(last) => {
+                        rest = last;
+                        true
+                    }
+                    _ => !is_prose(rest),
+                }
             } else {
-                !is_prose(rest)
+                let value = &rest[..self.length(Joint::Space, rest)];
+                quote_mark(rest) > 0 || is_made_up(value) || is_announced && !complains(rest)
             }
         };
         let is_empty = || values::is_empty(&rest[..self.length(Joint::Space, rest)]);
@@ -380,6 +413,22 @@ fn near(text: &str) -> &str {
 fn first_word(text: &str) -> Option<&str> {
     let word = &text[..text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len())];
     (!word.is_empty()).then_some(word)
+}
+
+/// Whether a name and one more word are all that a line says.
+fn is_alone(before: &str, after: &str) -> bool {
+    before.len() < NEAR && before.trim().is_empty() && is_last(after)
+}
+
+fn is_last(word: &str) -> bool {
+    !word.trim_end().contains(is_blank)
+}
+
+/// Whether a word tells what happened to a secret: `token refreshed`.
+fn is_remark(word: &str) -> bool {
+    let word = word.trim_end().trim_end_matches(['.', '!', '?', ':', ',']);
+    COMPLAINTS.contains(&word.to_ascii_lowercase().as_str())
+        || ["ed", "ing", "reset", "set", "found"].iter().any(|end| word.ends_with(end))
 }
 
 /// Whether what follows a colon speaks about a secret: `token: is expired`.

@@ -128,7 +128,7 @@ impl Blocks {
                     // It broke off, and the text goes on; at the first word it may have been the key's still.
                     self.key = None;
                     let first = line.split(|c: char| !is_base64(c)).next().unwrap_or_default();
-                    if first.len() >= 8 && first.len() % 4 == 0 {
+                    if first.len() >= 8 && first.len().is_multiple_of(4) {
                         at = first.len();
                         cuts.cut(0..at);
                     }
@@ -245,7 +245,8 @@ fn is_body(line: &str, prefixed: bool) -> bool {
     let words = line.trim();
     let last = words.rsplit(values::is_blank).next().unwrap_or_default();
     let headers = ["Proc-Type:", "DEK-Info:", "Version:", "Comment:", "Hash:"];
-    let base64 = last.chars().all(is_base64) && (last.len() % 4 == 0 || last.len() > 40 || last.starts_with('='));
+    let base64 =
+        last.chars().all(is_base64) && (last.len().is_multiple_of(4) || last.len() > 40 || last.starts_with('='));
     let alone = prefixed || last.len() == words.len();
     words == REMOVED || base64 && alone || headers.iter().any(|header| words.contains(header))
 }

@@ -13,7 +13,7 @@ enum Takes {
     Attached,
     /// In that word or in the next one.
     Either,
-    /// As `Either`, and only if a colon or a per cent sign parts it from a user's name.
+    /// As `Either`, and only if a sign parts it from a name.
     Pair,
     /// After so many words that are none.
     After(u8),
@@ -31,7 +31,7 @@ fn taken_by(program: &str) -> Option<(&'static [&'static str], Takes)> {
         "ldapsearch" | "ldapadd" | "ldapmodify" | "ldapwhoami" | "ldapdelete" => (&["-w"], Takes::Either),
         "sqlcmd" | "bcp" | "mosquitto_pub" | "mosquitto_sub" | "zip" | "unzip" | "ipmitool" => (&["-P"], Takes::Either),
         "smbclient" | "rpcclient" => (&["-U"], Takes::Pair),
-        "curl" => (&["-u", "-U", "--user", "--proxy-user"], Takes::Pair),
+        "curl" => (&["-u", "-U", "-b", "--user", "--proxy-user", "--cookie"], Takes::Pair),
         "http" | "https" | "ab" | "hey" | "wrk" => (&["-a", "-A", "--auth"], Takes::Pair),
         "snmpget" | "snmpwalk" => (&["-c"], Takes::Either),
         "rabbitmqctl" => (&["add_user", "change_password", "authenticate_user"], Takes::After(1)),
@@ -49,7 +49,9 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
         return Cow::Borrowed(whole);
     }
     let mut cuts = Cuts::of(whole);
-    if let Some(end) = line.find("chpasswd") {
+    if let Some(value) = piped(line) {
+        cuts.cut(value);
+    } else if let Some(end) = line.find("chpasswd") {
         pairs(&mut cuts, line, end);
     }
     let mut at = 0;
@@ -85,7 +87,7 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
             }
             if let Some(value) = argument(line, start + option.len(), takes) {
                 at = value.end;
-                let parted = takes != Takes::Pair || line[value.clone()].contains([':', '%']);
+                let parted = takes != Takes::Pair || line[value.clone()].contains([':', '%', '=']);
                 if parted && !values::is_empty(&line[value.clone()]) {
                     cuts.cut(value);
                 }
@@ -132,7 +134,10 @@ fn between(after: &str) -> usize {
 
 /// How many bytes a word of a shell has.
 fn shell_word(text: &str) -> usize {
-    quoted(text).unwrap_or_else(|| values::word(text))
+    let word = quoted(text).unwrap_or_else(|| values::word(text));
+    // `admin:'two words'` is one.
+    let joined = if word > 0 && !closes(&text[word..]) { quoted(&text[word..]) } else { None };
+    word + joined.unwrap_or_default()
 }
 
 /// The next word from `at` on.
@@ -183,6 +188,15 @@ fn phrase(line: &str, word: &str, end: usize) -> Option<Range<usize>> {
         }
     }
     None
+}
+
+/// What is written to a program that reads a secret: `echo x | docker login --password-stdin`.
+fn piped(line: &str) -> Option<Range<usize>> {
+    let end = line.find("--password-stdin").or_else(|| line.find("sudo -S"))?;
+    let pipe = line[..end].rfind('|')?;
+    let from = line[..pipe].rfind("echo ")? + "echo ".len();
+    let to = line[..pipe].trim_end().len();
+    (from < to).then_some(from..to)
 }
 
 /// `user:password`, as `chpasswd` reads it.

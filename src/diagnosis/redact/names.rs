@@ -22,7 +22,7 @@ pub(super) enum Sort {
 }
 
 /// Without `_-.`, anywhere in a name.
-const STRONG: [&str; 24] = [
+const STRONG: [&str; 25] = [
     "password",
     "passwd",
     "passphrase",
@@ -43,14 +43,15 @@ const STRONG: [&str; 24] = [
     "requirepass",
     "masterauth",
     "authconfig",
+    "basicauth",
     "fromliteral",
     "密码",
     "密钥",
     "口令",
 ];
 /// Without `_-.`, at the end of a name.
-const STRONG_ENDS: [&str; 10] =
-    ["token", "pwd", "dsn", "jwt", "accesssignature", "sessionid", "samlresponse", "passin", "passout", "令牌"];
+const STRONG_ENDS: [&str; 11] =
+    ["token", "pw", "pwd", "dsn", "jwt", "accesssignature", "sessionid", "samlresponse", "passin", "passout", "令牌"];
 /// As the last part of a name.
 const STRONG_PARTS: [&str; 9] = ["pass", "pw", "creds", "cred", "psk", "otp", "totp", "mfa", "bearer"];
 /// As any part of a name.

@@ -85,12 +85,25 @@ const IDENTIFIERS: [&str; 22] = [
 /// How far before a word that is looked for, in bytes.
 const CONTEXT: usize = 32;
 
+/// How the hash of a password begins, after a dollar sign: crypt's, LDAP's and PHP's methods, which a dictionary opens.
+const HASHES: [&str; 12] = ["apr1$", "1$", "2a$", "2b$", "2y$", "5$", "6$", "y$", "argon2", "scrypt", "pbkdf2", "P$"];
+/// In bytes; shorter ones are the shell's or an expression's.
+const HASH: usize = 20;
+
 /// The line without tokens.
 pub(super) fn without_tokens(line: &str) -> Cow<'_, str> {
     let mut cuts = Cuts::of(line);
     let bytes = line.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
+        if bytes[at] == b'$' && HASHES.iter().any(|method| line[at + 1..].starts_with(method)) {
+            let length = bytes[at..].iter().take_while(|b| is_of_token(**b) || matches!(b, b'$' | b',')).count();
+            if length >= HASH {
+                cuts.cut(at..at + length);
+            }
+            at += length;
+            continue;
+        }
         if !is_of_token(bytes[at]) {
             at += 1;
             continue;

@@ -163,7 +163,9 @@ pub(super) fn is_empty(value: &str) -> bool {
     if value.len() > LONGEST_NAME {
         return false;
     }
-    let blank = value.len() > 2 && value.starts_with('<') && value.ends_with('>') && !value.contains(char::is_numeric);
+    let blank = value.strip_prefix('<').and_then(|value| value.strip_suffix('>')).is_some_and(|name| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, ' ' | '_' | '-'))
+    });
     masked || reference || blank || constants.iter().any(|constant| value.eq_ignore_ascii_case(constant))
 }
 

@@ -113,8 +113,7 @@ fn pages(evidence: &Evidence, turn: usize) -> impl Iterator<Item = (Detail, Form
 
 #[test]
 fn no_secret_comes_out_of_any_field_at_any_level_in_any_format() {
-    /// Each secret is tried in every so manieth scene, each scene with every so manieth secret: all of both, and many
-    /// of their pairs.
+    /// Of all pairs of a secret and a scene one in so many is tried: every secret, every scene, many combinations.
     const STEP: usize = 37;
     let scenes = scenes::all();
     let (mut leaks, mut tried) = (BTreeMap::new(), 0);
