@@ -26,7 +26,7 @@ pub(super) enum Look {
 }
 
 /// The stations, from the client's side.
-pub(super) fn links(diagnosis: &Diagnosis, situation: Situation, words: &Words, detailed: bool) -> Vec<Link> {
+pub(super) fn links(diagnosis: &Diagnosis, situation: Situation, words: &'static Words, detailed: bool) -> Vec<Link> {
     let evidence = &diagnosis.evidence;
     let passed = |name: &str, role, note: &str| Link {
         name: name.into(),
@@ -63,7 +63,7 @@ pub(super) fn break_of(links: &[Link]) -> Option<usize> {
     links.iter().position(|link| link.look == Look::Broken)
 }
 
-fn target(diagnosis: &Diagnosis, situation: Situation, words: &Words, detailed: bool) -> Link {
+fn target(diagnosis: &Diagnosis, situation: Situation, words: &'static Words, detailed: bool) -> Link {
     let evidence = &diagnosis.evidence;
     let ok = situation == Situation::Back;
     let name = match evidence.target.last_known() {
@@ -73,6 +73,10 @@ fn target(diagnosis: &Diagnosis, situation: Situation, words: &Words, detailed: 
     };
     let note = match &evidence.target {
         _ if ok => words.answers.into(),
+        // It can be reached, whatever became of this one request.
+        _ if matches!(situation, Situation::Broken | Situation::TimedOut | Situation::Busy) => {
+            situation.scene(words).label.into()
+        }
         _ if !detailed => words.not_ready.into(),
         Target::Unknown => words.not_ready.into(),
         // An upstream that never was a container is none that is missing.

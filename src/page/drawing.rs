@@ -22,9 +22,9 @@ const PITCH: usize = 80;
 /// Room for the badges, which stand out.
 const TOP: usize = 10;
 /// In columns of text, 8 units each: what fits into the narrowest box.
-const FITS: usize = 16;
+const FITS: usize = 15;
 /// The same for the smaller text below it.
-const NOTE_FITS: usize = 21;
+const NOTE_FITS: usize = 20;
 
 /// Displays as an `svg` element.
 pub(super) struct Drawing<'a> {
@@ -235,7 +235,7 @@ mod tests {
         assert!(svg.contains(
             "&lt;/title&gt;&lt;/svg&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&quot;x\u{fffd}\u{fffd}"
         ));
-        assert!(svg.contains(">&lt;/title&gt;&lt;/svg&gt;&lt;…</text>"), "{svg}");
+        assert!(svg.contains(">&lt;/title&gt;&lt;/svg&gt;…</text>"), "{svg}");
         assert!(!svg.contains("<script") && !svg.contains("\" onload") && !svg.contains('\u{1b}'), "{svg}");
         assert_eq!(svg.matches("<g ").count(), 5);
     }
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_to_its_box() {
         assert_eq!(fitting("cvat_clickhouse", FITS), "cvat_clickhouse");
-        assert_eq!(fitting("cvat_opa_and_a_long_tail", FITS), "cvat_opa_and_a_…");
+        assert_eq!(fitting("cvat_opa_and_a_long_tail", FITS), "cvat_opa_and_a…");
         assert_eq!(fitting("数据库数据库数据库", FITS), "数据库数据库数…");
         assert_eq!(fitting("", FITS), "");
     }

@@ -119,13 +119,14 @@ fn meta(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
     if view.situation == Situation::Starting {
         let label = Escaped(words.starting.label);
         match view.progress {
-            Some(Progress { usual, elapsed }) => writeln!(
+            // One that takes longer than usual has no end that could be shown.
+            Some(Progress { usual, elapsed }) if elapsed < usual.median => writeln!(
                 f,
                 "<progress class=\"bar\" max=\"{}\" value=\"{}\" aria-label=\"{label}\"></progress>",
                 usual.median.as_millis().max(1),
-                elapsed.min(usual.median).as_millis(),
+                elapsed.as_millis(),
             )?,
-            None => writeln!(f, "<div class=\"bar\" role=\"progressbar\" aria-label=\"{label}\"></div>")?,
+            Some(_) | None => writeln!(f, "<div class=\"bar\" role=\"progressbar\" aria-label=\"{label}\"></div>")?,
         }
         writeln!(f, "<p>{}</p>", Escaped(&how_long(view)))?;
     }
@@ -138,7 +139,10 @@ fn meta(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
 
 /// For how long it has been starting, and how long that usually takes.
 pub(super) fn how_long(view: &View) -> String {
-    (view.words.how_long)(view.lasted, view.progress.map(|progress| progress.usual.median))
+    (view.words.how_long)(
+        view.lasted,
+        view.progress.map(|progress| progress.usual.median).filter(|usual| *usual >= Duration::from_secs(1)),
+    )
 }
 
 /// The name of a situation's look, and its colour in the tab.

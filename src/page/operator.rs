@@ -10,6 +10,7 @@ use super::html::age;
 use super::problem::{FINDINGS, Finding, Remedy, Target};
 use super::view::{Situation, View};
 use super::words::Words;
+use crate::diagnosis::Code;
 
 /// Displays as one folded section.
 pub(super) struct Operator<'a>(pub &'a View);
@@ -27,7 +28,10 @@ impl Display for Operator<'_> {
         if view.problem.findings.is_empty() && view.situation != Situation::Back {
             writeln!(f, "<section>\n<p>{}</p>\n</section>", Escaped(words.no_finding))?;
         }
-        for (rank, found) in view.problem.findings.iter().enumerate() {
+        // That a request waited for as long as it may is plain to whoever sees the page.
+        let beside = |found: &Finding| found.code == Code::PatienceEnded.as_str();
+        let shown = view.problem.findings.iter().enumerate().filter(|(rank, found)| *rank == 0 || !beside(found));
+        for (rank, found) in shown {
             finding(f, words, found, if rank == 0 { words.cause } else { words.also })?;
         }
         chain(f, view)?;

@@ -163,7 +163,7 @@ error target-exited: The container cvat_grafana has exited with code 1, and noth
         restart: always
 
 Path of a request:
-  ✓ Traefik (passed the request on)
+  ✓ Traefik (passed it on)
   ✓ anteroom (sent this page)
   ✗ cvat_grafana (exited, exit code 1): It breaks here.
 

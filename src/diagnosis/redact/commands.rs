@@ -49,11 +49,11 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
         return Cow::Borrowed(whole);
     }
     let mut cuts = Cuts::of(whole);
-    if let Some(value) = piped(line) {
-        cuts.cut(value);
-    } else if let Some(end) = line.find("chpasswd") {
+    let piped: Vec<_> = piped(line).collect();
+    if let (true, Some(end)) = (piped.is_empty(), line.find("chpasswd")) {
         pairs(&mut cuts, line, end);
     }
+    piped.into_iter().for_each(|value| cuts.cut(value));
     let mut at = 0;
     let mut program: Option<(&[&str], Takes)> = None;
     let mut skipped = 0;
@@ -191,12 +191,19 @@ fn phrase(line: &str, word: &str, end: usize) -> Option<Range<usize>> {
 }
 
 /// What is written to a program that reads a secret: `echo x | docker login --password-stdin`.
-fn piped(line: &str) -> Option<Range<usize>> {
-    let end = line.find("--password-stdin").or_else(|| line.find("sudo -S"))?;
-    let pipe = line[..end].rfind('|')?;
-    let from = line[..pipe].rfind("echo ")? + "echo ".len();
-    let to = line[..pipe].trim_end().len();
-    (from < to).then_some(from..to)
+fn piped(line: &str) -> impl Iterator<Item = Range<usize>> {
+    let mut begins = 0;
+    let ends = ["--password-stdin", "sudo -S"].map(|reads| line.match_indices(reads).map(|(at, _)| at));
+    ends.into_iter().flatten().filter_map(move |end| {
+        // Not before the last one: a text that repeats itself would be read again and again.
+        let part = &line[begins.min(end)..end];
+        let offset = begins.min(end);
+        begins = end;
+        let pipe = part.rfind('|')?;
+        let from = part[..pipe].rfind("echo ")? + "echo ".len();
+        let to = part[..pipe].trim_end().len();
+        (from < to).then_some(offset + from..offset + to)
+    })
 }
 
 /// `user:password`, as `chpasswd` reads it.

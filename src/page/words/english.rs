@@ -77,7 +77,7 @@ pub(in crate::page) const WORDS: Words = Words {
     chain: "Path of a request",
     breaks_here: "It breaks here.",
     router: "Traefik",
-    router_does: "passed the request on",
+    router_does: "passed it on",
     anteroom_does: "sent this page",
     summary_target: "service",
     summary_dependency: "dependency",
