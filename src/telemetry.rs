@@ -6,11 +6,12 @@
 use std::io;
 use std::time::SystemTime;
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::LogFormat;
 
@@ -24,12 +25,12 @@ pub mod meter;
 /// # Errors
 /// What is wrong, as the end of a sentence that begins with the setting.
 pub fn check_filter(filter: &str) -> Result<(), String> {
-    let lone = |part: &&str| !part.contains(['=', '[']) && part.trim().parse::<LevelFilter>().is_err();
+    let lone = |part: &&str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
     if filter.split(',').any(|part| lone(&part)) {
         return Err("has a word that is no level (for everything of a module, write module=trace)".to_owned());
     }
     // The parser's own message repeats the filter; the one who reads ours has just seen it.
-    EnvFilter::try_new(filter).map(drop).map_err(|_| "is no filter".to_owned())
+    filter.parse::<Targets>().map(drop).map_err(|_| "is no filter".to_owned())
 }
 
 /// The time of day in UTC (RFC 3339), at a tenth of what the subscriber's own way to write it takes of a request.
@@ -43,11 +44,13 @@ impl FormatTime for Now {
 
 /// Installs the subscriber for the whole process. If there is one already, as in tests, that one stays.
 pub fn init(filter: &str, format: LogFormat) {
-    let subscriber = fmt().with_env_filter(EnvFilter::new(filter)).with_ansi(false).with_writer(io::stdout);
-    let subscriber = subscriber.with_timer(Now);
+    // It was looked at before: what is no filter is refused with the other settings.
+    let filter: Targets = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_ansi(false).with_writer(io::stdout).with_timer(Now);
     // The only error is that there is one already.
     let _ = match format {
-        LogFormat::Text => subscriber.finish().try_init(),
-        LogFormat::Json => subscriber.json().finish().try_init(),
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json()).try_init(),
     };
 }

@@ -300,7 +300,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "log",
         value: "FILTER",
         default: Fallback::Value("info"),
-        takes: "a level, or a tracing filter, e.g. debug or info,anteroom::watch=trace",
+        takes: "a level, or levels by module, e.g. debug or info,anteroom::watch=trace",
         meaning: "what is logged",
     },
     Setting {

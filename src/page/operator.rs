@@ -7,7 +7,7 @@ use super::chain::break_of;
 use super::drawing::{Drawing, class};
 use super::foreign::Escaped;
 use super::html::age;
-use super::problem::{FINDINGS, Finding, Remedy, Target};
+use super::problem::{FINDINGS, Fact, Finding, Remedy, Target};
 use super::view::{Situation, View};
 use super::words::Words;
 use crate::diagnosis::Code;
@@ -32,7 +32,8 @@ impl Display for Operator<'_> {
         let beside = |found: &Finding| found.code == Code::PatienceEnded.as_str();
         let shown = view.problem.findings.iter().enumerate().filter(|(rank, found)| *rank == 0 || !beside(found));
         for (rank, found) in shown {
-            finding(f, words, found, if rank == 0 { words.cause } else { words.also })?;
+            let heading = if rank == 0 { words.cause } else { words.also };
+            finding(f, view, found, heading)?;
         }
         chain(f, view)?;
         timeline(f, view)?;
@@ -42,7 +43,8 @@ impl Display for Operator<'_> {
     }
 }
 
-fn finding(f: &mut Formatter<'_>, words: &Words, found: &Finding, heading: &str) -> fmt::Result {
+fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding, heading: &str) -> fmt::Result {
+    let words = view.words;
     let (code, english) = (Escaped(found.code), words.english());
     writeln!(
         f,
@@ -53,9 +55,10 @@ fn finding(f: &mut Formatter<'_>, words: &Words, found: &Finding, heading: &str)
         Escaped(&found.weight),
         Escaped(&found.title),
     )?;
-    if !found.evidence.is_empty() {
+    let told: Vec<&Fact> = found.evidence.iter().filter(|fact| !is_told_below(fact, view)).collect();
+    if !told.is_empty() {
         writeln!(f, "<table{english}>")?;
-        for fact in &found.evidence {
+        for fact in told {
             writeln!(f, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", Escaped(fact.name), Escaped(&fact.value))?;
         }
         writeln!(f, "</table>")?;
@@ -67,9 +70,25 @@ fn finding(f: &mut Formatter<'_>, words: &Words, found: &Finding, heading: &str)
     writeln!(f, "</section>")
 }
 
+/// Whether a row stands among the facts of the target as well, where it decides nothing.
+fn is_told_below(fact: &Fact, view: &View) -> bool {
+    let Some(target) = &view.problem.target else { return false };
+    let value = Some(fact.value.as_str());
+    match fact.name {
+        "container" => value == Some(&target.name),
+        "image" => value == Some(&target.image),
+        "networks" => fact.value == target.networks.join(", "),
+        "project" => value == target.project.as_deref(),
+        "service" => value == target.service.as_deref(),
+        "started" => value == target.started.as_deref(),
+        "finished" => value == target.finished.as_deref(),
+        _ => false,
+    }
+}
+
 fn remedy(f: &mut Formatter<'_>, words: &Words, mends: &Remedy) -> fmt::Result {
     // The rules write them, in English; only what is ours to say around them has the reader's language.
-    write!(f, "<div class=\"remedy\">\n<p><span{}>{}</span>", words.english(), Escaped(&mends.effect))?;
+    write!(f, "<div class=\"remedy\">\n<p><span{}>{}</span>", words.english(), Prose(&mends.effect))?;
     if mends.permanent {
         write!(f, " <span class=\"permanent\">{}</span>", Escaped(words.permanent))?;
     }
@@ -85,6 +104,21 @@ fn remedy(f: &mut Formatter<'_>, words: &Words, mends: &Remedy) -> fmt::Result {
         }
     }
     writeln!(f, "</div>")
+}
+
+/// A sentence of ours in which code stands between backticks.
+struct Prose<'a>(&'a str);
+
+impl Display for Prose<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for (index, part) in self.0.split('`').enumerate() {
+            match index % 2 {
+                0 => write!(f, "{}", Escaped(part))?,
+                _ => write!(f, "<code>{}</code>", Escaped(part))?,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One block a line, so that a long line is wrapped under its own beginning, and one box a word, so that none is
@@ -281,6 +315,19 @@ mod tests {
         assert!(page(fixtures::warming()).contains("<li class=\"wait\"><b>cvat_grafana</b>"));
         assert!(page(fixtures::back()).contains("<li class=\"ok\"><b>cvat_grafana</b>"));
         assert!(page(fixtures::no_engine()).contains("<b>grafana:3000</b>"));
+    }
+
+    #[test]
+    fn code_in_a_sentence_is_set_as_such() {
+        assert_eq!(Prose("with the next `up -d`.").to_string(), "with the next <code>up -d</code>.");
+        assert_eq!(Prose("a `<b>").to_string(), "a <code>&lt;b&gt;</code>");
+    }
+
+    #[test]
+    fn what_stands_among_the_facts_is_not_said_twice() {
+        let page = render(&fixtures::exited(), &fixtures::someone(Detail::State), Format::Html).body;
+        assert_eq!(page.matches("grafana/grafana-oss:10.1.2").count(), 1);
+        assert!(page.contains("<th scope=\"row\">exit code</th>"), "what decides is");
     }
 
     #[test]

@@ -91,7 +91,8 @@ fn a_start_like_the_one_before_shows_how_far_it_has_come(stack: &Stack) {
     stack.renew_anteroom();
     let ready =
         || stack.ask("/analytics/").for_status().until("ready", |it| it.value("x-anteroom-state") == Some("ready"));
-    stack.set(&[("GRAFANA_DELAY", "3000")]);
+    // Long enough to be looked at the second time before it is over.
+    stack.set(&[("GRAFANA_DELAY", "12000")]);
     ready();
     // Another container of the same service and image, which takes longer than the examination.
     stack.set(&[("GRAFANA_DELAY", "60000")]);
