@@ -73,6 +73,7 @@ pub(super) fn not_shared(evidence: &Evidence) -> Option<Finding> {
         remedies: [
             remedy::rebuild(evidence, container),
             network.and_then(|network| remedy::connect(&evidence.upstream.host, &network.network, container)),
+            network.and_then(|network| remedy::joins(&evidence.upstream.host, &network.network, container)),
         ]
         .into_iter()
         .flatten()
@@ -348,7 +349,11 @@ mod tests {
         let without_labels = Evidence { ourselves: Some(unlabelled), ..with(foreign(grafana(), OTHER_NETWORK)) };
         for evidence in [own, without_labels] {
             let commands = commands(not_shared(&evidence));
-            assert!(commands.len() == 2 && commands[0].contains(" down\n"), "{commands:?}");
+            assert!(commands.len() >= 2 && commands[0].contains(" down\n"), "{commands:?}");
+            let joins = |command: &String| {
+                command.ends_with("    networks:\n      \"cvat\":\n        aliases:\n          - \"grafana\"")
+            };
+            assert_eq!(commands.iter().filter(|it| joins(it)).count(), commands.len() - 2, "{commands:?}");
         }
     }
 }

@@ -224,6 +224,20 @@ pub(super) fn connect(alias: &str, network: &str, container: &Container) -> Opti
     })
 }
 
+/// Puts a service onto a network of its own project whenever it is created, under the name that is asked for.
+pub(super) fn joins(alias: &str, network: &str, container: &Container) -> Option<Remedy> {
+    let project = &compose_of(container)?.project;
+    // As compose names the networks that its files define.
+    let key = network.strip_prefix(&**project)?.strip_prefix('_')?;
+    let known = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    snippet(
+        container,
+        &format!("    networks:\n      \"{key}\":\n        aliases:\n          - \"{alias}\""),
+        "For an override file: joins {} to this network whenever it is created. Takes effect with the next `up -d`.",
+    )
+    .filter(|_| known(key) && known(alias))
+}
+
 /// The engine restarts it from now on, after a crash and after a reboot.
 pub(super) fn always_restart(container: &Container) -> Option<Remedy> {
     snippet(
