@@ -12,11 +12,16 @@ use crate::instance::BindError;
 use crate::telemetry;
 
 pub mod demo;
+pub mod doctor;
 pub mod healthcheck;
 pub mod serve;
 
 /// `EX_USAGE` of sysexits: the command was used wrongly, and starting it again will not help.
 const EXIT_USAGE: u8 = 64;
+/// `doctor` looked, and something is wrong.
+const EXIT_FINDINGS: u8 = 1;
+/// `doctor` could not look.
+const EXIT_BLIND: u8 = 2;
 /// Anything else: a supervisor may try again.
 const EXIT_FAILURE: u8 = 1;
 
@@ -38,16 +43,29 @@ pub enum Failure {
     /// The same, where nothing was configured that could be wrong.
     #[error("the demo needs an address of its own, and --listen chooses another")]
     DemoListen(#[source] BindError),
+    /// `doctor` has found something, and has printed it.
+    #[error("something is wrong")]
+    Findings,
+    /// `doctor` could not look.
+    #[error("cannot look: {0}")]
+    Blind(String),
     /// The system gave no threads, timers or sockets.
     #[error("cannot run")]
     Run(#[source] io::Error),
 }
 
 impl Failure {
+    /// Whether whoever asked was told already.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::Findings)
+    }
+
     /// For the process.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) | Self::Settings(_) => EXIT_USAGE,
+            Self::Findings => EXIT_FINDINGS,
+            Self::Blind(_) => EXIT_BLIND,
             Self::Unhealthy(_) | Self::Listen(_) | Self::DemoListen(_) | Self::Run(_) => EXIT_FAILURE,
         }
     }
@@ -83,6 +101,7 @@ pub fn run(
     match matches.subcommand() {
         Some(("serve", given)) => serve::run(input(&flags(given), &environment)),
         Some(("demo", given)) => demo::run(given),
+        Some(("doctor", given)) => doctor::run(given, &environment),
         Some(("healthcheck", given)) => healthcheck::run(input(&flags(given), &environment)),
         Some(_) | None => unreachable!("clap refuses what is not among the subcommands"),
     }
@@ -105,6 +124,7 @@ fn command() -> Command {
                 .after_help("A flag wins over its variable. An empty variable counts as unset."),
         )
         .subcommand(demo::command())
+        .subcommand(doctor::command())
         .subcommand(
             Command::new("healthcheck")
                 .about("Ask a running anteroom whether it lives; exit 0 or 1")

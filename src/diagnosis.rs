@@ -9,6 +9,7 @@
 
 mod command;
 mod container;
+pub mod deployment;
 mod ending;
 mod exchange;
 mod facts;
@@ -135,11 +136,21 @@ pub enum Code {
     AuthBackendDown,
     EvidenceContradictory,
     PluginDownloadFailed,
+    ImageMissing,
+    NetworkAmbiguous,
+    RouterInvalid,
+    ProjectOrphans,
+    DiskFull,
+    RestartedLately,
+    RestartPolicyMissing,
+    HealthCheckMissing,
+    DashboardNotEnabled,
 }
 
 impl Code {
-    /// Every code, in the order of [`RULES`]; what is said when no rule speaks comes first.
-    pub const ALL: [Self; 42] = [
+    /// Every code, in the order of [`RULES`]; what is said when no rule speaks comes first, and what only a look at the
+    /// whole deployment tells last (see [`deployment`]).
+    pub const ALL: [Self; 51] = [
         Self::TargetWarming,
         Self::ProxyLoop,
         Self::TargetAbsent,
@@ -182,6 +193,15 @@ impl Code {
         Self::PatienceEnded,
         Self::EngineUnavailable,
         Self::EngineForbidden,
+        Self::DiskFull,
+        Self::ImageMissing,
+        Self::RouterInvalid,
+        Self::NetworkAmbiguous,
+        Self::RestartedLately,
+        Self::ProjectOrphans,
+        Self::RestartPolicyMissing,
+        Self::HealthCheckMissing,
+        Self::DashboardNotEnabled,
     ];
 
     /// The code as pages, logs and metrics spell it.
@@ -229,6 +249,15 @@ impl Code {
             Self::AuthBackendDown => "auth-backend-down",
             Self::PluginDownloadFailed => "plugin-download-failed",
             Self::EvidenceContradictory => "evidence-contradictory",
+            Self::ImageMissing => "image-missing",
+            Self::NetworkAmbiguous => "network-ambiguous",
+            Self::RouterInvalid => "router-invalid",
+            Self::ProjectOrphans => "project-orphans",
+            Self::DiskFull => "disk-full",
+            Self::RestartedLately => "restarted-lately",
+            Self::RestartPolicyMissing => "restart-policy-missing",
+            Self::HealthCheckMissing => "health-check-missing",
+            Self::DashboardNotEnabled => "dashboard-not-enabled",
         }
     }
 }

@@ -10,9 +10,9 @@
 
 pub mod docker;
 
-mod client;
+pub mod client;
 pub mod convert;
-mod search;
+pub(crate) mod search;
 mod timeline;
 
 use std::sync::Arc;

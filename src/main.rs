@@ -11,8 +11,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let code = failure.exit_code();
-            // The alternate form tells the causes too. A closed terminal must not change the exit code.
-            let _ = writeln!(io::stderr(), "anteroom: {:#}", anyhow::Error::from(failure));
+            if !failure.is_told() {
+                // The alternate form tells the causes too. A closed terminal must not change the exit code.
+                let _ = writeln!(io::stderr(), "anteroom: {:#}", anyhow::Error::from(failure));
+            }
             ExitCode::from(code)
         }
     }

@@ -13,13 +13,13 @@
 pub mod brand;
 mod chain;
 mod drawing;
-mod foreign;
+pub(crate) mod foreign;
 mod html;
 pub mod language;
 pub mod negotiate;
 mod operator;
 mod problem;
-mod text;
+pub(crate) mod text;
 mod view;
 mod words;
 

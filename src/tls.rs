@@ -104,6 +104,17 @@ pub fn load(config: &Config) -> Result<(Tls, Reload), Vec<Invalid>> {
     if invalid.is_empty() { Ok((Tls { served, upstream: upstream.flatten() }, reload)) } else { Err(invalid) }
 }
 
+/// For connections to a host that is trusted as browsers trust it, by the roots of this system.
+///
+/// # Errors
+/// The host can be in no certificate, or there are no roots, in words.
+pub fn towards_host(host: &str) -> Result<Towards, String> {
+    let name =
+        ServerName::try_from(host.to_owned()).map_err(|_| "has a host that no certificate can name".to_owned())?;
+    let clients = towards(&config::UpstreamTls::default()).map_err(|invalid| invalid.reason)?;
+    Ok(Towards { name, clients: watch::channel(clients).1 })
+}
+
 fn serve(files: &config::Tls) -> Result<Arc<ServerConfig>, Invalid> {
     let Identity { certificates, key } = pem::identity(&files.identity, ["ANTEROOM_TLS_CERT", "ANTEROOM_TLS_KEY"])?;
     let builder = ServerConfig::builder_with_provider(provider())

@@ -4,9 +4,10 @@
 //! a container for good, and where the labels do not tell how the deployment was made there is no remedy rather
 //! than a guess. Containers without compose get the engine's plain commands.
 
-use super::Remedy;
+pub(super) use super::Remedy;
 use super::command::{Invocation, name};
 use crate::evidence::{Compose, Container, Evidence, Upstream};
+use crate::project::Project;
 
 /// Starts a stopped container again, by the smallest command that can.
 pub(super) fn start(evidence: &Evidence, container: &Container) -> Option<Remedy> {
@@ -85,6 +86,78 @@ pub(super) fn bring_up_ours(evidence: &Evidence) -> Option<Remedy> {
             compose.project
         ),
         permanent: false,
+    })
+}
+
+/// Runs compose's subcommands for a service of which there is no container.
+pub(super) fn of_service(project: &Project, service: &str, subcommands: &[&str]) -> Option<Remedy> {
+    let word = name(service)?;
+    let newest = newest_member(project)?;
+    let lines: Vec<String> = subcommands.iter().map(|it| format!("{it} {word}")).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let got = if subcommands.len() > 1 { "Gets the image of" } else { "Makes and starts" };
+    Some(Remedy {
+        command: Invocation::of(newest)?.lines(&lines),
+        effect: format!("{got} {service}, together with what it depends on; the rest is left alone."),
+        permanent: false,
+    })
+}
+
+/// Removes containers whose services the files do not define any more.
+pub(super) fn remove_orphans(project: &Project, orphan: &Container, names: &[&str]) -> Option<Remedy> {
+    compose_of(orphan)?;
+    Some(Remedy {
+        command: Invocation::of(newest_member(project)?)?.lines(&["up -d --remove-orphans"]),
+        effect: format!(
+            "Removes {} and makes anew what the files define otherwise by now. Volumes stay. Name all files of the \
+             deployment: what is defined in none of them is removed.",
+            names.join(", ")
+        ),
+        permanent: false,
+    })
+}
+
+/// The labels that say how the project was started last.
+fn newest_member(project: &Project) -> Option<&Compose> {
+    let members = project.members.iter().filter(|member| !member.is_one_off());
+    let newest = members.max_by_key(|member| member.container.created.as_ref().map(|moment| moment.at))?;
+    compose_of(&newest.container)
+}
+
+/// Has Traefik take a container's address on this network.
+pub(super) fn chosen_network(network: &str, container: &Container) -> Option<Remedy> {
+    let known = network.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    snippet(
+        container,
+        &format!("    labels:\n      traefik.docker.network: \"{network}\""),
+        "For an override file: Traefik takes the address of {} on this network. Takes effect with the next `up -d`.",
+    )
+    .filter(|_| known)
+}
+
+/// Shows what the engine's data takes.
+pub(super) fn disk_use() -> Remedy {
+    Remedy {
+        command: "docker system df -v".to_owned(),
+        effect: "Shows what images, containers, volumes and build caches take; nothing is removed.".to_owned(),
+        permanent: false,
+    }
+}
+
+/// The engine restarts all of these from now on.
+pub(super) fn always_restart_all<'a>(services: impl Iterator<Item = &'a str>) -> Option<Remedy> {
+    let snippets = services.map(|service| service_snippet(service, "    restart: always", String::new()));
+    let bodies: Option<Vec<String>> = snippets
+        .map(|snippet| snippet.and_then(|it| it.command.strip_prefix("services:\n").map(str::to_owned)))
+        .collect();
+    let bodies = bodies.filter(|bodies| !bodies.is_empty())?;
+    Some(Remedy {
+        command: format!("services:\n{}", bodies.join("\n")),
+        effect:
+            "For an override file: the engine starts them again after a crash and after a reboot. Takes effect with \
+                 the next `up -d`."
+                .to_owned(),
+        permanent: true,
     })
 }
 

@@ -16,11 +16,14 @@ use http::uri::PathAndQuery;
 
 use crate::engine::convert::{self, Listed, Occurrence};
 use crate::evidence::{self, Container, Network};
+use crate::project::Setup;
 
 /// Where Docker listens unless told otherwise. Podman's service can be mounted there.
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
 /// In bytes: a socket proxy may answer with a page.
 const REASON_MOST: usize = 256;
+/// Of the past; an engine remembers 256 events.
+const HISTORY_MOST: usize = 1024;
 /// bollard's own limit, in seconds, for an answer's head. Ours is finer and counts the body too; this one remains for
 /// the stream of events, which has no end.
 const HEAD_LIMIT: u64 = 3;
@@ -115,18 +118,68 @@ impl Client {
 
     /// One container, by its id; `None` if it is gone.
     pub async fn inspect(&self, id: &str) -> Result<Option<Container>, Trouble> {
+        Ok(self.inspect_with_setup(id).await?.map(|(container, _)| container))
+    }
+
+    /// The same, with what a look at a whole project needs beside it.
+    pub async fn inspect_with_setup(&self, id: &str) -> Result<Option<(Container, Setup)>, Trouble> {
         if !convert::is_id(id) {
             return Ok(None);
         }
-        let inspected = self.docker.inspect_container(id, None::<InspectContainerOptions>);
         let gone_is_none = async {
-            match inspected.await {
-                Ok(inspected) => Ok(convert::container(inspected)),
+            match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
+                Ok(inspected) => {
+                    let setup = convert::setup(&inspected);
+                    Ok(convert::container(inspected).map(|container| (container, setup)))
+                }
                 Err(errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
                 Err(error) => Err(error),
             }
         };
         self.call(gone_is_none).await
+    }
+
+    /// Whether the engine has an image of this name; true for a name that no image can have.
+    pub async fn has_image(&self, name: &str) -> Result<bool, Trouble> {
+        if !convert::is_image_name(name) {
+            return Ok(true);
+        }
+        let missing_is_false = async {
+            match self.docker.inspect_image(name).await {
+                Ok(_) => Ok(true),
+                Err(errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        };
+        self.call(missing_is_false).await
+    }
+
+    /// Where the engine keeps its data, as a path of its host.
+    pub async fn root(&self) -> Result<Option<String>, Trouble> {
+        Ok(self.call(self.docker.info()).await?.docker_root_dir)
+    }
+
+    /// What happened from `since` until now.
+    pub async fn history(&self, since: SystemTime) -> Result<Vec<Occurrence>, Trouble> {
+        let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
+        let filters = [("type", vec!["container"]), ("event", EVENTS.to_vec())];
+        // The engine ends the stream at `until`, which has to be over by its own clock.
+        let options = EventsOptionsBuilder::default()
+            .since(&seconds(since))
+            .until(&seconds(SystemTime::now()))
+            .filters(&filters.into())
+            .build();
+        let mut events = pin!(self.docker.events(Some(options)));
+        let read = async {
+            let mut told = Vec::new();
+            while let Some(event) = events.next().await
+                && told.len() < HISTORY_MOST
+            {
+                told.extend(convert::occurrence(event?));
+            }
+            Ok(told)
+        };
+        self.call(read).await
     }
 
     /// The networks that exist; none if the engine's guard does not let us ask, which is no reason to give up the rest.

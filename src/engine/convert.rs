@@ -12,6 +12,8 @@ use bollard::models;
 use crate::evidence::{
     Attachment, Compose, Container, Dependency, Happening, Health, HealthStatus, Moment, Network, RestartPolicy, Status,
 };
+use crate::project::traefik::Rule;
+use crate::project::{Mount, Published, Setup};
 
 /// In bytes. Engines allow longer names, people do not make them.
 const NAME_MOST: usize = 256;
@@ -104,6 +106,40 @@ pub fn container(inspected: models::ContainerInspectResponse) -> Option<Containe
     })
 }
 
+/// What of the same answer only a look at a whole project needs.
+pub fn setup(inspected: &models::ContainerInspectResponse) -> Setup {
+    let labels = inspected.config.as_ref().and_then(|config| config.labels.as_ref());
+    let ports = inspected.network_settings.as_ref().and_then(|settings| settings.ports.as_ref());
+    let mounts = inspected.mounts.as_ref().map_or(&[][..], Vec::as_slice).iter().filter_map(|mount| {
+        let (source, destination) = (mount.source.as_ref()?, mount.destination.as_ref()?);
+        Some(Mount { source: cut(source, TEXT_MOST), destination: cut(destination, TEXT_MOST) })
+    });
+    let mut setup = Setup {
+        published: ports.into_iter().flatten().flat_map(published).take(ENTRIES_MOST).collect(),
+        mounts: mounts.take(ENTRIES_MOST).collect(),
+        routers: labels.into_iter().flatten().filter_map(router).take(ENTRIES_MOST).collect(),
+    };
+    // The engine's order is that of a map: not the same twice.
+    setup.published.sort_unstable_by_key(|port| (port.inside, port.outside));
+    setup.published.dedup();
+    setup.routers.sort_unstable_by(|one, other| one.router.cmp(&other.router));
+    setup
+}
+
+/// `"8080/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]`.
+fn published((port, bindings): (&String, &Option<Vec<models::PortBinding>>)) -> Vec<Published> {
+    let inside = port.strip_suffix("/tcp").and_then(|port| port.parse().ok());
+    let bindings = bindings.iter().flatten().filter_map(|binding| binding.host_port.as_ref()?.parse().ok());
+    inside.map_or_else(Vec::new, |inside| bindings.map(|outside| Published { inside, outside }).collect())
+}
+
+/// `traefik.http.routers.<name>.rule`, in any letter case.
+fn router((label, rule): (&String, &String)) -> Option<Rule> {
+    let lower = label.to_ascii_lowercase();
+    let name = lower.strip_prefix("traefik.http.routers.")?.strip_suffix(".rule")?;
+    Some(Rule { router: format!("{}@docker", cut(name, NAME_MOST)), rule: cut(rule, TEXT_MOST).into() })
+}
+
 /// An entry of `GET /containers/json`.
 pub fn listed(summary: models::ContainerSummary) -> Option<Listed> {
     use models::ContainerSummaryStateEnum::{PAUSED, RESTARTING, RUNNING};
@@ -166,6 +202,12 @@ pub fn occurrence(event: models::EventMessage) -> Option<Occurrence> {
 /// Whether a text can be a container's id, or the beginning of one: what goes into a request's path is checked.
 pub fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether a text can be an image's name with its tag or digest (distribution/reference): it goes into a path, too.
+pub fn is_image_name(text: &str) -> bool {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
+    (1..=NAME_MOST).contains(&text.len()) && text.bytes().all(known) && !text.contains("..") && !text.starts_with('/')
 }
 
 /// At most so many bytes of a text, never half a character.

@@ -21,7 +21,7 @@ const READ_LIMIT: usize = 8192;
 const COMMAND_LIMIT: usize = 8192;
 
 /// One line of foreign text: secrets and dangerous characters replaced, cut with an ellipsis at [`LINE_LIMIT`].
-pub(super) fn line(text: &str) -> String {
+pub(crate) fn line(text: &str) -> String {
     // Before it is cut and tamed: half a secret does not look like one, and a line's end is where many end.
     let text = redact(&text[..text.floor_char_boundary(READ_LIMIT)]);
     let mut kept = String::with_capacity(text.len().min(LINE_LIMIT * 4));
@@ -37,7 +37,7 @@ pub(super) fn line(text: &str) -> String {
 
 /// A command, if it can be shown whole and exactly as it will run; otherwise nothing. What someone copies from a
 /// page into a shell must be what they read: one with a secret, which a label can bring into it, cannot be shown so.
-pub(super) fn command(text: &str) -> Option<String> {
+pub(crate) fn command(text: &str) -> Option<String> {
     let shown = text.len() <= COMMAND_LIMIT && text.chars().all(|c| c == '\n' || harmless(c) == c);
     // A shell's quotes hide what they quote. Almost no command has one within another.
     let quoted = || text.contains('\\').then(|| text.replace("'\\''", "'"));

@@ -106,7 +106,7 @@ fn chain(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
 }
 
 /// Writes words over as many lines as they need. Runs of spaces inside a line stay, since they align columns.
-fn wrap(f: &mut Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
+pub(crate) fn wrap(f: &mut impl fmt::Write, indent: &str, text: &str) -> fmt::Result {
     let mut column = indent.len();
     f.write_str(indent)?;
     for (index, word) in text.split(' ').enumerate() {
@@ -125,7 +125,7 @@ fn wrap(f: &mut Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
 }
 
 /// How wide a terminal shows a character: East Asian ones (UAX #11, their blocks in the large) take two columns.
-pub(super) fn columns(c: char) -> usize {
+pub(crate) fn columns(c: char) -> usize {
     match c {
         '\u{2e80}'..='\u{a4cf}' | '\u{ac00}'..='\u{d7a3}' | '\u{f900}'..='\u{faff}' | '\u{fe30}'..='\u{fe4f}' => 2,
         '\u{ff00}'..='\u{ff60}' | '\u{20000}'..='\u{3fffd}' => 2,

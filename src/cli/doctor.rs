@@ -1,0 +1,183 @@
+//! `anteroom doctor`: what is wrong with a deployment, told from its host, without any configuration.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use http::Uri;
+use tokio::time::sleep;
+
+use self::report::{Paint, Report};
+use super::Failure;
+use super::serve::block_on;
+use crate::diagnosis::Severity;
+use crate::diagnosis::deployment::examine;
+use crate::evidence::Scheme;
+use crate::project::{Address, Unclear, choose};
+use crate::visit::Visit;
+
+mod document;
+mod report;
+
+/// Between two looks of `--watch`.
+const WATCH_PACE: Duration = Duration::from_secs(2);
+
+/// What it can be asked.
+pub(super) fn command() -> Command {
+    Command::new("doctor")
+        .about("Say what is wrong with a deployment, from its host")
+        .long_about(
+            "Looks at every service of a compose project as the page does, at what the compose files and Traefik are told, \
+             and at what users get. It reads, and changes nothing.",
+        )
+        .args([
+            project(),
+            Arg::new("url")
+                .long("url")
+                .value_name("URL")
+                .value_parser(address)
+                .help("where users ask [default: CVAT's /analytics/, by Traefik's own ports and rules]"),
+            Arg::new("json").long("json").action(ArgAction::SetTrue).help("a document by docs/doctor.schema.json"),
+            Arg::new("watch").long("watch").action(ArgAction::SetTrue).help("look again every two seconds, until stopped"),
+        ])
+        .after_help(
+            "Exit code: 0 nothing is wrong, 1 something is, 2 it could not look. DOCKER_HOST says where the engine is, \
+             NO_COLOR switches colour off.",
+        )
+}
+
+/// The flag that names a project.
+pub(super) fn project() -> Arg {
+    Arg::new("project")
+        .long("project")
+        .short('p')
+        .value_name("NAME")
+        .help("the compose project [default: that of this folder, or CVAT's, or the only one]")
+}
+
+/// Looks, and says what it saw.
+///
+/// # Errors
+/// Something is wrong, or it cannot look.
+pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Result<(), Failure> {
+    let wanted = given.get_one::<String>("project").map(String::as_str);
+    let url = given.get_one::<Address>("url").cloned();
+    let (json, watch) = (given.get_flag("json"), given.get_flag("watch"));
+    let host = docker_host(environment);
+    let paint = Paint::of(io::stdout().is_terminal() && !json, environment);
+    block_on(async {
+        let visit = Visit::begin(host).await.map_err(blind)?;
+        loop {
+            let notice = Notice::show("looking at the containers…");
+            let chosen = project_of(&visit, wanted).await?;
+            let mut project = visit.look(&chosen).await.map_err(blind)?;
+            let notice = notice.then("asking as users ask…");
+            visit.look_deeper(&mut project, url.clone()).await;
+            drop(notice);
+            let findings = examine(&project, Instant::now());
+            let text = if json {
+                document::write(&project, &findings)
+            } else {
+                Report::of(&project, &findings, paint).to_string()
+            };
+            let clear = if watch && paint == Paint::Colour { "\x1b[2J\x1b[H" } else { "" };
+            // Who closed the pipe has read enough.
+            if writeln!(io::stdout(), "{clear}{text}").is_err() || !watch {
+                let wrong = findings.iter().any(|it| it.finding.severity > Severity::Info);
+                return if wrong { Err(Failure::Findings) } else { Ok(()) };
+            }
+            sleep(WATCH_PACE).await;
+        }
+    })
+}
+
+/// The project that is meant.
+///
+/// # Errors
+/// The engine's, or nothing tells which one.
+pub(super) async fn project_of(visit: &Visit, wanted: Option<&str>) -> Result<Box<str>, Failure> {
+    let projects = visit.projects().await.map_err(blind)?;
+    let folder = std::env::current_dir().ok();
+    let folder =
+        folder.as_deref().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy().to_lowercase();
+    choose(&projects, wanted, &folder).map_err(|Unclear { wanted: named, projects }| {
+        let names = projects.iter().map(|name| crate::page::foreign::line(name)).collect::<Vec<_>>().join(", ");
+        Failure::Blind(match (named, projects.is_empty()) {
+            (_, true) => "this engine has no container that compose has made".to_owned(),
+            (true, false) => format!("there is no project of this name; there are {names}"),
+            (false, false) => format!("--project has to say which of these is meant: {names}"),
+        })
+    })
+}
+
+/// Where the engine is, if the environment says so.
+pub(super) fn docker_host(environment: &[(String, String)]) -> Option<&str> {
+    let host = environment.iter().find(|(name, _)| name == "DOCKER_HOST").map(|(_, value)| value.as_str());
+    host.filter(|host| !host.is_empty())
+}
+
+pub(super) fn blind(trouble: crate::engine::client::Trouble) -> Failure {
+    Failure::Blind(format!("the container engine: {}", crate::page::foreign::line(&trouble.to_string())))
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    let uri: Uri = text.parse().map_err(|_| "is no URL".to_owned())?;
+    let scheme = match uri.scheme_str() {
+        Some("http") => Scheme::Http,
+        Some("https") => Scheme::Https,
+        _ => return Err("takes a URL that begins with http:// or https://".to_owned()),
+    };
+    let authority = uri.authority().ok_or("has no host")?;
+    if authority.as_str().contains('@') {
+        return Err("takes no user and no password".to_owned());
+    }
+    let host = authority.host().trim_matches(['[', ']']).to_owned();
+    let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    Ok(Address { scheme, host, port: authority.port_u16().unwrap_or(scheme.default_port()), path, here: false })
+}
+
+/// A line on the terminal that says what is going on, and goes when it is over. Nowhere else: a log has no use for it.
+pub(super) struct Notice(bool);
+
+impl Notice {
+    pub(super) fn show(text: &str) -> Self {
+        let shown = io::stderr().is_terminal();
+        if shown {
+            let _ = write!(io::stderr(), "\r\x1b[K{text}");
+            let _ = io::stderr().flush();
+        }
+        Self(shown)
+    }
+
+    fn then(self, text: &str) -> Self {
+        drop(self);
+        Self::show(text)
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        if self.0 {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+            let _ = io::stderr().flush();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_read_with_its_default_port_and_refused_with_credentials() {
+        let read = |text: &str| address(text).map(|it| (it.to_string(), it.port));
+        assert_eq!(
+            read("http://localhost:8080/analytics/?a=1"),
+            Ok(("http://localhost:8080/analytics/?a=1".to_owned(), 8080))
+        );
+        assert_eq!(read("https://cvat.example.org"), Ok(("https://cvat.example.org/".to_owned(), 443)));
+        for wrong in ["localhost:8080", "ftp://a/", "http://", "http://user:secret@host/", "", "http://a b/"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The doctor's report for a terminal: the services as a table, then what is wrong, first causes first.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::diagnosis::deployment::Located;
+use crate::diagnosis::{Confidence, Finding, Remedy, Severity};
+use crate::evidence::{Container, Engine, HealthStatus, Status};
+use crate::page::foreign::{self, line};
+use crate::page::text::{columns, wrap};
+use crate::project::{Member, Project, Reach, Standing};
+
+/// Rows of evidence that are shown of a finding: those that decided it stand first.
+const EVIDENCE_MOST: usize = 6;
+
+/// Whether a terminal is there to show colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Paint {
+    Colour,
+    Plain,
+}
+
+impl Paint {
+    /// `NO_COLOR` switches it off whatever its value (no-color.org), unless that is empty.
+    pub(super) fn of(terminal: bool, environment: &[(String, String)]) -> Self {
+        let unwanted = environment.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
+        let dumb = environment.iter().any(|(name, value)| name == "TERM" && value == "dumb");
+        if terminal && !unwanted && !dumb { Self::Colour } else { Self::Plain }
+    }
+
+    fn put(self, code: &str, text: &str) -> String {
+        match self {
+            Self::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
+            Self::Plain => text.to_owned(),
+        }
+    }
+}
+
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+const BOLD: &str = "1";
+
+/// What is printed.
+pub(super) struct Report<'a> {
+    project: &'a Project,
+    findings: &'a [Located],
+    paint: Paint,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn of(project: &'a Project, findings: &'a [Located], paint: Paint) -> Self {
+        Self { project, findings, paint }
+    }
+}
+
+impl Display for Report<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { project, findings, paint } = self;
+        let version = match &project.engine {
+            Engine::Available { version } => line(version),
+            _ => "unknown".to_owned(),
+        };
+        writeln!(f, "Project {}, engine {version}\n", line(&project.name))?;
+        self.table(f)?;
+        if let Some(asked) = &project.asked {
+            let answer = match &asked.outcome {
+                Ok(answered) => answered.status.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            writeln!(f, "\n{} → {answer}", line(&asked.url))?;
+        }
+        for located in *findings {
+            writeln!(f)?;
+            finding(f, &located.finding, *paint)?;
+        }
+        let wrong = findings.iter().filter(|it| it.finding.severity > Severity::Info).count();
+        let verdict = match wrong {
+            0 => paint.put(GREEN, "Nothing is wrong."),
+            1 => paint.put(RED, "1 finding."),
+            many => paint.put(RED, &format!("{many} findings, the first cause first.")),
+        };
+        write!(f, "\n{verdict}")
+    }
+}
+
+impl Report<'_> {
+    fn table(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let heading = ["service", "state", "health", "restarts", "answers"].map(str::to_owned);
+        let rows: Vec<(Option<Standing>, [String; 5])> = std::iter::once((None, heading))
+            .chain(self.project.services().into_iter().map(|it| (Some(self.project.standing(it)), row(it))))
+            .collect();
+        let width = |column: usize| rows.iter().map(|(_, row)| wide(&row[column])).max().unwrap_or_default();
+        let widths: Vec<usize> = (0..4).map(width).collect();
+        for (standing, row) in &rows {
+            let mark = match standing {
+                None => " ".to_owned(),
+                Some(Standing::Well | Standing::Done) => self.paint.put(GREEN, "✓"),
+                Some(Standing::Coming) => self.paint.put(YELLOW, "…"),
+                Some(Standing::Hopeless) => self.paint.put(RED, "✗"),
+            };
+            write!(f, "{mark} ")?;
+            for (cell, width) in row.iter().zip(&widths) {
+                write!(f, "{cell}{:1$}  ", "", width - wide(cell))?;
+            }
+            writeln!(f, "{}", row[4])?;
+        }
+        Ok(())
+    }
+}
+
+fn wide(text: &str) -> usize {
+    text.chars().map(columns).sum()
+}
+
+fn row(member: &Member) -> [String; 5] {
+    let Container { status, exit_code, health, restart_count, .. } = &member.container;
+    let state = match status {
+        Status::Exited | Status::Restarting => format!("{} ({exit_code})", status.as_str()),
+        status => status.as_str().to_owned(),
+    };
+    let health = match health.as_ref().map(|health| health.status) {
+        None => "-",
+        Some(HealthStatus::Starting) => "starting",
+        Some(HealthStatus::Healthy) => "healthy",
+        Some(HealthStatus::Unhealthy) => "unhealthy",
+    };
+    let answers = match &member.reach {
+        Reach::Untried => "-".to_owned(),
+        Reach::Answers { port } => format!("on {port}"),
+        Reach::Fails { port, .. } => format!("not on {port}"),
+    };
+    [line(member.service()), state, health.to_owned(), restart_count.to_string(), answers]
+}
+
+fn finding(f: &mut Formatter<'_>, found: &Finding, paint: Paint) -> fmt::Result {
+    let (colour, weight) = match found.severity {
+        Severity::Error => (RED, "error"),
+        Severity::Warning => (YELLOW, "warning"),
+        Severity::Info => (BOLD, "info"),
+    };
+    let sure = match found.confidence {
+        Confidence::Certain => "",
+        Confidence::Likely => ", likely",
+        Confidence::Possible => ", possible",
+    };
+    let mut text = String::new();
+    wrap(&mut text, "", &format!("{weight}{sure} {}: {}", found.code.as_str(), line(&found.title)))?;
+    f.write_str(&text.replacen(weight, &paint.put(colour, weight), 1))?;
+    let shown = &found.evidence[..found.evidence.len().min(EVIDENCE_MOST)];
+    let width = shown.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, value) in shown {
+        wrap(f, "    ", &format!("{name:width$}  {}", line(value)))?;
+    }
+    found.remedies.iter().try_for_each(|it| remedy(f, it, paint))
+}
+
+fn remedy(f: &mut Formatter<'_>, remedy: &Remedy, paint: Paint) -> fmt::Result {
+    let permanent = if remedy.permanent { " (for good)" } else { "" };
+    writeln!(f)?;
+    wrap(f, "  ", &format!("{}{permanent}", line(&remedy.effect)))?;
+    match foreign::command(&remedy.command) {
+        Some(command) => command.split('\n').try_for_each(|line| writeln!(f, "    {}", paint.put(BOLD, line))),
+        None => wrap(f, "    ", "There is a command, but it cannot be shown as it is."),
+    }
+}

@@ -1,0 +1,126 @@
+//! What is wrong with a deployment as a whole: [`examine`] asks the rules of a page about every service, and adds what
+//! only who stands on the host can see: what the compose files define, what Traefik is told and says, what users get.
+
+mod route;
+mod upkeep;
+
+use std::time::{Duration, Instant};
+
+use super::facts::{self, Row};
+use super::{Code, Confidence, Finding, Severity, diagnose, remedy};
+use crate::project::{Member, Project, Reach, Standing};
+use crate::readiness::{Outlook, State, outlook};
+
+/// A finding, and whom it is about.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// Compose's name of the service; `None` if it is about the deployment.
+    pub service: Option<Box<str>>,
+    pub finding: Finding,
+}
+
+/// Everything that is wrong, first causes first: errors before warnings, what a service needs before the service, causes
+/// before what follows from them. `now` is when the project was seen.
+pub fn examine(project: &Project, now: Instant) -> Vec<Located> {
+    let mut all: Vec<Located> = of_deployment(upkeep::disk_full(project));
+    for member in project.services() {
+        let service = Some(Box::from(member.service()));
+        all.extend(
+            of_member(project, member, now).into_iter().map(|finding| Located { service: service.clone(), finding }),
+        );
+    }
+    all.extend(missing(project));
+    let broken = all.iter().any(|it| it.finding.severity == Severity::Error);
+    all.extend(of_deployment(route::asked(project, broken)));
+    all.extend(of_deployment(upkeep::restarted_lately(project)));
+    all.extend(of_deployment(upkeep::orphans(project)));
+    all.extend(of_deployment(upkeep::restart_policies(project)));
+    all.extend(of_deployment(upkeep::health_checks(project)));
+    all.extend(of_deployment(upkeep::dashboard(project)));
+    all.sort_by_key(|it| (std::cmp::Reverse(it.finding.severity), follows(&it.finding)));
+    offer_once(&mut all);
+    all
+}
+
+/// What a page would say of this member, but for what it says of the rest of the project: that is looked at itself.
+pub fn of_member(project: &Project, member: &Member, now: Instant) -> Vec<Finding> {
+    let standing = project.standing(member);
+    if standing == Standing::Done {
+        return Vec::new();
+    }
+    let evidence = project.evidence_of(member);
+    let state = match (standing, outlook(&evidence)) {
+        (Standing::Well | Standing::Done, view) => State::Ready { since: now, despite: view.cause() },
+        (Standing::Hopeless, Outlook::Pointless(cause)) => State::Down { since: now, cause },
+        (Standing::Coming | Standing::Hopeless, _) => State::Warming { since: now, attempts: 1, fell: None },
+    };
+    let mut findings = diagnose(state, Duration::ZERO, evidence).findings;
+    findings.retain(|finding| finding.code != Code::AuthBackendDown);
+    findings
+}
+
+/// Whether a finding is the consequence of another one rather than a cause.
+fn follows(finding: &Finding) -> bool {
+    matches!(finding.code, Code::DependencyDown | Code::RouterInvalid | Code::AuthBackendDown | Code::UpstreamError)
+}
+
+fn of_deployment(found: impl IntoIterator<Item = Finding>) -> Vec<Located> {
+    found.into_iter().map(|finding| Located { service: None, finding }).collect()
+}
+
+/// Services that the files define and no container stands for.
+fn missing(project: &Project) -> Vec<Located> {
+    let defined = project.definitions.iter().flatten();
+    let absent =
+        defined.filter(|it| !it.optional && !project.members.iter().any(|member| *member.service() == *it.service));
+    absent
+        .map(|definition| {
+            let service = definition.service.as_str();
+            let image = definition.image.as_deref().filter(|_| definition.image_is_missing);
+            let mut rows: Vec<Row> = vec![("state", "absent".to_owned()), ("service", service.to_owned())];
+            let (code, title) = match image {
+                Some(image) => {
+                    rows.push(("image", super::redact::redact(image)));
+                    (
+                        Code::ImageMissing,
+                        format!("{service} has no container, and its image {image} is not on this host"),
+                    )
+                }
+                None => (Code::TargetAbsent, format!("{service} is defined, but there is no container for it")),
+            };
+            let subcommands: &[&str] = if image.is_some() { &["pull", "up -d"] } else { &["up -d"] };
+            let finding = Finding {
+                code,
+                severity: Severity::Error,
+                confidence: Confidence::Certain,
+                title,
+                evidence: rows,
+                remedies: remedy::of_service(project, service, subcommands).into_iter().collect(),
+            };
+            Located { service: Some(service.into()), finding }
+        })
+        .collect()
+}
+
+/// A command that one finding offers is not repeated by those after it.
+fn offer_once(all: &mut [Located]) {
+    let mut offered = std::collections::HashSet::new();
+    for located in all {
+        located.finding.remedies.retain(|remedy| offered.insert(remedy.command.clone()));
+    }
+}
+
+/// Rows about who is asked and what it said.
+fn reach_row(member: &Member) -> Option<Row> {
+    let service = member.service();
+    match &member.reach {
+        Reach::Untried => None,
+        Reach::Answers { port } => Some(("connection", format!("{service}:{port} accepts connections"))),
+        Reach::Fails { port, failure } => {
+            Some(("connection", format!("{service}:{port}: {}", facts::failure(failure))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! What users get: the answer to the URL that they ask for tells which part of the way is broken.
+
+use super::super::redact::redact;
+use super::reach_row;
+use crate::diagnosis::facts::{self, Row};
+use crate::diagnosis::{Code, Confidence, Finding, Severity, remedy};
+use crate::evidence::{Container, Failure, Status};
+use crate::project::{Answered, Asked, Member, Project, Standing};
+
+/// What the answer means. `broken`: a service is, so that this is most likely a consequence of it.
+pub(super) fn asked(project: &Project, broken: bool) -> Vec<Finding> {
+    let Some(asked) = &project.asked else { return Vec::new() };
+    let mut findings: Vec<Finding> = match &asked.outcome {
+        Ok(answered) => of_answer(project, asked, answered, broken).into_iter().collect(),
+        Err(failure) => vec![of_failure(project, asked, failure)],
+    };
+    // The cause has been named already; what users see of it is worth a line, and no alarm of its own.
+    if broken {
+        findings.iter_mut().for_each(|it| it.severity = Severity::Info);
+    }
+    findings
+}
+
+fn of_answer(project: &Project, asked: &Asked, answered: &Answered, broken: bool) -> Option<Finding> {
+    let url = &asked.url;
+    let empty = answered.start.is_empty();
+    let start = answered.start.trim();
+    match answered.status {
+        404 if start == "404 page not found" => Some(router_invalid(
+            project,
+            asked,
+            answered,
+            format!("Traefik has no router for {url}: it answers 404 itself"),
+        )),
+        200..=399 if answered.like_any_path => Some(router_invalid(
+            project,
+            asked,
+            answered,
+            format!("{url} is answered by whoever takes all other paths: Traefik has no router for it"),
+        )),
+        500 if empty => Some(auth_backend_down(project, asked, answered)),
+        502 if start == "Bad Gateway" => Some(finding(
+            Code::UpstreamError,
+            Confidence::Likely,
+            format!("Traefik answers 502 for {url}: what stands behind it refuses connections, or its name is not known"),
+            rows(asked, answered, project.analytics()),
+            project.traefik().and_then(|it| remedy::logs(&it.container)).into_iter().collect(),
+        )),
+        504 if start == "Gateway Timeout" => Some(ambiguous(project, asked, answered).unwrap_or_else(|| {
+            finding(
+                Code::ConnectTimeout,
+                Confidence::Likely,
+                format!("Traefik answers 504 for {url}: the address that it has leads nowhere, as one of another network does"),
+                rows(asked, answered, project.analytics()),
+                project.traefik().and_then(|it| remedy::logs(&it.container)).into_iter().collect(),
+            )
+        })),
+        503 if start == "no available server" => Some(finding(
+            Code::UpstreamError,
+            Confidence::Certain,
+            format!("Traefik answers 503 for {url}: its own health check takes every server behind it for down"),
+            rows(asked, answered, project.analytics()),
+            vec![],
+        )),
+        _ => answered.by_anteroom.as_ref().filter(|_| !broken).map(|(code, title)| told_by_anteroom(asked, answered, code, title)),
+    }
+}
+
+/// anteroom, which stands nearer, sees what cannot be seen from here.
+fn told_by_anteroom(asked: &Asked, answered: &Answered, code: &str, title: &str) -> Finding {
+    let known = Code::ALL.into_iter().find(|known| known.as_str() == code);
+    finding(
+        known.unwrap_or(Code::UpstreamError),
+        Confidence::Likely,
+        format!("anteroom answers {} for {}: {}", answered.status, asked.url, redact(title)),
+        rows(asked, answered, None),
+        vec![],
+    )
+}
+
+fn of_failure(project: &Project, asked: &Asked, failure: &Failure) -> Finding {
+    let title = format!("{} cannot be asked: {}", asked.url, facts::failure(failure));
+    let code = match failure {
+        Failure::Refused { .. } => Code::PortRefused,
+        Failure::NameNotResolved { .. } | Failure::NameResolvedOutside { .. } => Code::NameNotResolved,
+        Failure::NoAnswer => Code::NoAnswer,
+        Failure::Tls { .. } | Failure::SpeaksTls => Code::TlsMismatch,
+        Failure::NotHttp { .. } => Code::NotHttp,
+        Failure::ClosedEarly => Code::ClosedEarly,
+        Failure::ConnectTimeout
+        | Failure::Unreachable { .. }
+        | Failure::NotReady { .. }
+        | Failure::RetryBudgetSpent
+        | Failure::Loop => Code::ConnectTimeout,
+    };
+    let rows = vec![("url", asked.url.clone()), ("connection", facts::failure(failure))];
+    finding(
+        code,
+        Confidence::Certain,
+        title,
+        rows,
+        project.traefik().and_then(|it| remedy::logs(&it.container)).into_iter().collect(),
+    )
+}
+
+/// Traefik leaves out routers with an error, and those of containers that do not run or are not healthy.
+fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: String) -> Finding {
+    let mut rows = rows(asked, answered, None);
+    let mut reason = String::new();
+    let labelled = project.analytics().filter(|it| !it.setup.routers.is_empty());
+    if let Some(complaint) = project.complaints.first() {
+        rows.push(("router", complaint.router.clone()));
+        rows.push(("Traefik's log", redact(&complaint.message)));
+        reason = format!(". Its log says: {}", redact(&complaint.message));
+    } else if let Some(target) = labelled.filter(|it| project.standing(it) != Standing::Well) {
+        rows.push(("router", target.setup.routers[0].router.clone()));
+        reason = format!(
+            ", since it leaves out what the labels of {} say while that container is {}",
+            target.container.name,
+            how(&target.container)
+        );
+    } else if project.rules.is_empty() && labelled.is_none() {
+        reason = ", and neither labels nor mounted rules ask for one".to_owned();
+    }
+    let confidence = if reason.is_empty() { Confidence::Likely } else { Confidence::Certain };
+    let logs = project.traefik().and_then(|it| remedy::logs(&it.container));
+    finding(Code::RouterInvalid, confidence, title + &reason, rows, logs.into_iter().collect())
+}
+
+fn how(container: &Container) -> &'static str {
+    match (container.status, &container.health) {
+        (Status::Running, Some(_)) => "not healthy yet",
+        (status, _) => status.as_str(),
+    }
+}
+
+/// Traefik asks before each request who may see it, and answers for one that it cannot ask with an empty 500.
+fn auth_backend_down(project: &Project, asked: &Asked, answered: &Answered) -> Finding {
+    let server = project.members.iter().find(|member| member.service() == "cvat_server");
+    let ailing = server.filter(|server| project.standing(server) != Standing::Well);
+    let who = match ailing {
+        Some(server) => format!("{} is {}", server.container.name, how(&server.container)),
+        None => "whoever it asks cannot be reached".to_owned(),
+    };
+    let evidence = ailing.map(|server| project.evidence_of(server));
+    let start = ailing.zip(evidence.as_ref()).and_then(|(server, evidence)| match server.container.status {
+        Status::Running => remedy::logs(&server.container),
+        Status::Paused => remedy::unpause(evidence, &server.container),
+        _ => remedy::start(evidence, &server.container),
+    });
+    finding(
+        Code::AuthBackendDown,
+        if ailing.is_some() { Confidence::Certain } else { Confidence::Likely },
+        format!("{} gets an empty 500: Traefik asks first who may see it, and {who}", asked.url),
+        rows(asked, answered, server),
+        start.or_else(|| project.traefik().and_then(|it| remedy::logs(&it.container))).into_iter().collect(),
+    )
+}
+
+/// It is on several networks, and Traefik may have taken its address on one where Traefik is not.
+fn ambiguous(project: &Project, asked: &Asked, answered: &Answered) -> Option<Finding> {
+    let (traefik, target) = (project.traefik()?, project.anteroom().or(project.analytics())?);
+    let is_traefiks = |id: &str| traefik.container.networks.iter().any(|its| *its.network_id == *id);
+    let (shared, strange): (Vec<_>, Vec<_>) =
+        target.container.networks.iter().partition(|it| is_traefiks(&it.network_id));
+    let (shared, strange) = (shared.first()?, strange.first()?);
+    let mut rows = rows(asked, answered, None);
+    rows.push(("its networks", facts::networks(&target.container)));
+    rows.push(("networks of Traefik", facts::networks(&traefik.container)));
+    Some(finding(
+        Code::NetworkAmbiguous,
+        Confidence::Likely,
+        format!(
+            "{} is on several networks, and Traefik seems to take its address on {}, where Traefik itself is not",
+            target.container.name, strange.network
+        ),
+        rows,
+        remedy::chosen_network(&shared.network, &target.container).into_iter().collect(),
+    ))
+}
+
+fn rows(asked: &Asked, answered: &Answered, member: Option<&Member>) -> Vec<Row> {
+    let start = redact(answered.start.trim());
+    let mut rows = vec![("url", asked.url.clone()), ("status", answered.status.to_string())];
+    rows.push(("body", if start.is_empty() { "empty".to_owned() } else { start }));
+    rows.extend(member.and_then(reach_row));
+    rows
+}
+
+fn finding(
+    code: Code,
+    confidence: Confidence,
+    title: String,
+    evidence: Vec<Row>,
+    remedies: Vec<remedy::Remedy>,
+) -> Finding {
+    Finding { code, severity: Severity::Error, confidence, title, evidence, remedies }
+}

@@ -1,0 +1,166 @@
+//! What does not break anything now, and will, or did: a disk that is full, leftovers, missing restart policies.
+
+use std::time::Duration;
+
+use super::super::redact::redact;
+use crate::diagnosis::facts;
+use crate::diagnosis::{Code, Confidence, Finding, Severity, remedy};
+use crate::evidence::{Container, RestartPolicy, Status};
+use crate::project::{Disk, Member, Project, Standing, ago};
+
+/// Below this nothing can be written: databases stop, containers cannot start.
+const FULL: (u64, u64) = (256 << 20, 1);
+/// Below both of these it soon will be. Bytes, and percent of the whole.
+const NEARLY_FULL: (u64, u64) = (5 << 30, 5);
+
+/// There is no room where the engine keeps its data.
+pub(super) fn disk_full(project: &Project) -> Option<Finding> {
+    let Disk { path, available, total } = project.disk.as_ref()?;
+    let percent = available.saturating_mul(100) / (*total).max(1);
+    let severity = if *available < FULL.0 || percent < FULL.1 {
+        Severity::Error
+    } else if *available < NEARLY_FULL.0 && percent < NEARLY_FULL.1 {
+        Severity::Warning
+    } else {
+        return None;
+    };
+    Some(Finding {
+        code: Code::DiskFull,
+        severity,
+        confidence: Confidence::Certain,
+        title: format!(
+            "The disk of {path} is {}: {} are free",
+            if severity == Severity::Error { "full" } else { "nearly full" },
+            size(*available)
+        ),
+        evidence: vec![("path", path.to_string()), ("free", size(*available)), ("of", size(*total))],
+        remedies: vec![remedy::disk_use()],
+    })
+}
+
+/// Its policy brought it back within the last hour, while others ran on: it works now, and something is wrong with it.
+pub(super) fn restarted_lately(project: &Project) -> Vec<Finding> {
+    const LATELY: Duration = Duration::from_secs(60 * 60);
+    const TOGETHER: Duration = Duration::from_secs(60);
+    let apart = |one: &Member, other: &Member| {
+        let (Some(one), Some(other)) = (&one.container.started, &other.container.started) else { return true };
+        one.at.max(other.at).duration_since(one.at.min(other.at)).unwrap_or_default() > TOGETHER
+    };
+    let restarted = project.services().into_iter().filter(|member| {
+        let Container { status, restart_count, started, .. } = &member.container;
+        let recent = started.as_ref().is_some_and(|started| ago(started.at, project.seen_at) < LATELY);
+        // What an engine or a host that was restarted has brought back, it brought back together.
+        let alone =
+            project.services().iter().filter(|other| apart(member, other)).count() * 2 >= project.services().len();
+        *status == Status::Running
+            && *restart_count > 0
+            && recent
+            && alone
+            && project.standing(member) == Standing::Well
+    });
+    let told = restarted.map(|member| {
+        let container = &member.container;
+        Finding {
+            code: Code::RestartedLately,
+            severity: Severity::Warning,
+            confidence: Confidence::Certain,
+            title: format!(
+                "{} works, but its restart policy had to start it again {} times, last {} ago",
+                container.name,
+                container.restart_count,
+                container.started.as_ref().map_or_else(String::new, |it| facts::span(ago(it.at, project.seen_at)))
+            ),
+            evidence: facts::rows(container),
+            remedies: remedy::logs(container).into_iter().collect(),
+        }
+    });
+    told.collect()
+}
+
+/// Containers of services that the files no longer define: they take ports, names and memory, and answer in the place of
+/// what replaced them.
+pub(super) fn orphans(project: &Project) -> Option<Finding> {
+    let definitions = project.definitions.as_ref()?;
+    let is_orphan =
+        |member: &&Member| !member.is_one_off() && !definitions.iter().any(|it| *it.service == *member.service());
+    let orphans: Vec<&Member> = project.members.iter().filter(is_orphan).collect();
+    let first = orphans.first()?;
+    let names: Vec<&str> = orphans.iter().map(|member| &*member.container.name).collect();
+    let rows = orphans.iter().map(|it| {
+        ("orphan", format!("{} ({}, {})", it.container.name, it.container.status.as_str(), redact(&it.container.image)))
+    });
+    Some(Finding {
+        code: Code::ProjectOrphans,
+        severity: Severity::Warning,
+        confidence: Confidence::Likely,
+        title: format!("The compose files do not define {} any more, and it is still there", names.join(", ")),
+        evidence: rows.collect(),
+        remedies: remedy::remove_orphans(project, &first.container, &names).into_iter().collect(),
+    })
+}
+
+/// Services that stay down after a reboot.
+pub(super) fn restart_policies(project: &Project) -> Option<Finding> {
+    let lacking: Vec<&Member> =
+        services(project).filter(|it| it.container.restart_policy == RestartPolicy::No).collect();
+    let names = names(&lacking)?;
+    Some(Finding {
+        code: Code::RestartPolicyMissing,
+        severity: Severity::Info,
+        confidence: Confidence::Certain,
+        title: format!("Nothing starts {names} again after a crash or a reboot: no restart policy"),
+        evidence: lacking.iter().map(|it| ("restart policy", format!("{}: no", it.container.name))).collect(),
+        remedies: remedy::always_restart_all(lacking.iter().map(|it| it.service())).into_iter().collect(),
+    })
+}
+
+/// Services of which nobody can tell whether they work.
+pub(super) fn health_checks(project: &Project) -> Option<Finding> {
+    let lacking: Vec<&Member> = services(project).filter(|it| it.container.health.is_none()).collect();
+    let names = names(&lacking)?;
+    Some(Finding {
+        code: Code::HealthCheckMissing,
+        severity: Severity::Info,
+        confidence: Confidence::Certain,
+        title: format!("The engine cannot tell whether {names} work: no health check"),
+        evidence: lacking.iter().map(|it| ("health", format!("{}: no health check", it.container.name))).collect(),
+        remedies: lacking
+            .iter()
+            .find(|it| project.analytics().is_some_and(|target| target.container.id == it.container.id))
+            .and_then(|it| remedy::health_check(&project.evidence_of(it), &it.container))
+            .into_iter()
+            .collect(),
+    })
+}
+
+/// A port of Traefik's that nobody answers on: of CVAT it is that of the dashboard.
+pub(super) fn dashboard(project: &Project) -> Option<Finding> {
+    let port = project.silent_ports.first()?;
+    Some(Finding {
+        code: Code::DashboardNotEnabled,
+        severity: Severity::Info,
+        confidence: Confidence::Likely,
+        title: format!(
+            "Port {port} is published by Traefik and does not answer: its dashboard is not enabled, which is no fault"
+        ),
+        evidence: vec![("port", port.to_string())],
+        remedies: vec![],
+    })
+}
+
+/// Members that are there to stay.
+fn services(project: &Project) -> impl Iterator<Item = &Member> {
+    let stays =
+        |member: &&Member| project.standing(member) != Standing::Done && member.container.status == Status::Running;
+    project.services().into_iter().filter(stays)
+}
+
+fn names(members: &[&Member]) -> Option<String> {
+    let names: Vec<&str> = members.iter().map(|it| &*it.container.name).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+fn size(bytes: u64) -> String {
+    const GIB: u64 = 1 << 30;
+    if bytes < GIB { format!("{} MiB", bytes >> 20) } else { format!("{}.{} GiB", bytes / GIB, bytes % GIB * 10 / GIB) }
+}

@@ -1,0 +1,208 @@
+//! Goes and looks at a whole compose project, from the host: asks the engine about every container, every service
+//! whether it answers, and Traefik for what users get. The result is a [`Project`], which the core judges.
+//!
+//! Unlike the watcher it looks once, when somebody asks. It reads what the engine tells, the deployment's own files, and
+//! answers to a few requests; it changes nothing.
+
+mod ask;
+mod files;
+mod reach;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt, stream};
+use tokio::join;
+
+use crate::engine::client::{Client, Trouble};
+use crate::engine::convert::{Listed, Occurrence};
+use crate::engine::search::INSPECTED_MOST;
+use crate::evidence::{Container, EVENTS_KEPT, Engine, Happening};
+use crate::project::{Address, Asked, Disk, Member, Project, Reach, Setup, Standing, traefik};
+use crate::readiness::CRASH_LOOP_WINDOW;
+use crate::surroundings;
+
+/// One call. An engine that is busy starting containers takes 0.3 s (measured).
+const CALL_LIMIT: Duration = Duration::from_secs(3);
+/// Calls under way at once: one that blocks, as on a container that is dying, must not delay the others.
+const CALLS_AT_ONCE: usize = 16;
+/// Where CVAT's Traefik has its dashboard, if that is enabled.
+const DASHBOARD: u16 = 8090;
+
+/// An engine that answers.
+pub struct Visit {
+    client: Client,
+    /// Whether its host is ours: then its containers' addresses, ports and files are near.
+    here: bool,
+}
+
+impl Visit {
+    /// Finds out whether an engine listens at `host`, a `DOCKER_HOST`.
+    ///
+    /// # Errors
+    /// Nobody answers, or does not let us ask.
+    pub async fn begin(host: Option<&str>) -> Result<Self, Trouble> {
+        let here = host.is_none_or(|host| host.starts_with("unix://"));
+        Ok(Self { client: Client::connect(host, CALL_LIMIT).await?, here })
+    }
+
+    /// The projects of this host, each with its services.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn projects(&self) -> Result<Vec<(Box<str>, Vec<Box<str>>)>, Trouble> {
+        let mut projects: BTreeMap<Box<str>, Vec<Box<str>>> = BTreeMap::new();
+        for entry in self.client.list().await? {
+            if !entry.project.is_empty() {
+                projects.entry(entry.project).or_default().push(entry.service);
+            }
+        }
+        Ok(projects.into_iter().collect())
+    }
+
+    /// Looks at a project's containers, and asks those that run whether they answer.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn look(&self, project: &str) -> Result<Project, Trouble> {
+        let since = SystemTime::now().checked_sub(CRASH_LOOP_WINDOW).unwrap_or(SystemTime::UNIX_EPOCH);
+        let (list, networks, history) = join!(self.client.list(), self.client.networks(), self.client.history(since));
+        let (list, networks) = (list?, networks?);
+        // Without the past one sees less, and still much.
+        let history = history.unwrap_or_default();
+        let (members, neighbours) = of_interest(&list, project);
+        let (members, neighbours) = join!(self.inspect(&members), self.inspect(&neighbours));
+        let members = members?.into_iter().map(|(container, setup)| Member {
+            events: events_of(&container, &history).into(),
+            container,
+            setup,
+            reach: Reach::Untried,
+            elsewhere: None,
+            log: [].into(),
+        });
+        let engine = Engine::Available { version: self.client.version.clone() };
+        let mut seen = Project {
+            booted_at: surroundings::booted_at().filter(|_| self.here),
+            members: members.collect(),
+            neighbours: neighbours?.into_iter().map(|(container, _)| container).collect(),
+            networks: networks.into(),
+            ..Project::of(project, engine, SystemTime::now())
+        };
+        seen.members.sort_by(|one, other| one.container.name.cmp(&other.container.name));
+        if self.here {
+            reach::ask_everyone(&mut seen).await;
+        }
+        self.read_logs(&mut seen).await;
+        Ok(seen)
+    }
+
+    /// Adds what stands in files, what Traefik says, and what users get. `address` is where they ask; else it is told
+    /// from Traefik's ports and rules.
+    pub async fn look_deeper(&self, project: &mut Project, address: Option<Address>) {
+        if self.here {
+            project.definitions = files::definitions(project);
+            project.rules = files::rules(project);
+            project.disk = self.disk().await;
+        }
+        self.find_images(project).await;
+        let address = address.or_else(|| project.public_address().filter(|_| self.here));
+        let dashboard = project.traefik().filter(|_| self.here).and_then(|traefik| {
+            traefik.setup.published.iter().find(|port| port.inside == DASHBOARD).map(|port| port.outside)
+        });
+        let complaints = self.complaints(project);
+        let (asked, api, complaints) = join!(
+            optional(address, async |address: Address| {
+                Asked { url: address.to_string(), outcome: ask::url(&address).await }
+            }),
+            optional(dashboard, ask::routers),
+            complaints
+        );
+        project.asked = asked;
+        // What the API says is true now; a log only tells what was.
+        project.complaints = match api.as_ref().map(|api| api.as_ref()) {
+            Some(Some(routers)) => routers.clone(),
+            Some(None) | None => complaints,
+        };
+        project.silent_ports = dashboard.filter(|_| matches!(api, Some(None))).into_iter().collect();
+    }
+
+    async fn inspect(&self, ids: &[&str]) -> Result<Vec<(Container, Setup)>, Trouble> {
+        let calls: Vec<_> = ids.iter().map(|id| self.client.inspect_with_setup(id)).collect();
+        let answers: Vec<_> = stream::iter(calls).buffered(CALLS_AT_ONCE).collect().await;
+        // One that is gone since the list was made is left out.
+        answers.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    /// The logs of those that are not well: they may say why.
+    async fn read_logs(&self, project: &mut Project) {
+        let unwell: Vec<usize> = (0..project.members.len())
+            .filter(|index| matches!(project.standing(&project.members[*index]), Standing::Coming | Standing::Hopeless))
+            .take(CALLS_AT_ONCE)
+            .collect();
+        let calls: Vec<_> = unwell.iter().map(|index| self.client.log(&project.members[*index].container.id)).collect();
+        let logs: Vec<_> = stream::iter(calls).buffered(CALLS_AT_ONCE).collect().await;
+        for (index, log) in unwell.into_iter().zip(logs) {
+            project.members[index].log = log.into();
+        }
+    }
+
+    async fn complaints(&self, project: &Project) -> Vec<traefik::Complaint> {
+        match project.traefik() {
+            Some(traefik) => traefik::complaints(&self.client.log(&traefik.container.id).await),
+            None => Vec::new(),
+        }
+    }
+
+    async fn find_images(&self, project: &mut Project) {
+        let Some(definitions) = &mut project.definitions else { return };
+        let here: HashSet<&str> = project.members.iter().map(Member::service).collect();
+        for definition in definitions.iter_mut().filter(|it| !here.contains(&*it.service)) {
+            if let Some(image) = &definition.image {
+                definition.image_is_missing = matches!(self.client.has_image(image).await, Ok(false));
+            }
+        }
+    }
+
+    async fn disk(&self) -> Option<Disk> {
+        let root = self.client.root().await.ok().flatten()?;
+        let free = rustix::fs::statvfs(Path::new(&root)).ok()?;
+        Some(Disk {
+            available: free.f_bavail.saturating_mul(free.f_frsize),
+            total: free.f_blocks.saturating_mul(free.f_frsize),
+            path: root.into(),
+        })
+    }
+}
+
+/// The containers of the project, and those of others on its networks.
+fn of_interest<'a>(list: &'a [Listed], project: &str) -> (Vec<&'a str>, Vec<&'a str>) {
+    let (members, others): (Vec<&Listed>, Vec<&Listed>) = list.iter().partition(|entry| &*entry.project == project);
+    let networks: HashSet<&str> = members
+        .iter()
+        .flat_map(|member| &member.networks)
+        .map(|(name, _)| &**name)
+        .filter(|name| !is_common(name))
+        .collect();
+    let near =
+        others.into_iter().filter(|it| it.alive && it.networks.iter().any(|(name, _)| networks.contains(&**name)));
+    let ids = |entries: Vec<&'a Listed>| entries.into_iter().take(INSPECTED_MOST).map(|entry| &*entry.id).collect();
+    (ids(members), ids(near.collect()))
+}
+
+/// Networks on which names are not resolved: everybody may be on them.
+fn is_common(network: &str) -> bool {
+    matches!(network, "bridge" | "host" | "none" | "podman")
+}
+
+fn events_of(container: &Container, history: &[Occurrence]) -> Vec<Happening> {
+    let its: Vec<_> = history.iter().filter(|it| it.container == container.id).map(|it| it.happening.clone()).collect();
+    its[its.len().saturating_sub(EVENTS_KEPT)..].to_vec()
+}
+
+async fn optional<T, O>(input: Option<T>, ask: impl AsyncFnOnce(T) -> O) -> Option<O> {
+    match input {
+        Some(input) => Some(ask(input).await),
+        None => None,
+    }
+}

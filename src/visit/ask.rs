@@ -1,0 +1,139 @@
+//! Asks the way that users ask: through Traefik, without a login, and without waiting for what may come.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
+use http::{HeaderValue, Request, Response, Uri};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use crate::evidence::{Failure, Scheme, Upstream};
+use crate::project::traefik::Complaint;
+use crate::project::{Address, Answered};
+use crate::tls::{self, Protocols};
+use crate::upstream::half_open::HalfOpen;
+use crate::upstream::{Dialer, failure};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// For a whole exchange. Who waits for longer than this has met a fault already.
+const EXCHANGE_LIMIT: Duration = Duration::from_millis(1800);
+/// In bytes: of a body that is read. A problem document of ours has a few kilobytes.
+const BODY_MOST: usize = 64 << 10;
+/// In bytes: of a body that is kept.
+const START_MOST: usize = 200;
+/// Of routers with an error.
+const COMPLAINTS_MOST: usize = 8;
+/// Nobody serves this: it tells what whoever takes all other paths answers.
+const NOWHERE: &str = "/anteroom-doctor-asks-for-nothing";
+
+/// What users get.
+pub(super) async fn url(address: &Address) -> Result<Answered, Failure> {
+    let (asked, nowhere) = tokio::join!(get(address, &address.path), get(address, NOWHERE));
+    let (response, body) = asked?;
+    let like_any_path = nowhere.is_ok_and(|(other, its)| other.status() == response.status() && its == body);
+    let start = String::from_utf8_lossy(&body);
+    Ok(Answered {
+        status: response.status().as_u16(),
+        start: start[..start.floor_char_boundary(START_MOST)].to_owned(),
+        by_anteroom: serde_json::from_slice::<Problem>(&body).ok().and_then(Problem::first),
+        like_any_path,
+    })
+}
+
+/// The routers that Traefik's API tells to have an error; `None` if there is no API.
+pub(super) async fn routers(port: u16) -> Option<Vec<Complaint>> {
+    let address = Address { scheme: Scheme::Http, host: "localhost".to_owned(), port, path: String::new(), here: true };
+    let (response, body) = get(&address, "/api/http/routers").await.ok()?;
+    let routers: Vec<Router> = serde_json::from_slice(&body).ok().filter(|_| response.status().is_success())?;
+    let faulty = routers.into_iter().filter(|router| !router.error.is_empty());
+    Some(faulty.take(COMPLAINTS_MOST).map(|it| Complaint { router: it.name, message: it.error.join("; ") }).collect())
+}
+
+#[derive(Deserialize)]
+struct Router {
+    name: String,
+    #[serde(default)]
+    error: Vec<String>,
+}
+
+/// Of a problem document of ours, what is wanted.
+#[derive(Deserialize)]
+struct Problem {
+    findings: Vec<Found>,
+}
+
+#[derive(Deserialize)]
+struct Found {
+    code: String,
+    title: String,
+}
+
+impl Problem {
+    fn first(self) -> Option<(String, String)> {
+        self.findings.into_iter().next().map(|found| (found.code, found.title))
+    }
+}
+
+async fn get(address: &Address, path: &str) -> Result<(Response<()>, Bytes), Failure> {
+    timeout(EXCHANGE_LIMIT, exchange(address, path)).await.map_err(|_| Failure::NoAnswer)?
+}
+
+async fn exchange(address: &Address, path: &str) -> Result<(Response<()>, Bytes), Failure> {
+    let host: Arc<str> =
+        if address.here { Ipv4Addr::LOCALHOST.to_string().into() } else { address.host.as_str().into() };
+    let towards = match address.scheme {
+        Scheme::Https => {
+            Some(tls::towards_host(&address.host).map_err(|reason| Failure::Tls { reason: reason.into() })?)
+        }
+        Scheme::Http | Scheme::H2c => None,
+    };
+    let dialer = Dialer::new(Upstream::at(address.scheme, host, address.port), CONNECT_LIMIT, None, towards);
+    let stream = dialer.connect(Protocols::Http1).await?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(HalfOpen::new(stream))).await.map_err(|it| failure(&it))?;
+    let answer = async {
+        let response = sender.send_request(request(address, path)?).await.map_err(|it| failure(&it))?;
+        Ok(whole(response).await)
+    };
+    tokio::pin!(answer);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // What it has read before it ended is still to be had.
+        _ = connection => answer.await,
+    }
+}
+
+fn request(address: &Address, path: &str) -> Result<Request<Empty<Bytes>>, Failure> {
+    let unfit = || Failure::Unreachable { reason: "the URL cannot be asked for".into() };
+    let mut request = Request::new(Empty::new());
+    *request.uri_mut() = path.parse::<Uri>().map_err(|_| unfit())?;
+    let authority = format!("{}:{}", address.host, address.port);
+    let headers = request.headers_mut();
+    headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|_| unfit())?);
+    headers.insert(ACCEPT, HeaderValue::from_static("application/problem+json, */*;q=0.5"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(concat!("anteroom-doctor/", env!("CARGO_PKG_VERSION"))));
+    headers.insert("prefer", HeaderValue::from_static("wait=0"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    Ok(request)
+}
+
+/// The body as far as it comes and is wanted; one that breaks off is as good as a short one.
+async fn whole(response: Response<Incoming>) -> (Response<()>, Bytes) {
+    let (head, mut body) = response.into_parts();
+    let mut read = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await
+        && read.len() < BODY_MOST
+    {
+        read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
+    }
+    read.truncate(BODY_MOST);
+    (Response::from_parts(head, ()), read.into())
+}

@@ -1,0 +1,74 @@
+//! The deployment's own files, where labels and mounts say that they are. They are read as whoever runs us may read them,
+//! and only if they are small, regular files: a label is foreign, and a pipe would never end.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::evidence::Compose;
+use crate::project::Project;
+use crate::project::definitions::{self, Definition, FILE_MOST};
+use crate::project::traefik::{self, Rule};
+
+/// Files of one folder of rules.
+const FOLDER_MOST: usize = 32;
+
+/// What the compose files define that the project was last started with; `None` if one of them cannot be read.
+pub(super) fn definitions(project: &Project) -> Option<Vec<Definition>> {
+    let newest = project
+        .members
+        .iter()
+        .filter(|member| !member.is_one_off())
+        .max_by_key(|member| member.container.created.as_ref().map(|moment| moment.at))?;
+    let compose = newest.container.compose.as_ref()?;
+    let folder = Path::new(&*compose.working_dir);
+    let texts: Option<Vec<String>> = compose.config_files.iter().map(|file| read(&folder.join(&**file))).collect();
+    let texts = texts.filter(|texts| !texts.is_empty())?;
+    let variables = variables(compose, folder);
+    definitions::read(&texts, &|name| std::env::var(name).ok().or_else(|| variables.get(name).cloned()))
+}
+
+/// `NAME=value` of the environment files. They hold secrets: only what an image's name asks for is ever used.
+fn variables(compose: &Compose, folder: &Path) -> HashMap<String, String> {
+    let mut files: Vec<PathBuf> = compose.env_files.iter().map(|file| folder.join(&**file)).collect();
+    if files.is_empty() {
+        files.push(folder.join(".env"));
+    }
+    let texts: Vec<String> = files.iter().filter_map(|file| read(file)).collect();
+    let lines = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().split_once('='));
+    lines.map(|(name, value)| (name.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned())).collect()
+}
+
+/// The rules in the files that are mounted where Traefik keeps its configuration.
+pub(super) fn rules(project: &Project) -> Vec<Rule> {
+    let Some(traefik) = project.traefik() else { return Vec::new() };
+    let mounts = traefik.setup.mounts.iter().filter(|mount| mount.destination.starts_with("/etc/traefik"));
+    let sources = mounts.flat_map(|mount| {
+        let path = PathBuf::from(&*mount.source);
+        if path.is_dir() { entries(&path) } else { vec![path] }
+    });
+    sources
+        .filter(|path| path.extension().is_some_and(|it| it == "yml" || it == "yaml" || it == "toml"))
+        .filter_map(|path| Some((path.file_name()?.to_string_lossy().into_owned(), read(&path)?)))
+        .flat_map(|(name, text)| traefik::rules(&name, &text))
+        .collect()
+}
+
+fn entries(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    let mut entries: Vec<PathBuf> = entries.take(FOLDER_MOST).collect();
+    entries.sort();
+    entries
+}
+
+/// A small text file; `None` if it is none.
+fn read(path: &Path) -> Option<String> {
+    let is_small = fs::metadata(path).is_ok_and(|it| it.is_file() && it.len() <= FILE_MOST as u64);
+    if !is_small {
+        return None;
+    }
+    let mut text = String::new();
+    File::open(path).ok()?.take(FILE_MOST as u64).read_to_string(&mut text).ok()?;
+    Some(text)
+}

@@ -1,0 +1,110 @@
+//! Asks every service that runs whether it answers, by its address on the engine's networks, which Linux lets its host
+//! reach. From where it does not, as from a desktop's virtual machine, nobody is called unreachable.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::HeaderValue;
+use http::uri::PathAndQuery;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::evidence::{Container, Failure, HealthStatus, Scheme, Status, Upstream};
+use crate::probe::{Probe, Prober};
+use crate::project::{Member, Project, Reach};
+use crate::readiness::shares_network;
+use crate::upstream::Dialer;
+
+/// The engine's networks are on this machine: whoever listens accepts within microseconds.
+const CONNECT_LIMIT: Duration = Duration::from_millis(500);
+/// For the head of an answer to `GET /`.
+const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
+/// Declared ports that are tried.
+const PORTS_MOST: usize = 8;
+
+/// Fills in how each member could be reached.
+pub(super) async fn ask_everyone(project: &mut Project) {
+    let asked = project.members.iter().map(|member| ask(member, speaks_http(project, member)));
+    let answers = join_all(asked).await;
+    for (member, (reach, elsewhere)) in project.members.iter_mut().zip(answers) {
+        (member.reach, member.elsewhere) = (reach, elsewhere);
+    }
+    let lost: Vec<usize> = (0..project.members.len()).filter(|index| is_lost(project, *index)).collect();
+    for index in lost {
+        project.members[index].reach = Reach::Untried;
+    }
+}
+
+/// Who is asked by a router, or is CVAT's Grafana, speaks HTTP. A database would only note a connection that says
+/// nothing, and a request as an error.
+fn speaks_http(project: &Project, member: &Member) -> bool {
+    let is_analytics = project.analytics().is_some_and(|it| it.container.id == member.container.id);
+    is_analytics || !member.container.routed_ports.is_empty()
+}
+
+async fn ask(member: &Member, http: bool) -> (Reach, Option<u16>) {
+    let Container { status, networks, health, .. } = &member.container;
+    let address = networks.iter().find_map(|network| network.address);
+    let (Some(address), Some(first), Status::Running) = (address, member.port(), *status) else {
+        return (Reach::Untried, None);
+    };
+    // The engine asks it already, and better.
+    if !http && health.as_ref().is_some_and(|health| health.status == HealthStatus::Healthy) {
+        return (Reach::Answers { port: first }, None);
+    }
+    let declared = || {
+        let ports = member.container.routed_ports.iter().chain(&member.container.exposed_ports).copied();
+        ports.filter(move |port| *port != first).take(PORTS_MOST)
+    };
+    match if http { exchange(address, first).await } else { connect(address, first).await } {
+        Ok(()) => (Reach::Answers { port: first }, None),
+        Err(failure) => {
+            let refused = matches!(failure, Failure::Refused { .. });
+            let mut other = None;
+            for port in declared().filter(|_| refused) {
+                if other.is_none() && connect(address, port).await.is_ok() {
+                    other = Some(port);
+                }
+            }
+            match other {
+                // Nobody is known to ask for a certain one of its ports.
+                Some(port) if !http => (Reach::Answers { port }, None),
+                elsewhere => (Reach::Fails { port: first, failure }, elsewhere),
+            }
+        }
+    }
+}
+
+async fn connect(address: IpAddr, port: u16) -> Result<(), Failure> {
+    match timeout(CONNECT_LIMIT, TcpStream::connect(SocketAddr::new(address, port))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Err(Failure::Refused { address }),
+        Ok(Err(error)) => Err(Failure::Unreachable { reason: error.to_string().into() }),
+        Err(_) => Err(Failure::ConnectTimeout),
+    }
+}
+
+/// `GET /`, whatever is answered: what matters is that something is.
+async fn exchange(address: IpAddr, port: u16) -> Result<(), Failure> {
+    let upstream = Upstream::at(Scheme::Http, address.to_string(), port);
+    let dialer = Dialer::new(upstream, CONNECT_LIMIT, None, None);
+    let host = HeaderValue::from_static("localhost");
+    let prober = Prober::new(dialer, Some((PathAndQuery::from_static("/"), host)));
+    match timeout(ANSWER_LIMIT, prober.probe()).await {
+        Ok(Err(Failure::NotReady { status })) if !matches!(status, 502..=504) => Ok(()),
+        Ok(outcome) => outcome,
+        Err(_) => Err(Failure::NoAnswer),
+    }
+}
+
+/// Whether silence says nothing: nobody else on its networks could be reached from here either.
+fn is_lost(project: &Project, index: usize) -> bool {
+    let member = &project.members[index];
+    let silent = |reach: &Reach| {
+        matches!(reach, Reach::Fails { failure: Failure::ConnectTimeout | Failure::Unreachable { .. }, .. })
+    };
+    let heard = |other: &Member| !silent(&other.reach) && other.reach != Reach::Untried;
+    silent(&member.reach)
+        && !project.members.iter().any(|other| shares_network(&other.container, &member.container) && heard(other))
+}
