@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONNECTION, HOST, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{Request, Response, Uri};
-use http_body_util::Empty;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::evidence::{Failure, Stray};
 use crate::tls::{Protocols, Stream};
 use crate::upstream::half_open::HalfOpen;
-use crate::upstream::{Dialer, failure, lease};
+use crate::upstream::{Dialer, failure, lease, tongue};
 
 /// A healthy service answers its health path in milliseconds; one that needs longer is not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -82,34 +82,44 @@ impl Probe for Prober {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("anteroom-probe"));
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         let asked = timeout(PROBE_TIMEOUT, self.ask(stream, request));
-        let answer = asked.await.map_err(|_| Failure::NoAnswer)?.map_err(|error| failure(&error))?;
-        match answer.status() {
+        let (status, start) = asked.await.map_err(|_| Failure::NoAnswer)?.map_err(|error| failure(&error))?;
+        match status {
             status if status.is_success() || status.is_redirection() => Ok(()),
+            StatusCode::BAD_REQUEST if tongue::asks_for_tls(&start) => Err(Failure::SpeaksTls),
             status => Err(Failure::NotReady { status: status.as_u16() }),
         }
     }
 }
 
 impl Prober {
-    async fn ask(&self, stream: Stream, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
+    /// The status, and where it is 400 the beginning of what is said to it.
+    async fn ask(&self, stream: Stream, request: Request<Empty<Bytes>>) -> hyper::Result<(StatusCode, Bytes)> {
         if self.dialer.speaks_http2(&stream) {
             let (mut head, body) = request.into_parts();
             lease::write_for_http2(&mut head, self.dialer.scheme());
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-            driven(connection, sender.send_request(Request::from_parts(head, body))).await
+            driven(connection, read(sender.send_request(Request::from_parts(head, body)))).await
         } else {
             let (mut sender, connection) = http1::handshake(TokioIo::new(HalfOpen::new(stream))).await?;
-            driven(connection, sender.send_request(request)).await
+            driven(connection, read(sender.send_request(request))).await
         }
     }
 }
 
+async fn read(answer: impl Future<Output = hyper::Result<Response<Incoming>>>) -> hyper::Result<(StatusCode, Bytes)> {
+    let mut answer = answer.await?;
+    let is_refusal = answer.status() == StatusCode::BAD_REQUEST;
+    let first = if is_refusal { answer.body_mut().frame().await } else { None };
+    let start = first.and_then(Result::ok).and_then(|frame| frame.into_data().ok()).unwrap_or_default();
+    Ok((answer.status(), start))
+}
+
 /// Waits for an answer on a connection that is driven here rather than in a task, so that a probe that is dropped takes
 /// its connection along.
-async fn driven(
+async fn driven<T>(
     connection: impl Future<Output = hyper::Result<()>>,
-    answer: impl Future<Output = hyper::Result<Response<Incoming>>>,
-) -> hyper::Result<Response<Incoming>> {
+    answer: impl Future<Output = hyper::Result<T>>,
+) -> hyper::Result<T> {
     let mut answer = pin!(answer);
     tokio::select! {
         answer = &mut answer => answer,

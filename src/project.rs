@@ -255,7 +255,10 @@ impl Project {
             return Standing::Done;
         }
         match outlook(&self.evidence_of(member)) {
-            Outlook::Pointless(Cause::NameNotResolved | Cause::NameResolvedOutside) => Standing::Hopeless,
+            // The host reaches every network of the engine's; who asks for the member does not.
+            Outlook::Pointless(Cause::NameNotResolved | Cause::NameResolvedOutside | Cause::NetworkNotShared) => {
+                Standing::Hopeless
+            }
             Outlook::Pointless(_) if matches!(member.reach, Reach::Answers { .. }) && member.runs() => Standing::Well,
             Outlook::Pointless(_) => Standing::Hopeless,
             Outlook::Coming | Outlook::Unhealthy | Outlook::Blind => Standing::Coming,
@@ -412,7 +415,7 @@ fn is_image(image: &str, name: &str) -> bool {
     last.split([':', '@']).next() == Some(name)
 }
 
-/// How long ago a moment was.
+/// How long ago a moment was; nothing if its clock is ahead of ours.
 pub(crate) fn ago(at: SystemTime, now: SystemTime) -> Duration {
     now.duration_since(at).unwrap_or_default()
 }

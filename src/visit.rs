@@ -140,7 +140,7 @@ impl Visit {
             .filter(|index| matches!(project.standing(&project.members[*index]), Standing::Coming | Standing::Hopeless))
             .take(CALLS_AT_ONCE)
             .collect();
-        let calls: Vec<_> = unwell.iter().map(|index| self.client.log(&project.members[*index].container.id)).collect();
+        let calls: Vec<_> = unwell.iter().map(|index| self.client.log(&project.members[*index].container)).collect();
         let logs: Vec<_> = stream::iter(calls).buffered(CALLS_AT_ONCE).collect().await;
         for (index, log) in unwell.into_iter().zip(logs) {
             project.members[index].log = log.into();
@@ -149,7 +149,7 @@ impl Visit {
 
     async fn complaints(&self, project: &Project) -> Vec<traefik::Complaint> {
         match project.traefik() {
-            Some(traefik) => traefik::complaints(&self.client.log(&traefik.container.id).await),
+            Some(traefik) => traefik::complaints(&self.client.log(&traefik.container).await),
             None => Vec::new(),
         }
     }

@@ -11,6 +11,19 @@ use super::{Code, Confidence, Finding, Severity, diagnose, remedy};
 use crate::project::{Member, Project, Reach, Standing};
 use crate::readiness::{Outlook, State, outlook};
 
+/// The codes that no page has: they are told here alone.
+pub const OF_DEPLOYMENTS: [Code; 9] = [
+    Code::DiskFull,
+    Code::ImageMissing,
+    Code::RouterInvalid,
+    Code::NetworkAmbiguous,
+    Code::RestartedLately,
+    Code::ProjectOrphans,
+    Code::RestartPolicyMissing,
+    Code::HealthCheckMissing,
+    Code::DashboardNotEnabled,
+];
+
 /// A finding, and whom it is about.
 #[derive(Clone, Debug)]
 pub struct Located {

@@ -22,6 +22,8 @@ use crate::project::Setup;
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
 /// In bytes: a socket proxy may answer with a page.
 const REASON_MOST: usize = 256;
+/// In bytes: of a log that is read for its end. Fifty lines may have any length.
+const LOG_READ_MOST: usize = 4 << 20;
 /// Of the past; an engine remembers 256 events.
 const HISTORY_MOST: usize = 1024;
 /// bollard's own limit, in seconds, for an answer's head. Ours is finer and counts the body too; this one remains for
@@ -194,18 +196,25 @@ impl Client {
         }
     }
 
-    /// The last lines of a container's log; none if that cannot be read, which is no reason to give up the rest.
-    pub async fn log(&self, id: &str) -> Vec<Box<str>> {
+    /// The last lines that a container has printed since it was last started; none if they cannot be read, which is no
+    /// reason to give up the rest. What an earlier run said says nothing of this one.
+    pub async fn log(&self, container: &Container) -> Vec<Box<str>> {
+        let since = container.started.as_ref().and_then(|moment| moment.at.duration_since(UNIX_EPOCH).ok());
+        let since = since.and_then(|since| i32::try_from(since.as_secs()).ok()).unwrap_or_default();
         let lines = convert::LOG_LINES.to_string();
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines).build();
-        let mut stream = pin!(self.docker.logs(id, Some(options)));
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines).since(since).build();
+        let mut stream = pin!(self.docker.logs(&container.id, Some(options)));
         let read = async {
-            let mut text = Vec::new();
-            while let Some(piece) = stream.next().await {
-                text.extend_from_slice(&piece?.into_bytes());
-                if text.len() > convert::LOG_MOST {
-                    break;
-                }
+            let (mut text, mut left) = (Vec::new(), LOG_READ_MOST);
+            // The oldest come first, so what is too much is taken from the front.
+            while let Some(piece) = stream.next().await
+                && left > 0
+            {
+                let piece = piece?.into_bytes();
+                left = left.saturating_sub(piece.len());
+                text.extend_from_slice(&piece);
+                let surplus = text.len().saturating_sub(convert::LOG_MOST);
+                text.drain(..surplus);
             }
             Ok(convert::log(&text))
         };

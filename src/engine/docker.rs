@@ -257,7 +257,7 @@ async fn take_look(client: Client, wanted: Wanted, last: Option<Arc<Container>>)
     }
     let others = search.others(target.as_deref(), &inspected.containers).into();
     let log = match &target {
-        Some(target) if wanted.log => client.log(&target.id).await,
+        Some(target) if wanted.log => client.log(target).await,
         Some(_) | None => Vec::new(),
     };
     Ok(Seen { target, others, networks: networks.into(), ours: ours.map(Arc::new), log: log.into() })

@@ -5,6 +5,8 @@ use std::{error, io};
 
 /// In bytes: what is quoted of it.
 const QUOTED_MOST: usize = 48;
+/// In bytes: of a body that is looked at. Apache's sentence stands 200 bytes into its page.
+const READ_MOST: usize = 1024;
 /// How a record begins by which a server of TLS refuses what it was sent: an alert of SSL 3.0 or later (RFC 8446 §5.1).
 const ALERT: [u8; 2] = [0x15, 0x03];
 
@@ -40,6 +42,18 @@ pub fn check(first: &[u8]) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidData, foreign))
 }
 
+/// Whether a body of a 400 says that plain HTTP came where TLS was expected: servers that listen for TLS tell so in the
+/// clear. In the words of Go's (and so Grafana's), of nginx's and of Apache's.
+pub fn asks_for_tls(body: &[u8]) -> bool {
+    const SIGNS: [&str; 3] = [
+        "HTTP request to an HTTPS server",
+        "plain HTTP request was sent to HTTPS port",
+        "plain HTTP to an SSL-enabled server port",
+    ];
+    let start = String::from_utf8_lossy(&body[..body.len().min(READ_MOST)]);
+    SIGNS.iter().any(|sign| start.contains(sign))
+}
+
 /// What `check` said, if that is what an error comes from.
 pub fn foreign(error: &io::Error) -> Option<&Foreign> {
     error.get_ref()?.downcast_ref()
@@ -48,6 +62,14 @@ pub fn foreign(error: &io::Error) -> Option<&Foreign> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_that_wants_tls_is_known_by_what_it_says_in_the_clear() {
+        assert!(asks_for_tls(b"Client sent an HTTP request to an HTTPS server.\n"));
+        assert!(asks_for_tls(b"<html><head><title>400 The plain HTTP request was sent to HTTPS port</title></head>"));
+        assert!(!asks_for_tls(b"400 Bad Request"));
+        assert!(!asks_for_tls(&[&[b'x'; READ_MOST][..], b"HTTP request to an HTTPS server"].concat()));
+    }
 
     #[test]
     fn what_is_spoken_is_known_by_its_first_bytes() {

@@ -6,6 +6,7 @@
 mod broken;
 mod browser;
 mod deployment;
+mod doctor;
 mod engine;
 mod load;
 mod login;
@@ -57,6 +58,7 @@ pub fn all() -> impl Iterator<Item = Scene> {
         network::SCENES,
         broken::SCENES,
         unstartable::SCENES,
+        doctor::SCENES,
         browser::SCENES,
         pages::SCENES,
     ];

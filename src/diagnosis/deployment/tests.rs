@@ -1,1 +1,378 @@
+//! Deployments in which something is wrong, each with its near miss: what is said first, and what is not said.
 
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::super::fixtures::{
+    self, HOUR, MINUTE, NETWORK, OTHER_NETWORK, ago, attachment, container, ended, grafana, now,
+};
+use super::*;
+use crate::evidence::{Container, Failure, RestartPolicy, Status};
+use crate::project::definitions::Definition;
+use crate::project::traefik::{Complaint, Rule};
+use crate::project::{Answered, Asked, Disk, Published, Setup};
+
+const URL: &str = "http://localhost:8080/analytics/";
+
+fn member(container: Container) -> Member {
+    let reach = match (container.status, container.routed_ports.first().or(container.exposed_ports.first())) {
+        (Status::Running, Some(port)) => Reach::Answers { port: *port },
+        _ => Reach::Untried,
+    };
+    Member { container, setup: Setup::default(), reach, elsewhere: None, events: [].into(), log: [].into() }
+}
+
+fn traefik() -> Member {
+    let published = [Published { inside: 8080, outside: 8080 }, Published { inside: 8090, outside: 8090 }].into();
+    Member { setup: Setup { published, ..Setup::default() }, ..member(container("traefik")) }
+}
+
+/// CVAT as it should be, with the override's restart policy.
+fn healthy() -> Project {
+    let grafana = Container { restart_policy: RestartPolicy::Always, ..grafana() };
+    let engine = fixtures::evidence().engine;
+    let mut project = Project::of("cvat", engine, now());
+    project.members =
+        [grafana, container("cvat_clickhouse"), container("cvat_server"), container("cvat_ui")].map(member).into();
+    project.members.push(traefik());
+    project.networks = fixtures::evidence().networks;
+    project
+}
+
+fn with(change: impl FnOnce(&mut Project)) -> Project {
+    let mut project = healthy();
+    change(&mut project);
+    project
+}
+
+/// Replaces a member, as that container does it.
+fn put(project: &mut Project, container: Container) {
+    let service = container.compose.as_ref().expect("it is a service").service.clone();
+    let place = project.members.iter_mut().find(|it| *it.service() == *service).expect("it is there");
+    let setup = place.setup.clone();
+    *place = Member { setup, ..member(container) };
+}
+
+fn fails(project: &mut Project, service: &str, failure: Failure) {
+    let member = project.members.iter_mut().find(|it| it.service() == service).expect("it is there");
+    member.reach = Reach::Fails { port: 3000, failure };
+}
+
+fn refused() -> Failure {
+    Failure::Refused { address: IpAddr::V4(Ipv4Addr::new(172, 18, 0, 5)) }
+}
+
+fn answer(status: u16, start: &str) -> Option<Asked> {
+    let answered = Answered { status, start: start.to_owned(), by_anteroom: None, like_any_path: false };
+    Some(Asked { url: URL.to_owned(), outcome: Ok(answered) })
+}
+
+fn told(project: &Project) -> Vec<Located> {
+    examine(project, Instant::now())
+}
+
+fn wrong(project: &Project) -> Vec<(Code, String)> {
+    let wrong = told(project).into_iter().filter(|it| it.finding.severity > Severity::Info);
+    wrong.map(|it| (it.finding.code, it.service.unwrap_or_default().into())).collect()
+}
+
+fn codes(project: &Project) -> Vec<Code> {
+    wrong(project).into_iter().map(|(code, _)| code).collect()
+}
+
+fn find(project: &Project, code: Code) -> Option<Finding> {
+    told(project).into_iter().map(|it| it.finding).find(|finding| finding.code == code)
+}
+
+#[track_caller]
+fn commands(project: &Project, code: Code) -> Vec<String> {
+    let finding = find(project, code).unwrap_or_else(|| panic!("{code:?} is told: {:?}", codes(project)));
+    finding.remedies.into_iter().map(|remedy| remedy.command).collect()
+}
+
+#[test]
+fn a_healthy_deployment_has_hints_alone() {
+    assert_eq!(codes(&healthy()), []);
+    assert_eq!(codes(&with(|it| it.asked = answer(401, "<html>"))), []);
+    assert_eq!(codes(&with(|it| it.asked = answer(503, "Grafana says so itself"))), []);
+}
+
+#[test]
+fn a_fault_of_a_service_is_what_a_page_would_say_of_it() {
+    let exited = with(|it| put(it, ended(1, MINUTE)));
+    assert_eq!(wrong(&exited), [(Code::TargetExited, "cvat_grafana".to_owned())]);
+    let commands = commands(&exited, Code::TargetExited);
+    assert!(commands[0].ends_with("up -d cvat_grafana"), "{commands:?}");
+}
+
+#[test]
+fn a_cause_stands_before_what_follows_from_it() {
+    let project = with(|it| {
+        put(
+            it,
+            Container { status: Status::Exited, exit_code: 1, finished: ago(MINUTE), ..container("cvat_clickhouse") },
+        );
+    });
+    let want =
+        [(Code::TargetStoppedByHand, "cvat_clickhouse".to_owned()), (Code::DependencyDown, "cvat_grafana".to_owned())];
+    assert_eq!(wrong(&project), want);
+    // The command that mends it is offered once.
+    let all: Vec<String> = told(&project).into_iter().flat_map(|it| it.finding.remedies).map(|it| it.command).collect();
+    assert_eq!(all.iter().filter(|it| it.ends_with("up -d cvat_clickhouse")).count(), 1, "{all:#?}");
+}
+
+#[test]
+fn one_that_has_done_its_work_is_no_fault() {
+    let migration = |exit_code| {
+        let job = Container {
+            exit_code,
+            restart_policy: RestartPolicy::No,
+            status: Status::Exited,
+            finished: ago(HOUR),
+            ..container("migrate")
+        };
+        with(|it| it.members.push(member(job)))
+    };
+    assert_eq!(codes(&migration(0)), []);
+    assert_eq!(wrong(&migration(1)), [(Code::TargetExited, "migrate".to_owned())]);
+    // One that offers a port is there to stay, whatever its exit code.
+    assert_eq!(codes(&with(|it| put(it, ended(0, MINUTE)))), [Code::TargetExited]);
+}
+
+#[test]
+fn a_name_that_nobody_has_on_the_askers_network_is_missing() {
+    let project =
+        with(|it| put(it, Container { networks: vec![attachment("cvat_cvat", NETWORK, &["other"])], ..grafana() }));
+    assert_eq!(codes(&project), [Code::AliasMissing]);
+    // Where Traefik goes by labels it asks for addresses, and names do not matter.
+    let labelled = with(|it| {
+        let networks = vec![attachment("cvat_cvat", NETWORK, &["other"])];
+        put(it, Container { networks, routed_ports: vec![3000], ..grafana() });
+    });
+    assert_eq!(codes(&labelled), []);
+}
+
+#[test]
+fn no_network_in_common_with_who_asks_is_told() {
+    let project =
+        with(|it| put(it, Container { networks: vec![attachment("other", OTHER_NETWORK, &["grafana"])], ..grafana() }));
+    assert_eq!(codes(&project), [Code::NetworkNotShared]);
+}
+
+#[test]
+fn a_service_that_refuses_is_starting_and_later_at_fault() {
+    let young = with(|it| {
+        put(it, Container { started: ago(MINUTE), ..grafana() });
+        fails(it, "cvat_grafana", refused());
+    });
+    assert_eq!(codes(&young), [Code::TargetWarming]);
+    let old = with(|it| fails(it, "cvat_grafana", refused()));
+    assert_eq!(codes(&old), [Code::PortRefused]);
+}
+
+#[test]
+fn a_service_that_is_defined_and_not_there_is_absent_or_lacks_its_image() {
+    let defined = |service: &str, missing, optional| Definition {
+        service: service.to_owned(),
+        image: Some("example/more:1".to_owned()),
+        image_is_missing: missing,
+        optional,
+    };
+    let project = |more: Definition| {
+        with(|it| {
+            let known: Vec<_> = it.members.iter().map(|member| defined(member.service(), false, false)).collect();
+            it.definitions = Some([known, vec![more]].concat());
+        })
+    };
+    assert_eq!(wrong(&project(defined("more", true, false))), [(Code::ImageMissing, "more".to_owned())]);
+    let lines = commands(&project(defined("more", true, false)), Code::ImageMissing)[0].clone();
+    assert!(lines.lines().count() == 3 && lines.ends_with("up -d more") && lines.contains(" pull more\n"), "{lines}");
+    assert_eq!(wrong(&project(defined("more", false, false))), [(Code::TargetAbsent, "more".to_owned())]);
+    assert_eq!(codes(&project(defined("more", true, true))), [], "a profile that is not started");
+    assert_eq!(codes(&project(defined("cvat_ui", true, false))), [], "it has a container");
+}
+
+#[test]
+fn a_container_that_no_file_defines_is_an_orphan_and_only_where_all_files_were_read() {
+    let defined = |services: &[&str]| {
+        let one = |service: &&str| Definition {
+            service: (*service).to_owned(),
+            image: None,
+            image_is_missing: false,
+            optional: false,
+        };
+        Some(services.iter().map(one).collect::<Vec<_>>())
+    };
+    let all = ["cvat_grafana", "cvat_clickhouse", "cvat_server", "cvat_ui", "traefik"];
+    assert_eq!(codes(&with(|it| it.definitions = defined(&all))), []);
+    let without = with(|it| it.definitions = defined(&all[..3].iter().chain(&all[4..]).copied().collect::<Vec<_>>()));
+    assert_eq!(codes(&without), [Code::ProjectOrphans]);
+    assert!(commands(&without, Code::ProjectOrphans)[0].ends_with("up -d --remove-orphans"));
+    assert_eq!(codes(&with(|it| it.definitions = None)), []);
+    // What `run` made belongs to no file.
+    let one_off = with(|it| {
+        it.definitions = defined(&all);
+        let mut container = container("tool");
+        container.compose.as_mut().expect("a service").one_off = true;
+        it.members.push(member(container));
+    });
+    assert_eq!(codes(&one_off), []);
+}
+
+#[test]
+fn traefiks_own_answers_tell_which_part_of_the_way_is_broken() {
+    for (status, start, want) in [
+        (404, "404 page not found\n", Some(Code::RouterInvalid)),
+        (404, "<html>Grafana's own", None),
+        (500, "", Some(Code::AuthBackendDown)),
+        (500, "Internal Server Error", None),
+        (502, "Bad Gateway", Some(Code::UpstreamError)),
+        (502, "<html>nginx's", None),
+        (503, "no available server\n", Some(Code::UpstreamError)),
+        (504, "Gateway Timeout", Some(Code::ConnectTimeout)),
+        (200, "<html>", None),
+        (302, "", None),
+    ] {
+        let told = codes(&with(|it| it.asked = answer(status, start)));
+        assert_eq!(told, want.into_iter().collect::<Vec<_>>(), "{status} {start}");
+    }
+}
+
+#[test]
+fn an_answer_that_every_path_gets_is_another_services() {
+    let fallen = |status| {
+        with(|it| {
+            let like = Answered { status, start: "<html>".to_owned(), by_anteroom: None, like_any_path: true };
+            it.asked = Some(Asked { url: URL.to_owned(), outcome: Ok(like) });
+        })
+    };
+    assert_eq!(codes(&fallen(200)), [Code::RouterInvalid]);
+    assert_eq!(codes(&fallen(401)), [], "a login stands before all paths");
+}
+
+#[test]
+fn what_users_see_of_a_fault_is_no_fault_of_its_own() {
+    let project = with(|it| {
+        put(it, ended(1, MINUTE));
+        it.asked = answer(502, "Bad Gateway");
+    });
+    assert_eq!(codes(&project), [Code::TargetExited]);
+    assert_eq!(find(&project, Code::UpstreamError).map(|it| it.severity), Some(Severity::Info));
+}
+
+#[test]
+fn a_router_that_is_left_out_is_said_with_the_reason() {
+    let with_labels = |it: &mut Project| {
+        let rule = Rule { router: "grafana@docker".to_owned(), rule: "PathPrefix(`/analytics`)".to_owned() };
+        it.members[0].setup.routers = vec![rule];
+        it.asked = answer(404, "404 page not found");
+    };
+    let title = |project: &Project| find(project, Code::RouterInvalid).expect("it is told").title;
+    let complains = with(|it| {
+        with_labels(it);
+        it.complaints = vec![Complaint { router: "grafana@docker".into(), message: "port is missing".into() }];
+    });
+    assert!(title(&complains).contains("Its log says: port is missing"), "{}", title(&complains));
+    let stopped = with(|it| {
+        with_labels(it);
+        put(it, ended(0, MINUTE));
+    });
+    assert!(title(&stopped).contains("cvat_grafana say while that container is exited"), "{}", title(&stopped));
+    let nowhere = with(|it| it.asked = answer(404, "404 page not found"));
+    assert!(title(&nowhere).contains("neither labels nor mounted rules"), "{}", title(&nowhere));
+}
+
+#[test]
+fn a_login_backend_that_is_down_is_named_behind_an_empty_500() {
+    let project = with(|it| {
+        put(it, Container { status: Status::Paused, ..container("cvat_server") });
+        it.asked = answer(500, "");
+    });
+    assert_eq!(codes(&project), [Code::TargetPaused]);
+    let finding = find(&project, Code::AuthBackendDown).expect("it is told");
+    assert!(finding.title.contains("cvat_server is paused"), "{}", finding.title);
+}
+
+#[test]
+fn one_address_of_several_may_be_the_wrong_one() {
+    let two = with(|it| {
+        let networks = vec![attachment("cvat_cvat", NETWORK, &["grafana"]), attachment("other", OTHER_NETWORK, &[])];
+        put(it, Container { networks, ..grafana() });
+        it.asked = answer(504, "Gateway Timeout");
+    });
+    assert_eq!(codes(&two), [Code::NetworkAmbiguous]);
+    assert!(commands(&two, Code::NetworkAmbiguous)[0].contains("traefik.docker.network: \"cvat_cvat\""));
+    assert_eq!(codes(&with(|it| it.asked = answer(504, "Gateway Timeout"))), [Code::ConnectTimeout]);
+}
+
+#[test]
+fn what_anteroom_says_counts_where_nothing_else_was_seen() {
+    let said = |it: &mut Project| {
+        let by = Some(("no-answer".to_owned(), "grafana:3000 did not answer".to_owned()));
+        let answered = Answered { status: 504, start: "{".to_owned(), by_anteroom: by, like_any_path: false };
+        it.asked = Some(Asked { url: URL.to_owned(), outcome: Ok(answered) });
+    };
+    assert_eq!(codes(&with(said)), [Code::NoAnswer]);
+    let both = with(|it| {
+        said(it);
+        put(it, ended(1, MINUTE));
+    });
+    assert_eq!(codes(&both), [Code::TargetExited]);
+}
+
+#[test]
+fn a_disk_is_full_nearly_full_or_neither() {
+    const GIB: u64 = 1 << 30;
+    for (available, total, want) in [
+        (100 << 20, 100 * GIB, Some(Severity::Error)),
+        (GIB / 2, 100 * GIB, Some(Severity::Error)),
+        (3 * GIB, 100 * GIB, Some(Severity::Warning)),
+        (40 * GIB, 1000 * GIB, None),
+        (3 * GIB, 20 * GIB, None),
+    ] {
+        let project = with(|it| it.disk = Some(Disk { path: "/var/lib/docker".into(), available, total }));
+        assert_eq!(find(&project, Code::DiskFull).map(|it| it.severity), want, "{available} of {total}");
+    }
+}
+
+#[test]
+fn a_service_that_came_back_alone_has_restarted_lately() {
+    let back =
+        |seconds, count| with(|it| put(it, Container { started: ago(seconds), restart_count: count, ..grafana() }));
+    assert_eq!(codes(&back(10 * MINUTE, 3)), [Code::RestartedLately]);
+    assert_eq!(codes(&back(10 * MINUTE, 0)), []);
+    assert_eq!(codes(&back(3 * HOUR, 3)), []);
+    // A host that was restarted brings all of them back, whatever their counts.
+    let rebooted = with(|it| {
+        for member in &mut it.members {
+            (member.container.started, member.container.restart_count) = (ago(10 * MINUTE), 3);
+        }
+    });
+    assert_eq!(codes(&rebooted), []);
+}
+
+#[test]
+fn missing_policies_and_health_checks_are_hints_with_one_snippet() {
+    let project = with(|it| put(it, grafana()));
+    assert_eq!(codes(&project), []);
+    let snippets = commands(&project, Code::RestartPolicyMissing);
+    assert_eq!(snippets, ["services:\n  cvat_grafana:\n    restart: always"]);
+    assert_eq!(find(&healthy(), Code::RestartPolicyMissing).map(|it| it.title), None);
+    assert!(
+        find(&project, Code::HealthCheckMissing).is_some_and(|it| it.title.contains("cvat_grafana, cvat_clickhouse")
+            || it.title.contains("cvat_clickhouse, cvat_grafana"))
+    );
+}
+
+#[test]
+fn a_dashboard_that_is_not_enabled_is_a_hint() {
+    let project = with(|it| it.silent_ports = vec![8090]);
+    assert_eq!(codes(&project), []);
+    assert!(find(&project, Code::DashboardNotEnabled).is_some());
+    assert!(find(&healthy(), Code::DashboardNotEnabled).is_none());
+}
+
+#[test]
+fn the_codes_of_deployments_stand_last() {
+    // Each has its test above.
+    assert!(Code::ALL.ends_with(&OF_DEPLOYMENTS));
+}
