@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The core: synchronous and total. It knows what is true and what it means, and no socket, clock or file.
-const CORE: [&str; 14] = [
+const CORE: [&str; 15] = [
     "admission",
     "backoff",
     "config",
@@ -15,6 +15,7 @@ const CORE: [&str; 14] = [
     "line",
     "page",
     "patience",
+    "phrase",
     "project",
     "readiness",
     "retry",

@@ -6,8 +6,8 @@ mod upkeep;
 
 use std::time::{Duration, Instant};
 
-use super::facts::{self, Row};
-use super::{Code, Confidence, Finding, Severity, diagnose, remedy};
+use super::{Code, Confidence, Finding, Remedy, Severity, diagnose, facts, remedy};
+use crate::phrase::Say;
 use crate::project::{Member, Project, Reach, Standing};
 use crate::readiness::{Outlook, State, outlook};
 
@@ -102,14 +102,8 @@ fn missing(project: &Project) -> Vec<Located> {
                 None => (Code::TargetAbsent, format!("{service} is defined, but there is no container for it")),
             };
             let subcommands: &[&str] = if image.is_some() { &["pull", "up -d"] } else { &["up -d"] };
-            let finding = Finding {
-                code,
-                severity: Severity::Error,
-                confidence: Confidence::Certain,
-                title,
-                evidence: rows,
-                remedies: remedy::of_service(project, service, subcommands).into_iter().collect(),
-            };
+            let remedies = remedy::of_service(project, service, subcommands);
+            let finding = found((code, Severity::Error, Confidence::Certain), title, rows, remedies);
             Located { service: Some(service.into()), finding }
         })
         .collect()
@@ -121,6 +115,20 @@ fn offer_once(all: &mut [Located]) {
     for located in all {
         located.finding.remedies.retain(|remedy| offered.insert(remedy.command.clone()));
     }
+}
+
+/// One line of evidence.
+type Row = (&'static str, String);
+
+/// A finding in English alone: the doctor speaks nothing else, and no page has it.
+fn found(
+    (code, severity, confidence): (Code, Severity, Confidence),
+    title: String,
+    rows: impl IntoIterator<Item = (&'static str, impl Say)>,
+    remedies: impl IntoIterator<Item = Remedy>,
+) -> Finding {
+    let evidence = rows.into_iter().map(|(name, value)| (name, value.say())).collect();
+    Finding { code, severity, confidence, title: title.say(), evidence, remedies: remedies.into_iter().collect() }
 }
 
 /// Rows about who is asked and what it said.

@@ -59,7 +59,7 @@ fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding, heading: &str) -
     if !told.is_empty() {
         writeln!(f, "<table{english}>")?;
         for fact in told {
-            writeln!(f, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", Escaped(fact.name), Escaped(&fact.value))?;
+            writeln!(f, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", Escaped(fact.label), Escaped(&fact.value))?;
         }
         writeln!(f, "</table>")?;
     }

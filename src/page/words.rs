@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::diagnosis::{Code, Confidence, Severity};
 use crate::evidence::Evidence;
+use crate::phrase::Table;
 
 /// Every language, the one for readers of none of them first.
 pub(super) const LANGUAGES: &[&Words] = &[&english::WORDS, &chinese::WORDS];
@@ -87,6 +88,8 @@ pub(super) struct Words {
     pub fact: Facts,
     pub engine: Engine,
 
+    /// What the rules say, in this language.
+    pub phrases: Table,
     pub severity: fn(Severity) -> &'static str,
     /// How sure a cause is; empty where it is certain.
     pub confidence: fn(Confidence) -> &'static str,

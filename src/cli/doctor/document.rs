@@ -125,12 +125,16 @@ fn found(located: &Located) -> Found {
             Confidence::Likely => "likely",
             Confidence::Certain => "certain",
         },
-        title: line(&finding.title),
-        evidence: finding.evidence.iter().map(|(name, value)| Fact { name, value: line(value) }).collect(),
+        title: line(&finding.title.to_string()),
+        evidence: finding.evidence.iter().map(|(name, value)| Fact { name, value: line(&value.to_string()) }).collect(),
         remedies: finding.remedies.iter().map(offer).collect(),
     }
 }
 
 fn offer(remedy: &Remedy) -> Offer {
-    Offer { command: foreign::command(&remedy.command), effect: line(&remedy.effect), permanent: remedy.permanent }
+    Offer {
+        command: foreign::command(&remedy.command),
+        effect: line(&remedy.effect.to_string()),
+        permanent: remedy.permanent,
+    }
 }

@@ -144,12 +144,12 @@ fn finding(f: &mut Formatter<'_>, found: &Finding, paint: Paint) -> fmt::Result 
         Confidence::Possible => ", possible",
     };
     let mut text = String::new();
-    wrap(&mut text, "", &format!("{weight}{sure} {}: {}", found.code.as_str(), line(&found.title)))?;
+    wrap(&mut text, "", &format!("{weight}{sure} {}: {}", found.code.as_str(), line(&found.title.to_string())))?;
     f.write_str(&text.replacen(weight, &paint.put(colour, weight), 1))?;
     let shown = &found.evidence[..found.evidence.len().min(EVIDENCE_MOST)];
     let width = shown.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     for (name, value) in shown {
-        wrap(f, "    ", &format!("{name:width$}  {}", line(value)))?;
+        wrap(f, "    ", &format!("{name:width$}  {}", line(&value.to_string())))?;
     }
     found.remedies.iter().try_for_each(|it| remedy(f, it, paint))
 }
@@ -157,7 +157,7 @@ fn finding(f: &mut Formatter<'_>, found: &Finding, paint: Paint) -> fmt::Result 
 fn remedy(f: &mut Formatter<'_>, remedy: &Remedy, paint: Paint) -> fmt::Result {
     let permanent = if remedy.permanent { " (for good)" } else { "" };
     writeln!(f)?;
-    wrap(f, "  ", &format!("{}{permanent}", line(&remedy.effect)))?;
+    wrap(f, "  ", &format!("{}{permanent}", line(&remedy.effect.to_string())))?;
     match foreign::command(&remedy.command) {
         Some(command) => command.split('\n').try_for_each(|line| writeln!(f, "    {}", paint.put(BOLD, line))),
         None => wrap(f, "    ", "There is a command, but it cannot be shown as it is."),

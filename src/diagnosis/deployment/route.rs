@@ -1,9 +1,8 @@
 //! What users get: the answer to the URL that they ask for tells which part of the way is broken.
 
 use super::super::redact::redact;
-use super::reach_row;
-use crate::diagnosis::facts::{self, Row};
-use crate::diagnosis::{Code, Confidence, Finding, Severity, remedy};
+use super::{Row, found, reach_row};
+use crate::diagnosis::{Code, Confidence, Finding, Remedy, Severity, facts, remedy};
 use crate::evidence::{Container, Failure, Status};
 use crate::project::{Answered, Asked, Member, Project, Standing};
 
@@ -93,7 +92,7 @@ fn of_failure(project: &Project, asked: &Asked, failure: &Failure) -> Finding {
         | Failure::RetryBudgetSpent
         | Failure::Loop => Code::ConnectTimeout,
     };
-    let rows = vec![("url", asked.url.clone()), ("connection", facts::failure(failure))];
+    let rows = vec![("url", asked.url.clone()), ("connection", facts::failure(failure).to_string())];
     finding(
         code,
         Confidence::Certain,
@@ -165,8 +164,8 @@ fn ambiguous(project: &Project, asked: &Asked, answered: &Answered) -> Option<Fi
         target.container.networks.iter().partition(|it| is_traefiks(&it.network_id));
     let (shared, strange) = (shared.first()?, strange.first()?);
     let mut rows = rows(asked, answered, None);
-    rows.push(("its networks", facts::networks(&target.container)));
-    rows.push(("networks of Traefik", facts::networks(&traefik.container)));
+    rows.push(("its networks", facts::networks(&target.container).to_string()));
+    rows.push(("networks of Traefik", facts::networks(&traefik.container).to_string()));
     Some(finding(
         Code::NetworkAmbiguous,
         Confidence::Likely,
@@ -187,12 +186,6 @@ fn rows(asked: &Asked, answered: &Answered, member: Option<&Member>) -> Vec<Row>
     rows
 }
 
-fn finding(
-    code: Code,
-    confidence: Confidence,
-    title: String,
-    evidence: Vec<Row>,
-    remedies: Vec<remedy::Remedy>,
-) -> Finding {
-    Finding { code, severity: Severity::Error, confidence, title, evidence, remedies }
+fn finding(code: Code, confidence: Confidence, title: String, rows: Vec<Row>, remedies: Vec<Remedy>) -> Finding {
+    found((code, Severity::Error, confidence), title, rows, remedies)
 }

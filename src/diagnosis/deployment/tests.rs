@@ -266,7 +266,7 @@ fn a_router_that_is_left_out_is_said_with_the_reason() {
         it.members[0].setup.routers = vec![rule];
         it.asked = answer(404, "404 page not found");
     };
-    let title = |project: &Project| find(project, Code::RouterInvalid).expect("it is told").title;
+    let title = |project: &Project| find(project, Code::RouterInvalid).expect("it is told").title.to_string();
     let complains = with(|it| {
         with_labels(it);
         it.complaints = vec![Complaint { router: "grafana@docker".into(), message: "port is missing".into() }];
@@ -289,7 +289,7 @@ fn a_login_backend_that_is_down_is_named_behind_an_empty_500() {
     });
     assert_eq!(codes(&project), [Code::TargetPaused]);
     let finding = find(&project, Code::AuthBackendDown).expect("it is told");
-    assert!(finding.title.contains("cvat_server is paused"), "{}", finding.title);
+    assert!(finding.title.to_string().contains("cvat_server is paused"), "{}", finding.title);
 }
 
 #[test]
@@ -358,8 +358,11 @@ fn missing_policies_and_health_checks_are_hints_with_one_snippet() {
     assert_eq!(snippets, ["services:\n  cvat_grafana:\n    restart: always"]);
     assert_eq!(find(&healthy(), Code::RestartPolicyMissing).map(|it| it.title), None);
     assert!(
-        find(&project, Code::HealthCheckMissing).is_some_and(|it| it.title.contains("cvat_grafana, cvat_clickhouse")
-            || it.title.contains("cvat_clickhouse, cvat_grafana"))
+        find(&project, Code::HealthCheckMissing).is_some_and(|it| it
+            .title
+            .to_string()
+            .contains("cvat_grafana, cvat_clickhouse")
+            || it.title.to_string().contains("cvat_clickhouse, cvat_grafana"))
     );
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::super::redact::redact;
-use crate::diagnosis::facts;
-use crate::diagnosis::{Code, Confidence, Finding, Severity, remedy};
+use super::found;
+use crate::diagnosis::{Code, Confidence, Finding, Severity, facts, remedy};
 use crate::evidence::{Container, RestartPolicy, Status};
 use crate::project::{Disk, Member, Project, Standing, ago};
 
@@ -24,18 +24,16 @@ pub(super) fn disk_full(project: &Project) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(Finding {
-        code: Code::DiskFull,
-        severity,
-        confidence: Confidence::Certain,
-        title: format!(
+    Some(found(
+        (Code::DiskFull, severity, Confidence::Certain),
+        format!(
             "The disk of {path} is {}: {} are free",
             if severity == Severity::Error { "full" } else { "nearly full" },
             size(*available)
         ),
-        evidence: vec![("path", path.to_string()), ("free", size(*available)), ("of", size(*total))],
-        remedies: vec![remedy::disk_use()],
-    })
+        vec![("path", path.to_string()), ("free", size(*available)), ("of", size(*total))],
+        vec![remedy::disk_use()],
+    ))
 }
 
 /// Its policy brought it back within the last hour, while others ran on: it works now, and something is wrong with it.
@@ -60,19 +58,20 @@ pub(super) fn restarted_lately(project: &Project) -> Vec<Finding> {
     });
     let told = restarted.map(|member| {
         let container = &member.container;
-        Finding {
-            code: Code::RestartedLately,
-            severity: Severity::Warning,
-            confidence: Confidence::Certain,
-            title: format!(
+        found(
+            (Code::RestartedLately, Severity::Warning, Confidence::Certain),
+            format!(
                 "{} works, but its restart policy had to start it again {} times, last {} ago",
                 container.name,
                 container.restart_count,
-                container.started.as_ref().map_or_else(String::new, |it| facts::span(ago(it.at, project.seen_at)))
+                container
+                    .started
+                    .as_ref()
+                    .map_or_else(String::new, |it| facts::span(ago(it.at, project.seen_at)).to_string())
             ),
-            evidence: facts::rows(container),
-            remedies: remedy::logs(container).into_iter().collect(),
-        }
+            facts::rows(container),
+            remedy::logs(container),
+        )
     });
     told.collect()
 }
@@ -89,14 +88,12 @@ pub(super) fn orphans(project: &Project) -> Option<Finding> {
     let rows = orphans.iter().map(|it| {
         ("orphan", format!("{} ({}, {})", it.container.name, it.container.status.as_str(), redact(&it.container.image)))
     });
-    Some(Finding {
-        code: Code::ProjectOrphans,
-        severity: Severity::Warning,
-        confidence: Confidence::Likely,
-        title: format!("The compose files do not define {} any more, and it is still there", names.join(", ")),
-        evidence: rows.collect(),
-        remedies: remedy::remove_orphans(project, &first.container, &names).into_iter().collect(),
-    })
+    Some(found(
+        (Code::ProjectOrphans, Severity::Warning, Confidence::Likely),
+        format!("The compose files do not define {} any more, and it is still there", names.join(", ")),
+        rows,
+        remedy::remove_orphans(project, &first.container, &names),
+    ))
 }
 
 /// Services that stay down after a reboot.
@@ -104,48 +101,40 @@ pub(super) fn restart_policies(project: &Project) -> Option<Finding> {
     let lacking: Vec<&Member> =
         services(project).filter(|it| it.container.restart_policy == RestartPolicy::No).collect();
     let names = names(&lacking)?;
-    Some(Finding {
-        code: Code::RestartPolicyMissing,
-        severity: Severity::Info,
-        confidence: Confidence::Certain,
-        title: format!("Nothing starts {names} again after a crash or a reboot: no restart policy"),
-        evidence: lacking.iter().map(|it| ("restart policy", format!("{}: no", it.container.name))).collect(),
-        remedies: remedy::always_restart_all(lacking.iter().map(|it| it.service())).into_iter().collect(),
-    })
+    Some(found(
+        (Code::RestartPolicyMissing, Severity::Info, Confidence::Certain),
+        format!("Nothing starts {names} again after a crash or a reboot: no restart policy"),
+        lacking.iter().map(|it| ("restart policy", format!("{}: no", it.container.name))),
+        remedy::always_restart_all(lacking.iter().map(|it| it.service())),
+    ))
 }
 
 /// Services of which nobody can tell whether they work.
 pub(super) fn health_checks(project: &Project) -> Option<Finding> {
     let lacking: Vec<&Member> = services(project).filter(|it| it.container.health.is_none()).collect();
     let names = names(&lacking)?;
-    Some(Finding {
-        code: Code::HealthCheckMissing,
-        severity: Severity::Info,
-        confidence: Confidence::Certain,
-        title: format!("The engine cannot tell whether {names} work: no health check"),
-        evidence: lacking.iter().map(|it| ("health", format!("{}: no health check", it.container.name))).collect(),
-        remedies: lacking
+    Some(found(
+        (Code::HealthCheckMissing, Severity::Info, Confidence::Certain),
+        format!("The engine cannot tell whether {names} work: no health check"),
+        lacking.iter().map(|it| ("health", format!("{}: no health check", it.container.name))),
+        lacking
             .iter()
             .find(|it| project.analytics().is_some_and(|target| target.container.id == it.container.id))
-            .and_then(|it| remedy::health_check(&project.evidence_of(it), &it.container))
-            .into_iter()
-            .collect(),
-    })
+            .and_then(|it| remedy::health_check(&project.evidence_of(it), &it.container)),
+    ))
 }
 
 /// A port of Traefik's that nobody answers on: of CVAT it is that of the dashboard.
 pub(super) fn dashboard(project: &Project) -> Option<Finding> {
     let port = project.silent_ports.first()?;
-    Some(Finding {
-        code: Code::DashboardNotEnabled,
-        severity: Severity::Info,
-        confidence: Confidence::Likely,
-        title: format!(
+    Some(found(
+        (Code::DashboardNotEnabled, Severity::Info, Confidence::Likely),
+        format!(
             "Port {port} is published by Traefik and does not answer: its dashboard is not enabled, which is no fault"
         ),
-        evidence: vec![("port", port.to_string())],
-        remedies: vec![],
-    })
+        vec![("port", port.to_string())],
+        vec![],
+    ))
 }
 
 /// Members that are there to stay.

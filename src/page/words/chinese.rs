@@ -2,6 +2,7 @@
 
 use super::{Engine, Facts, Scene, Words};
 use crate::diagnosis::{Code, Confidence, Severity};
+use crate::phrase::Table;
 
 pub(in crate::page) const WORDS: Words = Words {
     lang: "zh-Hans",
@@ -109,6 +110,7 @@ pub(in crate::page) const WORDS: Words = Words {
         simulated: "模拟",
     },
 
+    phrases: Table(&[]),
     severity: |severity| match severity {
         Severity::Info => "提示",
         Severity::Warning => "警告",
