@@ -32,6 +32,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::evidence::{Evidence, Failure};
+use crate::phrase::Phrase;
 use crate::readiness::State;
 
 /// The verdict on one request or one moment: what a page is rendered from.
@@ -52,9 +53,9 @@ pub struct Finding {
     pub severity: Severity,
     pub confidence: Confidence,
     /// One plain sentence for the operator.
-    pub title: String,
-    /// Name and value, in the order in which they convince.
-    pub evidence: Vec<(&'static str, String)>,
+    pub title: Phrase,
+    /// Name, in English, and value, in the order in which they convince.
+    pub evidence: Vec<(&'static str, Phrase)>,
     pub remedies: Vec<Remedy>,
 }
 
@@ -85,7 +86,7 @@ pub struct Remedy {
     /// For a shell, quoted; one command a line. Or a compose snippet, where `permanent`.
     pub command: String,
     /// What it will do, in one sentence.
-    pub effect: String,
+    pub effect: Phrase,
     /// Whether it keeps the fault from coming back, rather than mending it once.
     pub permanent: bool,
 }

@@ -20,6 +20,7 @@
 //! | [`warmup`] | how long the target usually takes to become ready |
 //! | [`admission`] | what is refused whoever is behind us: decided from a request's head |
 //! | [`headers`] | what a proxy changes in a header block |
+//! | [`mod@phrase`] | a sentence of ours with names of others in it, in any language |
 //! | [`page`] | a diagnosis as HTML, problem document or text |
 //! | [`config`] | every setting, read all at once |
 //!
@@ -70,6 +71,7 @@ pub mod line;
 pub mod memory;
 pub mod page;
 pub mod patience;
+pub mod phrase;
 pub mod probe;
 pub mod proxy;
 pub mod readiness;

@@ -369,7 +369,7 @@ impl Watcher {
                     to = after.name(),
                     ?outlook,
                     finding = finding.map(|it| it.code.as_str()),
-                    title = finding.map(|it| it.title.as_str()),
+                    title = finding.map(|it| it.title.to_string()),
                     "upstream is not ready",
                 );
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The core: synchronous and total. It knows what is true and what it means, and no socket, clock or file.
-const CORE: [&str; 13] = [
+const CORE: [&str; 14] = [
     "admission",
     "backoff",
     "config",
@@ -15,6 +15,7 @@ const CORE: [&str; 13] = [
     "line",
     "page",
     "patience",
+    "phrase",
     "readiness",
     "retry",
     "warmup",
@@ -135,6 +136,8 @@ fn top_module(path: &Path) -> String {
 fn imported_crates(text: &str) -> Vec<(usize, String)> {
     let uses = production(text).lines().enumerate().filter_map(|(line, text)| {
         let path = text.trim_start().trim_start_matches("pub ").strip_prefix("use ")?;
+        // `$crate` is what a macro calls us.
+        let path = path.trim_start_matches('$');
         Some((line + 1, path.split([':', ';', ' ', '{']).next().unwrap_or_default().to_owned()))
     });
     uses.collect()

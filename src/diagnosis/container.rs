@@ -1,43 +1,45 @@
 //! What is wrong with the target's container itself, other than that it ended (see [`super::ending`]): absent, never
 //! started, impossible to start, frozen, dead, unhealthy, or simply not ready yet.
 
-use super::facts::{self, Row};
+use super::facts::{self, Row, row};
 use super::redact::redact;
 use super::{Code, Confidence, Finding, Severity, log, remedy};
 use crate::evidence::{Container, Evidence, Failure, HealthStatus, Status, Target};
+use crate::phrase::{Phrase, phrase};
 use crate::readiness::ABOUT_TO_START;
 
 /// No container serves the upstream's name, or the one that does is being removed.
 pub(super) fn absent(evidence: &Evidence) -> Option<Finding> {
     let host = &evidence.upstream.host;
-    let (last, gone) = match facts::target(evidence) {
-        Target::Absent { last } if facts::misses_target(evidence) => (last.as_deref(), "was removed"),
-        Target::Found(container) if container.status == Status::Removing => {
-            (Some(container.as_ref()), "is being removed")
-        }
+    let (last, is_there) = match facts::target(evidence) {
+        Target::Absent { last } if facts::misses_target(evidence) => (last.as_deref(), false),
+        Target::Found(container) if container.status == Status::Removing => (Some(container.as_ref()), true),
         Target::Unknown | Target::Absent { .. } | Target::Found(_) => return None,
     };
     let (title, mut rows, remedy) = match last {
         Some(last) => (
-            format!("{} {gone}: no container answers to the name {host} any more", last.name),
-            vec![("state", "absent".to_owned()), ("last container", last.name.clone().into())],
+            match is_there {
+                true => phrase!("{0} is being removed: no container answers to the name {1} any more", last.name, host),
+                false => phrase!("{0} was removed: no container answers to the name {1} any more", last.name, host),
+            },
+            vec![row!("state", phrase!("absent")), row!("last container", last.name)],
             remedy::create(evidence, last),
         ),
         None => (
-            format!("There is no container that answers to the name {host}"),
-            vec![("state", "absent".to_owned())],
+            phrase!("There is no container that answers to the name {0}", host),
+            vec![row!("state", phrase!("absent"))],
             remedy::bring_up_ours(evidence),
         ),
     };
-    rows.push(("upstream", facts::upstream(evidence)));
+    rows.push(row!("upstream", facts::upstream(evidence)));
     if let Some(last) = last {
-        rows.push(("image", redact(&last.image)));
+        rows.push(row!("image", redact(&last.image)));
     }
     if let Some(compose) = last.or(evidence.ourselves.as_deref()).and_then(|container| container.compose.as_ref()) {
-        rows.push(("project", compose.project.clone().into()));
+        rows.push(row!("project", compose.project));
     }
     if let Some(compose) = last.and_then(|container| container.compose.as_ref()) {
-        rows.push(("service", compose.service.clone().into()));
+        rows.push(row!("service", compose.service));
     }
     Some(Finding {
         code: Code::TargetAbsent,
@@ -53,12 +55,14 @@ pub(super) fn absent(evidence: &Evidence) -> Option<Finding> {
 pub(super) fn port_conflict(evidence: &Evidence) -> Option<Finding> {
     let container = failed_start(evidence).filter(|container| is_port_conflict(&container.error))?;
     let port = conflicting_port(&container.error);
-    let which = port.map_or_else(|| "a port".to_owned(), |port| format!("port {port}"));
     Some(Finding {
         code: Code::PortConflict,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!("{} cannot start: {which} of the host is already taken", container.name),
+        title: match port {
+            Some(port) => phrase!("{0} cannot start: port {1} of the host is already taken", container.name, port),
+            None => phrase!("{0} cannot start: a port of the host is already taken", container.name),
+        },
         evidence: facts::rows_after(error_row(container), container),
         remedies: [port.map(remedy::who_publishes), remedy::start(evidence, container)].into_iter().flatten().collect(),
     })
@@ -73,7 +77,7 @@ pub(super) fn permission_denied(evidence: &Evidence) -> Option<Finding> {
         code: Code::PermissionDenied,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!("{} cannot start: permission denied ({})", container.name, redact(&container.error)),
+        title: phrase!("{0} cannot start: permission denied ({1})", container.name, redact(&container.error)),
         evidence: facts::rows_after(error_row(container), container),
         remedies: [remedy::mounts(container), mended_start(evidence, container)].into_iter().flatten().collect(),
     })
@@ -87,7 +91,7 @@ pub(super) fn mount_failed(evidence: &Evidence) -> Option<Finding> {
         code: Code::MountFailed,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!("{} cannot start: a mount fails ({})", container.name, redact(&container.error)),
+        title: phrase!("{0} cannot start: a mount fails ({1})", container.name, redact(&container.error)),
         evidence: facts::rows_after(error_row(container), container),
         remedies: [remedy::mounts(container), mended_start(evidence, container)].into_iter().flatten().collect(),
     })
@@ -95,7 +99,7 @@ pub(super) fn mount_failed(evidence: &Evidence) -> Option<Finding> {
 
 fn mended_start(evidence: &Evidence, container: &Container) -> Option<super::Remedy> {
     let mut retry = remedy::start(evidence, container)?;
-    retry.effect.push_str(" First mend what the error names.");
+    retry.effect = phrase!("{0} First mend what the error names.", retry.effect);
     Some(retry)
 }
 
@@ -120,7 +124,7 @@ pub(super) fn start_failed(evidence: &Evidence) -> Option<Finding> {
         code: Code::TargetStartFailed,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!("The engine could not start {}: {}", container.name, redact(&container.error)),
+        title: phrase!("The engine could not start {0}: {1}", container.name, redact(&container.error)),
         evidence: facts::rows_after(error_row(container), container),
         remedies: mended_start(evidence, container).into_iter().collect(),
     })
@@ -135,22 +139,22 @@ pub(super) fn never_started(evidence: &Evidence) -> Option<Finding> {
     }
     // `up` leaves a container in this state when what it depends on does not get healthy, and says so nowhere else.
     let ailing: Vec<&str> = evidence.others.iter().filter(|other| ailing(other, container)).map(|c| &*c.name).collect();
-    let because = if ailing.is_empty() {
-        String::new()
-    } else {
-        format!("; if it depends on {}, that is why", ailing.join(" or "))
+    let (name, when) = (&container.name, facts::ago(container.created.as_ref(), evidence));
+    let (title, decisive): (_, Vec<Row>) = match &ailing[..] {
+        [] => (phrase!("{0} was created {1} and never started", name, when), vec![]),
+        ailing => {
+            let any = Phrase::list(" or ", ailing);
+            (
+                phrase!("{0} was created {1} and never started; if it depends on {2}, that is why", name, when, any),
+                vec![row!("unhealthy or ended in its project", Phrase::list(", ", ailing))],
+            )
+        }
     };
-    let decisive: Vec<Row> =
-        if ailing.is_empty() { vec![] } else { vec![("unhealthy or ended in its project", ailing.join(", "))] };
     Some(Finding {
         code: Code::TargetNeverStarted,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!(
-            "{} was created {} and never started{because}",
-            container.name,
-            facts::ago(container.created.as_ref(), evidence)
-        ),
+        title,
         evidence: facts::rows_after(decisive, container),
         remedies: remedy::start(evidence, container).into_iter().collect(),
     })
@@ -163,7 +167,7 @@ pub(super) fn paused(evidence: &Evidence) -> Option<Finding> {
         code: Code::TargetPaused,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!("{} is paused: it accepts connections, but nothing in it runs", container.name),
+        title: phrase!("{0} is paused: it accepts connections, but nothing in it runs", container.name),
         evidence: facts::rows(container),
         remedies: remedy::unpause(evidence, container).into_iter().collect(),
     })
@@ -176,7 +180,7 @@ pub(super) fn dead(evidence: &Evidence) -> Option<Finding> {
         code: Code::TargetDead,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!("{} is dead: the engine began to remove it and could not finish", container.name),
+        title: phrase!("{0} is dead: the engine began to remove it and could not finish", container.name),
         evidence: facts::rows(container),
         remedies: remedy::recreate(evidence, container).into_iter().collect(),
     })
@@ -192,7 +196,7 @@ pub(super) fn unhealthy(evidence: &Evidence) -> Option<Finding> {
         code: Code::TargetUnhealthy,
         severity: if contradicted { Severity::Warning } else { Severity::Error },
         confidence: Confidence::Certain,
-        title: format!("{} runs, but its health check fails ({} in a row)", container.name, health.failing_streak),
+        title: phrase!("{0} runs, but its health check fails ({1} in a row)", container.name, health.failing_streak),
         evidence: facts::rows(container),
         remedies: [remedy::health_log(container), remedy::restart(evidence, container)].into_iter().flatten().collect(),
     })
@@ -202,16 +206,16 @@ pub(super) fn unhealthy(evidence: &Evidence) -> Option<Finding> {
 pub(super) fn warming(evidence: &Evidence) -> Finding {
     let failure = facts::failures(evidence).next();
     let upstream = facts::upstream(evidence);
-    let decisive = failure.map(|failure| ("connection", format!("{upstream}: {}", facts::failure(failure))));
+    let decisive = failure.map(|failure| row!("connection", phrase!("{0}: {1}", upstream, facts::failure(failure))));
     let decisive: Vec<Row> = decisive.into_iter().collect();
     let (title, rows) = match facts::target(evidence) {
         Target::Found(container) => (warming_title(container, evidence), facts::rows_after(decisive, container)),
         Target::Unknown | Target::Absent { .. } => (
             match failure {
-                Some(failure) => format!("{upstream} is not ready yet: {}", facts::failure(failure)),
-                None => format!("{upstream} has not answered yet"),
+                Some(failure) => phrase!("{0} is not ready yet: {1}", upstream, facts::failure(failure)),
+                None => phrase!("{0} has not answered yet", upstream),
             },
-            if decisive.is_empty() { vec![("upstream", upstream)] } else { decisive },
+            if decisive.is_empty() { vec![row!("upstream", upstream)] } else { decisive },
         ),
     };
     Finding {
@@ -225,24 +229,30 @@ pub(super) fn warming(evidence: &Evidence) -> Finding {
     }
 }
 
-fn warming_title(container: &Container, evidence: &Evidence) -> String {
+fn warming_title(container: &Container, evidence: &Evidence) -> Phrase {
     let name = &container.name;
     match container.status {
-        Status::Created => format!("{name} was created and is about to be started"),
-        Status::Restarting => format!(
-            "{name} ended with exit code {}, and the engine is starting it again (restart {})",
-            container.exit_code, container.restart_count
+        Status::Created => phrase!("{0} was created and is about to be started", name),
+        Status::Restarting => phrase!(
+            "{0} ended with exit code {1}, and the engine is starting it again (restart {2})",
+            name,
+            container.exit_code,
+            container.restart_count
         ),
         Status::Running | Status::Paused | Status::Removing | Status::Exited | Status::Dead | Status::Other => {
             let checked = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Starting);
             let port = evidence.upstream.port;
-            let still = match facts::failures(evidence).next() {
-                Some(Failure::Refused { .. }) => format!("does not accept connections on port {port} yet"),
-                Some(failure) => format!("is not ready yet: {}", facts::failure(failure)),
-                None if checked => "its health check has not passed yet".to_owned(),
-                None => "is not ready yet".to_owned(),
-            };
-            format!("{name} started {} and {still}", facts::ago(container.started.as_ref(), evidence))
+            let since = facts::ago(container.started.as_ref(), evidence);
+            match facts::failures(evidence).next() {
+                Some(Failure::Refused { .. }) => {
+                    phrase!("{0} started {1} and does not accept connections on port {2} yet", name, since, port)
+                }
+                Some(failure) => {
+                    phrase!("{0} started {1} and is not ready yet: {2}", name, since, facts::failure(failure))
+                }
+                None if checked => phrase!("{0} started {1} and its health check has not passed yet", name, since),
+                None => phrase!("{0} started {1} and is not ready yet", name, since),
+            }
         }
     }
 }
@@ -259,7 +269,7 @@ fn failed_start(evidence: &Evidence) -> Option<&Container> {
 }
 
 fn error_row(container: &Container) -> Vec<Row> {
-    vec![("error", redact(&container.error))]
+    vec![row!("error", redact(&container.error))]
 }
 
 /// The engine's words, of its proxy and of its firewall rules, from 20.10 to 28.

@@ -3,9 +3,10 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::facts::{self, Row};
+use super::facts::{self, Row, row};
 use super::{Code, Confidence, Finding, Severity, log, remedy};
 use crate::evidence::{Container, Evidence, RestartPolicy, Status};
+use crate::phrase::{Phrase, phrase};
 use crate::readiness::{CRASH_LOOP_WINDOW, crash_loop};
 
 /// Containers that the same shutdown ended did so within this: the engine stops them all at once and kills those that
@@ -34,18 +35,20 @@ pub(super) fn oom_killed(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let limit = container.memory_limit.map(mebibytes);
-    let more = match &limit {
-        Some(limit) => format!("it used more than its limit of {limit}"),
-        None => "the host ran out of memory".to_owned(),
+    let (name, when) = (&container.name, facts::ago(container.finished.as_ref(), evidence));
+    let title = match &limit {
+        Some(limit) => {
+            phrase!("{0} was killed for want of memory {1}: it used more than its limit of {2}", name, when, limit)
+        }
+        None => phrase!("{0} was killed for want of memory {1}: the host ran out of memory", name, when),
     };
-    let when = facts::ago(container.finished.as_ref(), evidence);
-    let limit = ("memory limit", limit.unwrap_or_else(|| "none".to_owned()));
+    let limit = row!("memory limit", limit.unwrap_or_else(|| phrase!("none")));
     Some(Finding {
         code: Code::TargetOomKilled,
         severity: Severity::Error,
         // The engine may have missed the flag, but not the event.
         confidence: if container.oom_killed { Confidence::Certain } else { Confidence::Likely },
-        title: format!("{} was killed for want of memory {when}: {more}", container.name),
+        title,
         evidence: facts::rows_after(vec![limit], container),
         remedies: [remedy::start(evidence, container), remedy::more_memory(container)].into_iter().flatten().collect(),
     })
@@ -61,23 +64,28 @@ pub(super) fn crash_looping(evidence: &Evidence) -> Option<Finding> {
         Status::Restarting => Some(container.exit_code),
         _ => deaths.last().and_then(|death| death.exit_code),
     };
-    let last = code.map(|code| format!(", last with exit code {code}")).unwrap_or_default();
+    let (name, count) = (&container.name, container.restart_count);
     let mut decisive: Vec<Row> = vec![];
     if !deaths.is_empty() {
-        decisive.push(("ended lately", format!("{} times in {}", deaths.len(), facts::span(CRASH_LOOP_WINDOW))));
+        decisive.push(row!("ended lately", phrase!("{0} times in {1}", deaths.len(), facts::span(CRASH_LOOP_WINDOW))));
     }
     if let (Some(code), Status::Running) = (code, container.status) {
-        decisive.push(("last exit code", facts::exit_code(code)));
+        decisive.push(row!("last exit code", facts::exit_code(code)));
     }
     decisive.extend(log::last_words(evidence));
     Some(Finding {
         code: Code::TargetCrashLoop,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!(
-            "{} keeps crashing: the engine has restarted it {} times{last}",
-            container.name, container.restart_count
-        ),
+        title: match code {
+            Some(code) => phrase!(
+                "{0} keeps crashing: the engine has restarted it {1} times, last with exit code {2}",
+                name,
+                count,
+                code
+            ),
+            None => phrase!("{0} keeps crashing: the engine has restarted it {1} times", name, count),
+        },
         evidence: facts::rows_after(decisive, container),
         remedies: remedy::logs(container).into_iter().collect(),
     })
@@ -90,22 +98,22 @@ pub(super) fn not_restarted(evidence: &Evidence) -> Option<Finding> {
     let when = facts::ago(container.finished.as_ref(), evidence);
     let what = match interruption {
         Interruption::PowerLoss => {
-            format!("{name} was cut off when the host or the engine went down without warning ({when})")
+            phrase!("{0} was cut off when the host or the engine went down without warning ({1})", name, when)
         }
-        Interruption::Reboot => format!("{name} has been down since the host rebooted (it ended {when})"),
+        Interruption::Reboot => phrase!("{0} has been down since the host rebooted (it ended {1})", name, when),
         Interruption::EngineRestart => {
-            format!("{name} was stopped {when} when the container engine restarted, as others were")
+            phrase!("{0} was stopped {1} when the container engine restarted, as others were", name, when)
         }
     };
-    let mut decisive: Vec<Row> = vec![("restart policy", container.restart_policy.to_string())];
+    let mut decisive: Vec<Row> = vec![row!("restart policy", container.restart_policy.to_string())];
     if let Some(booted) = evidence.booted_at {
-        decisive.push(("host booted", format!("{} ago", facts::span(facts::age(booted, evidence)))));
+        decisive.push(row!("host booted", phrase!("{0} ago", facts::span(facts::age(booted, evidence)))));
     }
     Some(Finding {
         code: Code::TargetNotRestarted,
         severity: Severity::Error,
         confidence: Confidence::Likely,
-        title: what + &not_again(container),
+        title: not_again(what, container),
         evidence: facts::rows_after(decisive, container),
         remedies: [remedy::start(evidence, container), remedy::always_restart(container)]
             .into_iter()
@@ -121,12 +129,12 @@ pub(super) fn stopped_by_hand(evidence: &Evidence) -> Option<Finding> {
         code: Code::TargetStoppedByHand,
         severity: Severity::Error,
         confidence: Confidence::Likely,
-        title: format!(
-            "{} was stopped by hand {} (exit code {}): otherwise its restart policy `{}` would have started it again",
+        title: phrase!(
+            "{0} was stopped by hand {1} (exit code {2}): otherwise its restart policy `{3}` would have started it again",
             container.name,
             facts::ago(container.finished.as_ref(), evidence),
             container.exit_code,
-            container.restart_policy
+            container.restart_policy.to_string()
         ),
         evidence: facts::rows(container),
         remedies: remedy::start(evidence, container).into_iter().collect(),
@@ -139,21 +147,18 @@ pub(super) fn exited(evidence: &Evidence) -> Option<Finding> {
     let asked_to_stop = matches!(container.exit_code, 0 | 130 | 143);
     let used_up = matches!(container.restart_policy, RestartPolicy::OnFailure { most }
         if container.exit_code != 0 && most > 0 && container.restart_count >= most);
-    let nobody = if used_up {
-        format!(", and its restart policy `{}` has given up", container.restart_policy)
-    } else {
-        not_again(container)
-    };
+    let when = facts::ago(container.finished.as_ref(), evidence);
+    let what = phrase!("{0} exited {1} with code {2}", container.name, when, container.exit_code);
     Some(Finding {
         code: Code::TargetExited,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!(
-            "{} exited {} with code {}{nobody}",
-            container.name,
-            facts::ago(container.finished.as_ref(), evidence),
-            container.exit_code
-        ),
+        title: match used_up {
+            true => {
+                phrase!("{0}, and its restart policy `{1}` has given up", what, container.restart_policy.to_string())
+            }
+            false => not_again(what, container),
+        },
         evidence: match asked_to_stop {
             true => facts::rows(container),
             false => facts::rows_after(log::last_words(evidence), container),
@@ -274,15 +279,19 @@ fn within_loop(at: SystemTime, evidence: &Evidence) -> bool {
 }
 
 /// How a title goes on about an end that no policy undoes.
-fn not_again(container: &Container) -> String {
+fn not_again(what: Phrase, container: &Container) -> Phrase {
     match container.restart_policy {
-        RestartPolicy::No => " and has no restart policy".to_owned(),
+        RestartPolicy::No => phrase!("{0} and has no restart policy", what),
         RestartPolicy::Always | RestartPolicy::UnlessStopped | RestartPolicy::OnFailure { .. } => {
-            format!(", and its restart policy `{}` does not start it again", container.restart_policy)
+            phrase!(
+                "{0}, and its restart policy `{1}` does not start it again",
+                what,
+                container.restart_policy.to_string()
+            )
         }
     }
 }
 
-fn mebibytes(bytes: u64) -> String {
-    format!("{} MiB", bytes / (1024 * 1024))
+fn mebibytes(bytes: u64) -> Phrase {
+    phrase!("{0} MiB", bytes / (1024 * 1024))
 }

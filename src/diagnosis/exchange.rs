@@ -6,10 +6,11 @@
 
 use std::net::IpAddr;
 
-use super::facts::{self, Row};
+use super::facts::{self, Row, row};
 use super::redact::redact;
 use super::{Code, Confidence, Finding, Severity, log, remedy};
 use crate::evidence::{Container, Evidence, Failure, HealthStatus};
+use crate::phrase::{Phrase, phrase};
 
 /// Packets to the address vanish.
 pub(super) fn connect_timeout(evidence: &Evidence) -> Option<Finding> {
@@ -20,13 +21,15 @@ pub(super) fn connect_timeout(evidence: &Evidence) -> Option<Finding> {
     }
     let upstream = facts::upstream(evidence);
     let container = facts::running(evidence);
-    let decisive: Vec<Row> = vec![("connection", format!("{upstream}: {}", facts::failure(&Failure::ConnectTimeout)))];
+    let decisive: Vec<Row> =
+        vec![row!("connection", phrase!("{0}: {1}", upstream, facts::failure(&Failure::ConnectTimeout)))];
     Some(Finding {
         code: Code::ConnectTimeout,
         severity: Severity::Error,
         confidence: Confidence::Likely,
-        title: format!(
-            "{upstream} does not answer connection attempts: its address is stale, or a firewall drops the packets"
+        title: phrase!(
+            "{0} does not answer connection attempts: its address is stale, or a firewall drops the packets",
+            upstream
         ),
         evidence: match container {
             Some(container) => facts::rows_after(decisive, container),
@@ -40,14 +43,19 @@ pub(super) fn connect_timeout(evidence: &Evidence) -> Option<Finding> {
 pub(super) fn port_mismatch(evidence: &Evidence) -> Option<Finding> {
     let (container, address) = refused(evidence)?;
     let (port, open) = (evidence.upstream.port, evidence.elsewhere?);
-    let mut decisive: Vec<Row> = vec![("accepts connections on", open.to_string())];
+    let mut decisive: Vec<Row> = vec![row!("accepts connections on", open)];
     decisive.extend(port_rows(evidence, container, address));
     Some(Finding {
         code: Code::PortMismatch,
         severity: Severity::Error,
         // Both may be meant, and the one we ask may only be later.
         confidence: Confidence::Likely,
-        title: format!("{} does not listen on port {port}, where requests are sent, but on {open}", container.name),
+        title: phrase!(
+            "{0} does not listen on port {1}, where requests are sent, but on {2}",
+            container.name,
+            port,
+            open
+        ),
         evidence: facts::rows_after(decisive, container),
         remedies: remedy::other_port(evidence, open).into_iter().collect(),
     })
@@ -61,18 +69,22 @@ pub(super) fn listens_on_loopback(evidence: &Evidence) -> Option<Finding> {
     if !healthy && said.is_none() || evidence.elsewhere.is_some() {
         return None;
     }
-    let mut decisive: Vec<Row> = said.iter().map(|line| ("log", line.clone())).collect();
+    let mut decisive: Vec<Row> = said.iter().map(|line| row!("log", line)).collect();
     decisive.extend(port_rows(evidence, container, address));
-    let why = if healthy { "is healthy by its own check, but" } else { "runs, but" };
-    let where_else = if said.is_some() { "" } else { ", or on another port" };
+    let what = match healthy {
+        true => phrase!("{0} is healthy by its own check", container.name),
+        false => phrase!("{0} runs", container.name),
+    };
+    let what =
+        phrase!("{0}, but refuses connections from outside its container on port {1}", what, evidence.upstream.port);
     Some(Finding {
         code: Code::ListensOnLoopback,
         severity: Severity::Error,
         confidence: Confidence::Likely,
-        title: format!(
-            "{} {why} refuses connections from outside its container on port {}: it listens on 127.0.0.1 alone{where_else}",
-            container.name, evidence.upstream.port
-        ),
+        title: match said {
+            Some(_) => phrase!("{0}: it listens on 127.0.0.1 alone", what),
+            None => phrase!("{0}: it listens on 127.0.0.1 alone, or on another port", what),
+        },
         evidence: facts::rows_after(decisive, container),
         remedies: remedy::listeners(container).into_iter().collect(),
     })
@@ -87,20 +99,18 @@ pub(super) fn port_refused(evidence: &Evidence) -> Option<Finding> {
     }
     let port = evidence.upstream.port;
     let declared = declared_ports(container);
-    let hint = if declared.is_empty() || container.declares(port) {
-        String::new()
-    } else {
-        format!("; its image declares {declared}")
-    };
+    let when = facts::ago(container.started.as_ref(), evidence);
+    let what = phrase!("{0} started {1}, but nothing listens on its port {2}", container.name, when, port);
     Some(Finding {
         code: Code::PortRefused,
         severity: Severity::Error,
         confidence: Confidence::Likely,
-        title: format!(
-            "{} started {}, but nothing listens on its port {port}{hint}",
-            container.name,
-            facts::ago(container.started.as_ref(), evidence)
-        ),
+        title: match &declared[..] {
+            [_, ..] if !container.declares(port) => {
+                phrase!("{0}; its image declares {1}", what, Phrase::list(", ", declared))
+            }
+            _ => what,
+        },
         evidence: facts::rows_after(port_rows(evidence, container, address), container),
         remedies: [
             remedy::logs(container),
@@ -123,25 +133,25 @@ fn refused(evidence: &Evidence) -> Option<(&Container, IpAddr)> {
     })
 }
 
-fn declared_ports(container: &Container) -> String {
+fn declared_ports(container: &Container) -> Vec<u16> {
     let mut ports = [&container.exposed_ports[..], &container.routed_ports].concat();
     ports.sort_unstable();
     ports.dedup();
-    ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
+    ports
 }
 
 fn port_rows(evidence: &Evidence, container: &Container, address: IpAddr) -> Vec<Row> {
-    let declared = Some(declared_ports(container)).filter(|ports| !ports.is_empty());
+    let declared = declared_ports(container);
     vec![
-        ("connection", format!("refused by {address} on port {}", evidence.upstream.port)),
-        ("declared ports", declared.unwrap_or_else(|| "none".to_owned())),
+        row!("connection", phrase!("refused by {0} on port {1}", address, evidence.upstream.port)),
+        row!("declared ports", if declared.is_empty() { phrase!("none") } else { Phrase::list(", ", declared) }),
     ]
 }
 
 /// It can be reached, and its idea of TLS is not ours.
 pub(super) fn tls_mismatch(evidence: &Evidence) -> Option<Finding> {
     if facts::failures(evidence).any(|failure| *failure == Failure::SpeaksTls) {
-        let title = format!("{} speaks TLS, and is spoken to in plain HTTP", facts::upstream(evidence));
+        let title = phrase!("{0} speaks TLS, and is spoken to in plain HTTP", facts::upstream(evidence));
         let mut finding = broken(evidence, Code::TlsMismatch, title, &Failure::SpeaksTls);
         finding.remedies.extend(remedy::over_tls(evidence));
         return Some(finding);
@@ -151,7 +161,7 @@ pub(super) fn tls_mismatch(evidence: &Evidence) -> Option<Finding> {
         Failure::Tls { reason } => Some(redact(reason)),
         _ => None,
     })?;
-    let title = format!("No TLS with {}: {reason}", facts::upstream(evidence));
+    let title = phrase!("No TLS with {0}: {1}", facts::upstream(evidence), reason);
     Some(broken(evidence, Code::TlsMismatch, title, &Failure::Tls { reason: reason.into() }))
 }
 
@@ -162,14 +172,14 @@ pub(super) fn not_http(evidence: &Evidence) -> Option<Finding> {
         Failure::NotHttp { reason } => Some(redact(reason)),
         _ => None,
     })?;
-    let title = format!("What answers at {} does not speak HTTP: {reason}", facts::upstream(evidence));
+    let title = phrase!("What answers at {0} does not speak HTTP: {1}", facts::upstream(evidence), reason);
     Some(broken(evidence, Code::NotHttp, title, &Failure::NotHttp { reason: reason.into() }))
 }
 
 /// Connected, and then silence.
 pub(super) fn no_answer(evidence: &Evidence) -> Option<Finding> {
     meant(evidence, &Failure::NoAnswer)?;
-    let title = format!("{} accepts connections, but did not answer in time", facts::upstream(evidence));
+    let title = phrase!("{0} accepts connections, but did not answer in time", facts::upstream(evidence));
     let mut finding = broken(evidence, Code::NoAnswer, title, &Failure::NoAnswer);
     // One slow request is no reason for a restart; a probe that hangs as well is.
     if evidence.probe == Some(Failure::NoAnswer) {
@@ -183,7 +193,7 @@ pub(super) fn no_answer(evidence: &Evidence) -> Option<Finding> {
 /// The connection ended before the head of an answer.
 pub(super) fn closed_early(evidence: &Evidence) -> Option<Finding> {
     meant(evidence, &Failure::ClosedEarly)?;
-    let title = format!("{} closed the connection before it answered", facts::upstream(evidence));
+    let title = phrase!("{0} closed the connection before it answered", facts::upstream(evidence));
     Some(broken(evidence, Code::ClosedEarly, title, &Failure::ClosedEarly))
 }
 
@@ -192,19 +202,19 @@ pub(super) fn upstream_error(evidence: &Evidence) -> Option<Finding> {
     // Unless it is away by now, which is another matter.
     if let (Some(failure @ Failure::NotReady { status }), None) = (&evidence.exchange, &evidence.probe) {
         let upstream = facts::upstream(evidence);
-        let title = format!("{upstream} accepts connections, but has given no good answer yet: {status}");
+        let title = phrase!("{0} accepts connections, but has given no good answer yet: {1}", upstream, status);
         return Some(broken(evidence, Code::UpstreamError, title, failure));
     }
     let container = facts::settled(evidence)?;
     let Some(Failure::NotReady { status }) = evidence.probe else { return None };
     let path = evidence.upstream.ready_path.as_deref().unwrap_or("/");
+    let when = facts::ago(container.started.as_ref(), evidence);
+    let what = phrase!("{0} started {1}, but {2} answers {3}", container.name, when, path, status);
     // What is wrong with a 4xx is more often the question than the answer.
-    let hint = if (400..500).contains(&status) { ": the ready path may be wrong" } else { "" };
-    let title = format!(
-        "{} started {}, but {path} answers {status}{hint}",
-        container.name,
-        facts::ago(container.started.as_ref(), evidence)
-    );
+    let title = match status {
+        400..500 => phrase!("{0}: the ready path may be wrong", what),
+        _ => what,
+    };
     Some(broken(evidence, Code::UpstreamError, title, &Failure::NotReady { status }))
 }
 
@@ -218,11 +228,12 @@ pub(super) fn proxy_loop(evidence: &Evidence) -> Option<Finding> {
         code: Code::ProxyLoop,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!(
-            "What anteroom sends to {upstream} comes back to it: ANTEROOM_UPSTREAM leads to anteroom itself, or to the \
-             proxy before it"
+        title: phrase!(
+            "What anteroom sends to {0} comes back to it: ANTEROOM_UPSTREAM leads to anteroom itself, or to the proxy \
+             before it",
+            upstream
         ),
-        evidence: vec![("connection", format!("{upstream}: {}", facts::failure(&Failure::Loop)))],
+        evidence: vec![row!("connection", phrase!("{0}: {1}", upstream, facts::failure(&Failure::Loop)))],
         // Only the operator knows which service was meant.
         remedies: vec![],
     })
@@ -237,11 +248,11 @@ pub(super) fn retry_budget_spent(evidence: &Evidence) -> Option<Finding> {
         code: Code::RetryBudgetSpent,
         severity: Severity::Warning,
         confidence: Confidence::Certain,
-        title: format!(
-            "So many requests to {} failed within seconds that this one was not tried again",
+        title: phrase!(
+            "So many requests to {0} failed within seconds that this one was not tried again",
             facts::upstream(evidence)
         ),
-        evidence: vec![("connection", facts::failure(&Failure::RetryBudgetSpent))],
+        evidence: vec![row!("connection", facts::failure(&Failure::RetryBudgetSpent))],
         remedies: vec![],
     })
 }
@@ -253,9 +264,9 @@ fn meant(evidence: &Evidence, failure: &Failure) -> Option<()> {
     (of_request || of_probe).then_some(())
 }
 
-fn broken(evidence: &Evidence, code: Code, title: String, failure: &Failure) -> Finding {
+fn broken(evidence: &Evidence, code: Code, title: Phrase, failure: &Failure) -> Finding {
     let decisive: Vec<Row> =
-        vec![("connection", format!("{}: {}", facts::upstream(evidence), facts::failure(failure)))];
+        vec![row!("connection", phrase!("{0}: {1}", facts::upstream(evidence), facts::failure(failure)))];
     let container = facts::target(evidence).found();
     Finding {
         code,

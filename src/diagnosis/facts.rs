@@ -5,10 +5,20 @@ use std::time::{Duration, SystemTime};
 
 use super::redact::redact;
 use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
+use crate::phrase::{Phrase, Say as _, phrase};
 use crate::readiness::single_label;
 
-/// One line of a finding's evidence: name and value.
-pub(super) type Row = (&'static str, String);
+/// One line of a finding's evidence: its name, in English, and what was seen.
+pub(super) type Row = (&'static str, Phrase);
+
+/// A row. Every name that a language must know is a literal in one of these.
+macro_rules! row {
+    ($name:literal, $value:expr) => {{
+        use $crate::phrase::Say as _;
+        ($name, $value.say())
+    }};
+}
+pub(super) use row;
 
 /// A start that takes longer than this is no slow start any more. CVAT's Grafana needs about a minute when it
 /// downloads its plugin over a bad line; five leave room for a slow disk.
@@ -69,44 +79,50 @@ pub(super) fn age(at: SystemTime, evidence: &Evidence) -> Duration {
 }
 
 /// `3 minutes ago`: coarse, since a title is read at a glance and the rows carry the exact time.
-pub(super) fn ago(moment: Option<&Moment>, evidence: &Evidence) -> String {
+pub(super) fn ago(moment: Option<&Moment>, evidence: &Evidence) -> Phrase {
     match moment.map(|moment| age(moment.at, evidence)) {
-        None => "at an unknown time".to_owned(),
-        Some(age) if age < Duration::from_secs(1) => "just now".to_owned(),
-        Some(age) => span(age) + " ago",
+        None => phrase!("at an unknown time"),
+        Some(age) if age < Duration::from_secs(1) => phrase!("just now"),
+        Some(age) => phrase!("{0} ago", span(age)),
     }
 }
 
 /// `3 minutes`: the largest unit that fits.
-pub(super) fn span(duration: Duration) -> String {
+pub(super) fn span(duration: Duration) -> Phrase {
     let seconds = duration.as_secs();
-    let (count, unit) = match seconds {
-        0..60 => (seconds, "second"),
-        60..3_600 => (seconds / 60, "minute"),
-        3_600..86_400 => (seconds / 3_600, "hour"),
-        _ => (seconds / 86_400, "day"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match (days, hours, minutes, seconds) {
+        (0, 0, 0, 1) => phrase!("1 second"),
+        (0, 0, 0, _) => phrase!("{0} seconds", seconds),
+        (0, 0, 1, _) => phrase!("1 minute"),
+        (0, 0, _, _) => phrase!("{0} minutes", minutes),
+        (0, 1, _, _) => phrase!("1 hour"),
+        (0, _, _, _) => phrase!("{0} hours", hours),
+        (1, _, _, _) => phrase!("1 day"),
+        (_, _, _, _) => phrase!("{0} days", days),
+    }
 }
 
 /// An exit code and what it means, after the conventions of POSIX shells (126, 127, 128 + signal) and of the engine (255).
-pub(super) fn exit_code(code: i64) -> String {
+pub(super) fn exit_code(code: i64) -> Phrase {
     let meaning = match code {
-        0 => "it ended by itself or when asked to, without an error",
-        1 => "an error of the program; its log says which",
-        125 => "the engine could not run it",
-        126 => "its command could not be executed: not executable, or permission denied",
-        127 => "its command was not found in the image",
-        128 => "the engine could not start it",
-        130 => "interrupted, SIGINT",
-        134 => "it aborted itself, SIGABRT",
-        137 => "killed, SIGKILL: by hand, after a stop that took too long, or by the kernel for want of memory",
-        139 => "it crashed, SIGSEGV",
-        143 => "asked to stop, SIGTERM",
-        255 => "the engine lost it, as in a power failure; or an error of the program",
-        _ => return code.to_string(),
+        0 => phrase!("it ended by itself or when asked to, without an error"),
+        1 => phrase!("an error of the program; its log says which"),
+        125 => phrase!("the engine could not run it"),
+        126 => phrase!("its command could not be executed: not executable, or permission denied"),
+        127 => phrase!("its command was not found in the image"),
+        128 => phrase!("the engine could not start it"),
+        130 => phrase!("interrupted, SIGINT"),
+        134 => phrase!("it aborted itself, SIGABRT"),
+        137 => {
+            phrase!("killed, SIGKILL: by hand, after a stop that took too long, or by the kernel for want of memory")
+        }
+        139 => phrase!("it crashed, SIGSEGV"),
+        143 => phrase!("asked to stop, SIGTERM"),
+        255 => phrase!("the engine lost it, as in a power failure; or an error of the program"),
+        _ => return code.say(),
     };
-    format!("{code} ({meaning})")
+    phrase!("{0} ({1})", code, meaning)
 }
 
 /// Where requests should go, as an operator writes it: `grafana:3000`, `[::1]:3000`.
@@ -116,57 +132,59 @@ pub(super) fn upstream(evidence: &Evidence) -> String {
 }
 
 /// A failure in a few words.
-pub(super) fn failure(failure: &Failure) -> String {
+pub(super) fn failure(failure: &Failure) -> Phrase {
     match failure {
-        Failure::NameNotResolved { reason } => format!("name not resolved: {}", redact(reason)),
-        Failure::NameResolvedOutside { address } => format!("name resolved to the foreign address {address}"),
-        Failure::Refused { address } => format!("connection refused by {address}"),
-        Failure::Unreachable { reason } => format!("unreachable: {}", redact(reason)),
-        Failure::ConnectTimeout => "no answer to the connection attempt".to_owned(),
-        Failure::Tls { reason } => format!("no TLS: {}", redact(reason)),
-        Failure::ClosedEarly => "connection closed before the answer".to_owned(),
-        Failure::NoAnswer => "connected, but no answer in time".to_owned(),
-        Failure::SpeaksTls => "answered plain HTTP with TLS".to_owned(),
-        Failure::NotHttp { reason } => format!("answer is not HTTP: {}", redact(reason)),
-        Failure::NotReady { status } => format!("answered {status}"),
-        Failure::RetryBudgetSpent => "not tried again: the retry budget is spent".to_owned(),
-        Failure::Loop => "not sent: the request had passed through here before".to_owned(),
+        Failure::NameNotResolved { reason } => phrase!("name not resolved: {0}", redact(reason)),
+        Failure::NameResolvedOutside { address } => phrase!("name resolved to the foreign address {0}", address),
+        Failure::Refused { address } => phrase!("connection refused by {0}", address),
+        Failure::Unreachable { reason } => phrase!("unreachable: {0}", redact(reason)),
+        Failure::ConnectTimeout => phrase!("no answer to the connection attempt"),
+        Failure::Tls { reason } => phrase!("no TLS: {0}", redact(reason)),
+        Failure::ClosedEarly => phrase!("connection closed before the answer"),
+        Failure::NoAnswer => phrase!("connected, but no answer in time"),
+        Failure::SpeaksTls => phrase!("answered plain HTTP with TLS"),
+        Failure::NotHttp { reason } => phrase!("answer is not HTTP: {0}", redact(reason)),
+        Failure::NotReady { status } => phrase!("answered {0}", status),
+        Failure::RetryBudgetSpent => phrase!("not tried again: the retry budget is spent"),
+        Failure::Loop => phrase!("not sent: the request had passed through here before"),
     }
 }
 
 /// The names of a container's networks, as a row shows them.
-pub(super) fn networks(container: &Container) -> String {
-    let names: Vec<&str> = container.networks.iter().map(|attachment| &*attachment.network).collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+pub(super) fn networks(container: &Container) -> Phrase {
+    match &container.networks[..] {
+        [] => phrase!("none"),
+        networks => Phrase::list(", ", networks.iter().map(|attachment| &*attachment.network)),
+    }
 }
 
 /// Everything about a container that a finding may rest on, in the order in which it convinces.
 pub(super) fn rows(container: &Container) -> Vec<Row> {
     let ended = !matches!(container.status, Status::Running | Status::Paused | Status::Created);
-    let mut rows = vec![("state", container.status.as_str().to_owned())];
+    let mut rows = vec![row!("state", container.status.as_str())];
     // Of a container that is up again, exit code and OOM flag are leftovers: the engine resets the code to 0.
     if ended || container.exit_code != 0 && container.status == Status::Created {
-        rows.push(("exit code", exit_code(container.exit_code)));
+        rows.push(row!("exit code", exit_code(container.exit_code)));
     }
     if ended {
-        rows.push(("OOM killed", if container.oom_killed { "yes" } else { "no" }.to_owned()));
+        rows.push(row!("OOM killed", if container.oom_killed { phrase!("yes") } else { phrase!("no") }));
     }
     if !container.error.is_empty() {
-        rows.push(("error", redact(&container.error)));
+        rows.push(row!("error", redact(&container.error)));
     }
-    rows.push(("health", health(container)));
-    rows.push(("restarts", container.restart_count.to_string()));
-    rows.push(("restart policy", container.restart_policy.to_string()));
-    rows.push(("started", container.started.as_ref().map_or("never", |moment| &moment.text).to_owned()));
+    rows.push(row!("health", health(container)));
+    rows.push(row!("restarts", container.restart_count));
+    rows.push(row!("restart policy", container.restart_policy.to_string()));
+    rows.push(row!("started", container.started.as_ref().map_or_else(|| phrase!("never"), |moment| moment.text.say())));
     if let Some(finished) = container.finished.as_ref().filter(|_| ended) {
-        rows.push(("finished", finished.text.clone().into()));
+        rows.push(row!("finished", finished.text));
     }
-    rows.push(("container", container.name.clone().into()));
-    rows.push(("image", redact(&container.image)));
-    rows.push(("networks", networks(container)));
+    rows.push(row!("container", container.name));
+    rows.push(row!("image", redact(&container.image)));
+    rows.push(row!("networks", networks(container)));
     if let Some(compose) = &container.compose {
-        rows.push(("project", compose.project.clone().into()));
-        rows.push(("service", compose.service.clone().into()));
+        rows.push(row!("project", compose.project));
+        rows.push(row!("service", compose.service));
     }
     rows
 }
@@ -178,13 +196,13 @@ pub(super) fn rows_after(decisive: Vec<Row>, container: &Container) -> Vec<Row> 
     all
 }
 
-fn health(container: &Container) -> String {
+fn health(container: &Container) -> Phrase {
     match &container.health {
-        None => "no health check".to_owned(),
+        None => phrase!("no health check"),
         Some(health) => match health.status {
-            HealthStatus::Starting => "starting".to_owned(),
-            HealthStatus::Healthy => "healthy".to_owned(),
-            HealthStatus::Unhealthy => format!("unhealthy, {} failed in a row", health.failing_streak),
+            HealthStatus::Starting => "starting".say(),
+            HealthStatus::Healthy => "healthy".say(),
+            HealthStatus::Unhealthy => phrase!("unhealthy, {0} failed in a row", health.failing_streak),
         },
     }
 }

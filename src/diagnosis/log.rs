@@ -2,10 +2,11 @@
 //!
 //! A log says anything, so a rule believes it only together with a state that fits, and what it quotes is redacted.
 
-use super::facts::{self, Row};
+use super::facts::{self, Row, row};
 use super::redact::redact;
 use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Container, Evidence, Failure, Status};
+use crate::phrase::phrase;
 
 /// In characters: what a title quotes of a line.
 const QUOTED_MOST: usize = 160;
@@ -24,8 +25,8 @@ pub(super) fn plugin_download_failed(evidence: &Evidence) -> Option<Finding> {
         code: Code::PluginDownloadFailed,
         severity: Severity::Error,
         confidence: Confidence::Likely,
-        title: format!("{} could not get a plugin that it needs: {}", container.name, quote(line)),
-        evidence: facts::rows_after(vec![("log", quote(line))], container),
+        title: phrase!("{0} could not get a plugin that it needs: {1}", container.name, quote(line)),
+        evidence: facts::rows_after(vec![row!("log", quote(line))], container),
         remedies: [remedy::logs(container), remedy::start(evidence, container)].into_iter().flatten().collect(),
     })
 }
@@ -38,8 +39,8 @@ pub(super) fn permission_denied(evidence: &Evidence) -> Option<Finding> {
         code: Code::PermissionDenied,
         severity: Severity::Error,
         confidence: Confidence::Likely,
-        title: format!("{} ended, since it lacks a permission: {}", container.name, quote(line)),
-        evidence: facts::rows_after(vec![("log", quote(line))], container),
+        title: phrase!("{0} ended, since it lacks a permission: {1}", container.name, quote(line)),
+        evidence: facts::rows_after(vec![row!("log", quote(line))], container),
         remedies: [remedy::mounts(container), remedy::start(evidence, container)].into_iter().flatten().collect(),
     })
 }
@@ -59,9 +60,9 @@ pub(super) fn last_words(evidence: &Evidence) -> Vec<Row> {
     let Some(line) = evidence.log.iter().rev().find(|line| !line.trim().is_empty()) else { return vec![] };
     let wanted = shape(line);
     let times = evidence.log.iter().filter(|other| shape(other) == wanted).count();
-    let mut rows = vec![("last log line", quote(line))];
+    let mut rows = vec![row!("last log line", quote(line))];
     if times > 1 {
-        rows.push(("said", format!("{times} times in its last {} lines", evidence.log.len())));
+        rows.push(row!("said", phrase!("{0} times in its last {1} lines", times, evidence.log.len())));
     }
     rows
 }

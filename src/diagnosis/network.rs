@@ -1,9 +1,10 @@
 //! Why a container that is there cannot be found: networks and names.
 
-use super::facts::{self, Row};
+use super::facts::{self, Row, row};
 use super::redact::redact;
 use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Attachment, Container, Evidence, Failure, Status, Stray};
+use crate::phrase::{Phrase, Say as _, phrase};
 use crate::readiness::{shares_network, single_label};
 
 /// It cannot start, since the network that it was made for was removed, and perhaps made anew under the same name.
@@ -11,19 +12,23 @@ pub(super) fn stale(evidence: &Evidence) -> Option<Finding> {
     let container = facts::target(evidence).found()?;
     let attachment = stale_attachment(evidence, container)?;
     let live = evidence.networks.iter().find(|network| network.name == attachment.network);
-    let (what, live_row) = match live {
-        Some(live) => ("was removed and made anew", short(&live.id).to_owned()),
-        None => ("no longer exists", "none".to_owned()),
+    let (name, network) = (&container.name, &attachment.network);
+    let (title, now) = match live {
+        Some(live) => (
+            phrase!("{0} cannot start: its network {1} was removed and made anew", name, network),
+            short(&live.id).say(),
+        ),
+        None => (phrase!("{0} cannot start: its network {1} no longer exists", name, network), phrase!("none")),
     };
     let decisive: Vec<Row> = vec![
-        ("network it was made for", format!("{} ({})", attachment.network, short(&attachment.network_id))),
-        ("network of that name now", live_row),
+        row!("network it was made for", phrase!("{0} ({1})", network, short(&attachment.network_id))),
+        row!("network of that name now", now),
     ];
     Some(Finding {
         code: Code::NetworkStale,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!("{} cannot start: its network {} {what}", container.name, attachment.network),
+        title,
         evidence: facts::rows_after(decisive, container),
         remedies: remedy::reattach(evidence, container).into_iter().collect(),
     })
@@ -57,14 +62,14 @@ pub(super) fn not_shared(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let decisive: Vec<Row> =
-        vec![("its networks", facts::networks(container)), ("our networks", facts::networks(ourselves))];
+        vec![row!("its networks", facts::networks(container)), row!("our networks", facts::networks(ourselves))];
     let network = meeting_place(container, ourselves);
     Some(Finding {
         code: Code::NetworkNotShared,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!(
-            "{} runs, but shares no network with anteroom: it is on {}, anteroom on {}",
+        title: phrase!(
+            "{0} runs, but shares no network with anteroom: it is on {1}, anteroom on {2}",
             container.name,
             on_which(container),
             on_which(ourselves)
@@ -92,17 +97,14 @@ pub(super) fn alias_missing(evidence: &Evidence) -> Option<Finding> {
     if !unresolved || !single_label(host) || !shares || answers_to(container, host, ourselves).is_some() {
         return None;
     }
-    let aliases: Vec<&str> =
-        container.networks.iter().flat_map(|attachment| &attachment.aliases).map(|alias| &**alias).collect();
-    let decisive: Vec<Row> = vec![
-        ("name asked for", host.to_string()),
-        ("names it answers to", [&[&*container.name][..], &aliases[..]].concat().join(", ")),
-    ];
+    let aliases = container.networks.iter().flat_map(|attachment| &attachment.aliases);
+    let names = [&container.name].into_iter().chain(aliases).map(|name| &**name);
+    let decisive: Vec<Row> = vec![row!("name asked for", host), row!("names it answers to", Phrase::list(", ", names))];
     Some(Finding {
         code: Code::AliasMissing,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: format!("{} runs, but does not answer to the name {host} on our network", container.name),
+        title: phrase!("{0} runs, but does not answer to the name {1} on our network", container.name, host),
         evidence: facts::rows_after(decisive, container),
         remedies: remedy::recreate(evidence, container).into_iter().collect(),
     })
@@ -117,13 +119,13 @@ pub(super) fn alias_duplicated(evidence: &Evidence) -> Option<Finding> {
 fn stray(evidence: &Evidence) -> Option<Finding> {
     let stray = evidence.strays.first()?;
     let host = &evidence.upstream.host;
-    let mut rows = vec![("name asked for", host.to_string())];
+    let mut rows = vec![row!("name asked for", host)];
     rows.extend(stray_rows(evidence));
     Some(Finding {
         code: Code::AliasDuplicated,
         severity: Severity::Warning,
         confidence: Confidence::Certain,
-        title: format!("The name {host} has several addresses, and {} does not answer", stray.address),
+        title: phrase!("The name {0} has several addresses, and {1} does not answer", host, stray.address),
         evidence: rows,
         remedies: vec![],
     })
@@ -132,8 +134,9 @@ fn stray(evidence: &Evidence) -> Option<Finding> {
 fn stray_rows(evidence: &Evidence) -> impl Iterator<Item = Row> {
     evidence.strays.iter().map(|Stray { address, failure }| {
         let has_address = |container: &&Container| container.networks.iter().any(|net| net.address == Some(*address));
-        let whose = evidence.others.iter().find(has_address).map(|container| format!(" ({})", container.name));
-        ("does not answer", format!("{address}{}: {}", whose.unwrap_or_default(), facts::failure(failure)))
+        let whose = evidence.others.iter().find(has_address);
+        let who = whose.map_or_else(|| address.say(), |container| phrase!("{0} ({1})", address, container.name));
+        row!("does not answer", phrase!("{0}: {1}", who, facts::failure(failure)))
     })
 }
 
@@ -158,11 +161,11 @@ fn twin(evidence: &Evidence) -> Option<Finding> {
         remedy::disconnect(&place.network, other).filter(|_| ours)
     };
     let decisive: Vec<Row> = vec![
-        ("name asked for", host.to_string()),
-        ("also answered by", other.name.to_string()),
-        ("its project", project(other).map_or_else(|| "none".to_owned(), String::from)),
-        ("its image", redact(&other.image)),
-        ("on network", place.network.to_string()),
+        row!("name asked for", host),
+        row!("also answered by", other.name),
+        row!("its project", project(other).map_or_else(|| phrase!("none"), |project| project.say())),
+        row!("its image", redact(&other.image)),
+        row!("on network", place.network),
     ]
     .into_iter()
     .chain(stray_rows(evidence))
@@ -171,9 +174,11 @@ fn twin(evidence: &Evidence) -> Option<Finding> {
         code: Code::AliasDuplicated,
         severity: Severity::Warning,
         confidence: Confidence::Certain,
-        title: format!(
-            "Two containers answer to the name {host}: {} and {}, so requests may reach the wrong one",
-            container.name, other.name
+        title: phrase!(
+            "Two containers answer to the name {0}: {1} and {2}, so requests may reach the wrong one",
+            host,
+            container.name,
+            other.name
         ),
         evidence: facts::rows_after(decisive, container),
         remedies: remedy.into_iter().collect(),
@@ -197,7 +202,7 @@ pub(super) fn resolved_outside(evidence: &Evidence) -> Option<Finding> {
         _ => None,
     })?;
     let host = &evidence.upstream.host;
-    let decisive: Vec<Row> = vec![("name asked for", host.to_string()), ("address", address.to_string())];
+    let decisive: Vec<Row> = vec![row!("name asked for", host), row!("address", address)];
     let rows = match facts::target(evidence).found() {
         Some(container) => facts::rows_after(decisive, container),
         None => decisive,
@@ -207,9 +212,11 @@ pub(super) fn resolved_outside(evidence: &Evidence) -> Option<Finding> {
         // Even as a consequence it is a risk: something else would have connected to the stranger.
         severity: if is_consequence(evidence) { Severity::Warning } else { Severity::Error },
         confidence: Confidence::Certain,
-        title: format!(
-            "The name {host} leads to {address}, which is on none of our networks: not connected to, since a stranger \
-             would get the users' cookies"
+        title: phrase!(
+            "The name {0} leads to {1}, which is on none of our networks: not connected to, since a stranger would get \
+             the users' cookies",
+            host,
+            address
         ),
         evidence: rows,
         remedies: unresolved_remedy(evidence),
@@ -223,23 +230,22 @@ pub(super) fn not_resolved(evidence: &Evidence) -> Option<Finding> {
         _ => None,
     })?;
     let host = &evidence.upstream.host;
-    let away = facts::away(evidence);
-    let why = if away {
-        ": the engine's DNS knows containers only while they run"
+    let title = if facts::away(evidence) {
+        phrase!("The name {0} cannot be resolved: the engine's DNS knows containers only while they run", host)
     } else if single_label(host) {
-        ": no running container on our networks answers to it"
+        phrase!("The name {0} cannot be resolved: no running container on our networks answers to it", host)
     } else {
-        ""
+        phrase!("The name {0} cannot be resolved", host)
     };
-    let mut rows: Vec<Row> = vec![("name asked for", host.to_string()), ("resolver", reason)];
+    let mut rows: Vec<Row> = vec![row!("name asked for", host), row!("resolver", reason)];
     if let Some(ourselves) = &evidence.ourselves {
-        rows.push(("our networks", facts::networks(ourselves)));
+        rows.push(row!("our networks", facts::networks(ourselves)));
     }
     Some(Finding {
         code: Code::NameNotResolved,
         severity: if is_consequence(evidence) { Severity::Info } else { Severity::Error },
         confidence: Confidence::Certain,
-        title: format!("The name {host} cannot be resolved{why}"),
+        title,
         evidence: rows,
         remedies: unresolved_remedy(evidence),
     })
@@ -257,8 +263,8 @@ fn unresolved_remedy(evidence: &Evidence) -> Vec<super::Remedy> {
 }
 
 /// A container's networks, in a title.
-fn on_which(container: &Container) -> String {
-    if container.networks.is_empty() { "no network".to_owned() } else { facts::networks(container) }
+fn on_which(container: &Container) -> Phrase {
+    if container.networks.is_empty() { phrase!("no network") } else { facts::networks(container) }
 }
 
 /// Where a container answers to a name for someone else: by alias, by its name, or by its short id (the engine's
@@ -314,7 +320,7 @@ mod tests {
         let strays = || [Stray { address, failure: Failure::Refused { address } }].into();
         let row = |evidence: &Evidence| {
             let finding = alias_duplicated(evidence).expect("it speaks");
-            finding.evidence.iter().find(|(name, _)| *name == "does not answer").map(|(_, value)| value.clone())
+            finding.evidence.iter().find(|(name, _)| *name == "does not answer").map(|(_, value)| value.to_string())
         };
         let mut old = container("old_clickhouse");
         old.networks[0].address = Some(address);

@@ -1,9 +1,10 @@
 //! What is wrong with the rest of the project: what the target needs, what it shares its name with, and what stands
 //! before it. That it is a deployment of CVAT is known by its services' names.
 
-use super::facts::{self, Row};
+use super::facts::{self, Row, row};
 use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Container, Evidence, Failure, Status};
+use crate::phrase::{Phrase, phrase};
 use crate::readiness::{ailing_dependency, hopeless_dependency};
 
 /// A service that the target needs does not run, and will not by itself. An error where the target says that it is not
@@ -18,21 +19,27 @@ pub(super) fn dependency_down(evidence: &Evidence) -> Option<Finding> {
         Some(_) => return None,
     };
     let how = match dependency.status {
-        Status::Running => "unhealthy",
-        status => status.as_str(),
+        Status::Running => phrase!("unhealthy"),
+        status => in_words(status),
     };
-    let mut decisive: Vec<Row> = vec![("needed by", target.name.clone().into())];
+    let mut decisive: Vec<Row> = vec![row!("needed by", target.name)];
     if let Some(failure) = status {
-        decisive.insert(0, ("connection", format!("{}: {}", facts::upstream(evidence), facts::failure(&failure))));
+        decisive
+            .insert(0, row!("connection", phrase!("{0}: {1}", facts::upstream(evidence), facts::failure(&failure))));
     }
     let title = match severity {
         Severity::Error => {
-            format!("{} says that it is not healthy, and {}, which it needs, is {how}", target.name, dependency.name)
+            phrase!(
+                "{0} says that it is not healthy, and {1}, which it needs, is {2}",
+                target.name,
+                dependency.name,
+                how
+            )
         }
         _ if is_cvat_grafana(target) => {
-            format!("{} is up, but {} is {how}: dashboards will be empty", target.name, dependency.name)
+            phrase!("{0} is up, but {1} is {2}: dashboards will be empty", target.name, dependency.name, how)
         }
-        _ => format!("{} is up, but {}, which it needs, is {how}", target.name, dependency.name),
+        _ => phrase!("{0} is up, but {1}, which it needs, is {2}", target.name, dependency.name, how),
     };
     let mend = match dependency.status {
         Status::Paused => remedy::unpause(evidence, dependency),
@@ -63,10 +70,11 @@ pub(super) fn one_off(evidence: &Evidence) -> Option<Finding> {
         code: Code::OneOffContainer,
         severity: Severity::Info,
         confidence: Confidence::Certain,
-        title: format!(
-            "{}, made by `docker compose run`, still runs beside {}: a router that goes by labels sends it half of all \
+        title: phrase!(
+            "{0}, made by `docker compose run`, still runs beside {1}: a router that goes by labels sends it half of all \
              requests",
-            other.name, target.name
+            other.name,
+            target.name
         ),
         evidence: facts::rows(other),
         remedies: remedy::stop(other).into_iter().collect(),
@@ -88,10 +96,10 @@ pub(super) fn auth_backend_down(evidence: &Evidence) -> Option<Finding> {
         code: Code::AuthBackendDown,
         severity: Severity::Info,
         confidence: Confidence::Likely,
-        title: format!(
-            "{} is {}: it decides who may see analytics, so Traefik answers with an empty 500 before anteroom is asked",
+        title: phrase!(
+            "{0} is {1}: it decides who may see analytics, so Traefik answers with an empty 500 before anteroom is asked",
             server.name,
-            server.status.as_str()
+            in_words(server.status)
         ),
         evidence: facts::rows(server),
         remedies: match server.status {
@@ -110,13 +118,27 @@ pub(super) fn contradiction(evidence: &Evidence, refuted: Finding) -> Finding {
         code: Code::EvidenceContradictory,
         severity: Severity::Warning,
         confidence: Confidence::Certain,
-        title: format!(
-            "{} answers, although the engine says: {}. Something else may answer in its place",
+        title: phrase!(
+            "{0} answers, although the engine says: {1}. Something else may answer in its place",
             facts::upstream(evidence),
             refuted.title
         ),
         evidence: refuted.evidence,
         remedies: vec![],
+    }
+}
+
+/// The engine's word for a status, as a sentence has it.
+fn in_words(status: Status) -> Phrase {
+    match status {
+        Status::Created => phrase!("created"),
+        Status::Running => phrase!("running"),
+        Status::Paused => phrase!("paused"),
+        Status::Restarting => phrase!("restarting"),
+        Status::Removing => phrase!("removing"),
+        Status::Exited => phrase!("exited"),
+        Status::Dead => phrase!("dead"),
+        Status::Other => phrase!("unknown"),
     }
 }
 

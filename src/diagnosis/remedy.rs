@@ -7,6 +7,7 @@
 use super::Remedy;
 use super::command::{Invocation, name};
 use crate::evidence::{Compose, Container, Evidence, Upstream};
+use crate::phrase::{Phrase, phrase};
 
 /// Starts a stopped container again, by the smallest command that can.
 pub(super) fn start(evidence: &Evidence, container: &Container) -> Option<Remedy> {
@@ -14,34 +15,37 @@ pub(super) fn start(evidence: &Evidence, container: &Container) -> Option<Remedy
     if super::network::stale_attachment(evidence, container).is_some() {
         return reattach(evidence, container);
     }
-    let effect = "Starts {} again, together with what it depends on; the rest is left alone.";
-    service_command(evidence, container, "up -d", effect)
-        .or_else(|| plain_command(container, "docker start", "Starts {} again; nothing else is touched."))
+    let together =
+        |it: &str| phrase!("Starts {0} again, together with what it depends on; the rest is left alone.", it);
+    let alone = |it: &str| phrase!("Starts {0} again; nothing else is touched.", it);
+    service_command(evidence, container, "up -d", together).or_else(|| plain_command(container, "docker start", alone))
 }
 
 /// Makes a container anew that was removed.
 pub(super) fn create(evidence: &Evidence, removed: &Container) -> Option<Remedy> {
-    let effect = "Makes and starts {} again, together with what it depends on; the rest is left alone.";
+    let effect =
+        |it: &str| phrase!("Makes and starts {0} again, together with what it depends on; the rest is left alone.", it);
     service_command(evidence, removed, "up -d", effect)
 }
 
 /// Thaws a paused container.
 pub(super) fn unpause(evidence: &Evidence, container: &Container) -> Option<Remedy> {
-    let effect = "Lets {} go on where it was paused; nothing is lost.";
+    let effect = |it: &str| phrase!("Lets {0} go on where it was paused; nothing is lost.", it);
     service_command(evidence, container, "unpause", effect)
         .or_else(|| plain_command(container, "docker unpause", effect))
 }
 
 /// Ends and starts a container that runs but does not work.
 pub(super) fn restart(evidence: &Evidence, container: &Container) -> Option<Remedy> {
-    let effect = "Restarts {}: what it is doing is cut off, its volumes stay.";
+    let effect = |it: &str| phrase!("Restarts {0}: what it is doing is cut off, its volumes stay.", it);
     service_command(evidence, container, "restart", effect)
         .or_else(|| plain_command(container, "docker restart", effect))
 }
 
 /// Replaces a container by a new one of the same definition: a fresh endpoint with the aliases of the compose file.
 pub(super) fn recreate(evidence: &Evidence, container: &Container) -> Option<Remedy> {
-    let effect = "Replaces {} by a new container as the compose files define it; its volumes stay.";
+    let effect =
+        |it: &str| phrase!("Replaces {0} by a new container as the compose files define it; its volumes stay.", it);
     service_command(evidence, container, "up -d --force-recreate", effect)
 }
 
@@ -65,8 +69,8 @@ pub(super) fn rebuild(evidence: &Evidence, container: &Container) -> Option<Reme
     let compose = deployment(evidence, compose);
     Some(Remedy {
         command: Invocation::of(compose)?.lines(&["down", "up -d --remove-orphans"]),
-        effect: format!(
-            "Removes the containers and networks of project {} and makes them anew, without leftovers of older \
+        effect: phrase!(
+            "Removes the containers and networks of project {0} and makes them anew, without leftovers of older \
              definitions. Named volumes stay; everything of the project is away until it is up again.",
             compose.project
         ),
@@ -79,8 +83,8 @@ pub(super) fn bring_up_ours(evidence: &Evidence) -> Option<Remedy> {
     let compose = compose_of(evidence.ourselves.as_deref()?)?;
     Some(Remedy {
         command: Invocation::of(compose)?.lines(&["up -d"]),
-        effect: format!(
-            "Makes and starts whatever is missing of project {}, and makes anew what its files define otherwise by \
+        effect: phrase!(
+            "Makes and starts whatever is missing of project {0}, and makes anew what its files define otherwise by \
              now; nothing else is removed.",
             compose.project
         ),
@@ -90,16 +94,14 @@ pub(super) fn bring_up_ours(evidence: &Evidence) -> Option<Remedy> {
 
 /// Shows what the container printed last: no cure, but where the cure is found.
 pub(super) fn logs(container: &Container) -> Option<Remedy> {
-    plain_command(container, "docker logs --tail 50", "Shows the last 50 lines of {}: they say why.")
+    let effect = |it: &str| phrase!("Shows the last 50 lines of {0}: they say why.", it);
+    plain_command(container, "docker logs --tail 50", effect)
 }
 
 /// Shows what the health check printed.
 pub(super) fn health_log(container: &Container) -> Option<Remedy> {
-    plain_command(
-        container,
-        "docker inspect --format '{{json .State.Health}}'",
-        "Shows what the last health checks of {} printed.",
-    )
+    let effect = |it: &str| phrase!("Shows what the last health checks of {0} printed.", it);
+    plain_command(container, "docker inspect --format '{{json .State.Health}}'", effect)
 }
 
 /// Shows on which addresses and ports the container's processes listen, with the host's own tools: its image may have
@@ -110,8 +112,8 @@ pub(super) fn listeners(container: &Container) -> Option<Remedy> {
         command: format!(
             "docker inspect --format '{{{{.State.Pid}}}}' {name} | xargs -I PID sudo nsenter -t PID -n ss -ltn"
         ),
-        effect: format!(
-            "Shows where {} listens. 0.0.0.0 or * can be reached; what is on 127.0.0.1 can be reached from inside its \
+        effect: phrase!(
+            "Shows where {0} listens. 0.0.0.0 or * can be reached; what is on 127.0.0.1 can be reached from inside its \
              container alone, and its own settings have to say otherwise.",
             container.name
         ),
@@ -124,7 +126,9 @@ pub(super) fn mounts(container: &Container) -> Option<Remedy> {
     plain_command(
         container,
         "docker inspect --format '{{json .HostConfig.Binds}} {{json .Mounts}} user={{.Config.User}}'",
-        "Shows what is mounted into {}, and as whom it runs: who may use those paths, `ls -ln` tells.",
+        |it| {
+            phrase!("Shows what is mounted into {0}, and as whom it runs: who may use those paths, `ls -ln` tells.", it)
+        },
     )
 }
 
@@ -138,7 +142,8 @@ pub(super) fn other_port(evidence: &Evidence, port: u16) -> Option<Remedy> {
 pub(super) fn over_tls(evidence: &Evidence) -> Option<Remedy> {
     let Upstream { host, port, .. } = &evidence.upstream;
     let mut remedy = upstream(evidence, "https", host, *port)?;
-    remedy.effect.push_str(" Where its certificate is its own, ANTEROOM_UPSTREAM_CA names the one to trust.");
+    remedy.effect =
+        phrase!("{0} Where its certificate is its own, ANTEROOM_UPSTREAM_CA names the one to trust.", remedy.effect);
     Some(remedy)
 }
 
@@ -149,7 +154,7 @@ fn upstream(evidence: &Evidence, scheme: &str, host: &str, port: u16) -> Option<
         service_snippet(
             service,
             &format!("    environment:\n      ANTEROOM_UPSTREAM: {scheme}://{host}:{port}"),
-            "For the override file that defines anteroom. Takes effect with the next `up -d`.".to_owned(),
+            phrase!("For the override file that defines anteroom. Takes effect with the next `up -d`."),
         )
     })?
 }
@@ -166,13 +171,14 @@ pub(super) fn health_check(evidence: &Evidence, container: &Container) -> Option
         "    healthcheck:\n      test: [\"CMD-SHELL\", \"wget -q -O /dev/null http://127.0.0.1:{port}{path} || exit 1\"]\n      \
          interval: 10s\n      start_period: 2m"
     );
-    snippet(
-        container,
-        &check,
-        "For an override file: {} had no health check. Where its image has no wget, curl -fsS does it. Takes effect \
-         with the next `up -d`.",
-    )
-    .filter(|_| plain)
+    let effect = |it: &str| {
+        phrase!(
+            "For an override file: {0} had no health check. Where its image has no wget, curl -fsS does it. Takes \
+             effect with the next `up -d`.",
+            it
+        )
+    };
+    snippet(container, &check, effect).filter(|_| plain)
 }
 
 /// Has compose wait for what a service needs before it starts it.
@@ -180,26 +186,30 @@ pub(super) fn waits_for(container: &Container, dependency: &Container) -> Option
     let needed = &compose_of(dependency)?.service;
     let known = needed.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let condition = if dependency.health.is_some() { "service_healthy" } else { "service_started" };
-    snippet(
-        container,
-        &format!("    depends_on:\n      \"{needed}\":\n        condition: {condition}\n        restart: true"),
-        "For an override file: starts {} only once what it needs is there. Takes effect with the next `up -d`.",
-    )
-    .filter(|_| known)
+    let body = format!("    depends_on:\n      \"{needed}\":\n        condition: {condition}\n        restart: true");
+    let effect = |it: &str| {
+        phrase!(
+            "For an override file: starts {0} only once what it needs is there. Takes effect with the next `up -d`.",
+            it
+        )
+    };
+    snippet(container, &body, effect).filter(|_| known)
 }
 
 /// Ends a container that `docker compose run` left behind.
 pub(super) fn stop(container: &Container) -> Option<Remedy> {
-    plain_command(container, "docker stop", "Stops {}: what it is doing is cut off, and it is kept.")
+    let effect = |it: &str| phrase!("Stops {0}: what it is doing is cut off, and it is kept.", it);
+    plain_command(container, "docker stop", effect)
 }
 
 /// Shows which container holds a port of the host.
 pub(super) fn who_publishes(port: u16) -> Remedy {
     Remedy {
         command: format!("docker ps --filter publish={port}"),
-        effect: format!(
-            "Shows which container holds port {port}; if none does, another program of the host has it. Stop that \
-             one, or publish another port."
+        effect: phrase!(
+            "Shows which container holds port {0}; if none does, another program of the host has it. Stop that one, \
+             or publish another port.",
+            port
         ),
         permanent: false,
     }
@@ -209,7 +219,7 @@ pub(super) fn who_publishes(port: u16) -> Remedy {
 pub(super) fn disconnect(network: &str, container: &Container) -> Option<Remedy> {
     Some(Remedy {
         command: format!("docker network disconnect {} {}", name(network)?, name(&container.name)?),
-        effect: format!("Takes {} off network {network}; it keeps running and keeps its data.", container.name),
+        effect: phrase!("Takes {0} off network {1}; it keeps running and keeps its data.", container.name, network),
         permanent: false,
     })
 }
@@ -219,7 +229,7 @@ pub(super) fn connect(alias: &str, network: &str, container: &Container) -> Opti
     let (alias_word, network_word) = (name(alias)?, name(network)?);
     Some(Remedy {
         command: format!("docker network connect --alias {alias_word} {network_word} {}", name(&container.name)?),
-        effect: format!("Joins {} to network {network} as {alias}, until it is created anew.", container.name),
+        effect: phrase!("Joins {0} to network {1} as {2}, until it is created anew.", container.name, network, alias),
         permanent: false,
     })
 }
@@ -230,28 +240,28 @@ pub(super) fn joins(alias: &str, network: &str, container: &Container) -> Option
     // As compose names the networks that its files define.
     let key = network.strip_prefix(&**project)?.strip_prefix('_')?;
     let known = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    snippet(
-        container,
-        &format!("    networks:\n      \"{key}\":\n        aliases:\n          - \"{alias}\""),
-        "For an override file: joins {} to this network whenever it is created. Takes effect with the next `up -d`.",
-    )
-    .filter(|_| known(key) && known(alias))
+    let body = format!("    networks:\n      \"{key}\":\n        aliases:\n          - \"{alias}\"");
+    let effect = |it: &str| {
+        phrase!(
+            "For an override file: joins {0} to this network whenever it is created. Takes effect with the next `up -d`.",
+            it
+        )
+    };
+    snippet(container, &body, effect).filter(|_| known(key) && known(alias))
 }
 
 /// The engine restarts it from now on, after a crash and after a reboot.
 pub(super) fn always_restart(container: &Container) -> Option<Remedy> {
-    snippet(
-        container,
-        "    restart: always",
-        "For an override file: the engine starts {} again after a crash and after a reboot. Takes effect with the \
-         next `up -d`.",
-    )
-    .or_else(|| {
-        let mut remedy = plain_command(
-            container,
-            "docker update --restart unless-stopped",
-            "The engine starts {} again after a crash and after a reboot.",
-        )?;
+    let of_service = |it: &str| {
+        phrase!(
+            "For an override file: the engine starts {0} again after a crash and after a reboot. Takes effect with the \
+             next `up -d`.",
+            it
+        )
+    };
+    snippet(container, "    restart: always", of_service).or_else(|| {
+        let effect = |it: &str| phrase!("The engine starts {0} again after a crash and after a reboot.", it);
+        let mut remedy = plain_command(container, "docker update --restart unless-stopped", effect)?;
         remedy.permanent = true;
         Some(remedy)
     })
@@ -261,16 +271,18 @@ pub(super) fn always_restart(container: &Container) -> Option<Remedy> {
 pub(super) fn more_memory(container: &Container) -> Option<Remedy> {
     const MEBIBYTE: u64 = 1024 * 1024;
     let doubled = container.memory_limit?.checked_mul(2)?.div_ceil(MEBIBYTE);
-    snippet(
-        container,
-        &format!("    mem_limit: {doubled}m"),
-        "For an override file: doubles the memory limit of {}. If the limit is written as \
-         deploy.resources.limits.memory, raise it there. Takes effect with the next `up -d`.",
-    )
+    let effect = |it: &str| {
+        phrase!(
+            "For an override file: doubles the memory limit of {0}. If the limit is written as \
+             deploy.resources.limits.memory, raise it there. Takes effect with the next `up -d`.",
+            it
+        )
+    };
+    snippet(container, &format!("    mem_limit: {doubled}m"), effect)
 }
 
 /// A compose snippet for a service of an override file; `body` is indented by four.
-pub(super) fn service_snippet(service: &str, body: &str, effect: String) -> Option<Remedy> {
+pub(super) fn service_snippet(service: &str, body: &str, effect: Phrase) -> Option<Remedy> {
     // Compose allows no other characters in a service's name. Quotes keep `no`, `false` and `1` strings in YAML, whose
     // words with a meaning of their own have at most five letters.
     let known = service.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
@@ -283,9 +295,9 @@ pub(super) fn service_snippet(service: &str, body: &str, effect: String) -> Opti
     })
 }
 
-fn snippet(container: &Container, body: &str, effect: &str) -> Option<Remedy> {
+fn snippet(container: &Container, body: &str, effect: fn(&str) -> Phrase) -> Option<Remedy> {
     let service = &compose_of(container)?.service;
-    service_snippet(service, body, effect.replace("{}", service))
+    service_snippet(service, body, effect(service))
 }
 
 /// The labels that say how the deployment was started last: a label is written when its container is created, so the
@@ -301,17 +313,22 @@ fn deployment<'a>(evidence: &'a Evidence, target: &'a Compose) -> &'a Compose {
     if newer || wider { ours } else { target }
 }
 
-fn service_command(evidence: &Evidence, container: &Container, subcommand: &str, effect: &str) -> Option<Remedy> {
+fn service_command(
+    evidence: &Evidence,
+    container: &Container,
+    subcommand: &str,
+    effect: fn(&str) -> Phrase,
+) -> Option<Remedy> {
     let compose = compose_of(container)?;
     let service = name(&compose.service)?;
     let command = Invocation::of(deployment(evidence, compose))?.lines(&[&format!("{subcommand} {service}")]);
-    Some(Remedy { command, effect: effect.replace("{}", &compose.service), permanent: false })
+    Some(Remedy { command, effect: effect(&compose.service), permanent: false })
 }
 
-fn plain_command(container: &Container, command: &str, effect: &str) -> Option<Remedy> {
+fn plain_command(container: &Container, command: &str, effect: fn(&str) -> Phrase) -> Option<Remedy> {
     Some(Remedy {
         command: format!("{command} {}", name(&container.name)?),
-        effect: effect.replace("{}", &container.name),
+        effect: effect(&container.name),
         permanent: false,
     })
 }

@@ -10,6 +10,7 @@ use super::{Audience, Brand, Language};
 use crate::config::Detail;
 use crate::diagnosis::{Code, Confidence, Diagnosis, Finding, Remedy, Severity};
 use crate::evidence::*;
+use crate::phrase::Say as _;
 use crate::readiness::{Cause, State};
 
 pub const REQUEST_ID: &str = "01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37";
@@ -20,7 +21,7 @@ pub fn someone(detail: Detail) -> Audience<'static> {
 }
 
 /// The same reader in each language.
-pub fn everyone(detail: Detail) -> impl Iterator<Item = Audience<'static>> {
+pub fn everyone(detail: Detail) -> impl Iterator<Item = Audience<'static>> + Clone {
     Language::all().map(move |language| Audience { language, ..someone(detail) })
 }
 
@@ -120,7 +121,7 @@ fn event(ago: u64, text: &str, action: &str, exit_code: Option<i64>) -> Happenin
 }
 
 fn remedy(command: &str, effect: &str, permanent: bool) -> Remedy {
-    Remedy { command: command.into(), effect: effect.into(), permanent }
+    Remedy { command: command.into(), effect: effect.say(), permanent }
 }
 
 fn down(cause: Cause, lasted: u64, findings: Vec<Finding>, evidence: Evidence) -> Diagnosis {
@@ -139,11 +140,11 @@ pub fn warming() -> Diagnosis {
             code: Code::TargetWarming,
             severity: Severity::Info,
             confidence: Confidence::Certain,
-            title: "The container cvat_grafana runs, but does not accept connections on port 3000 yet.".into(),
+            title: "The container cvat_grafana runs, but does not accept connections on port 3000 yet.".say(),
             evidence: vec![
-                ("state", "running".into()),
-                ("started", "42 s ago".into()),
-                ("connection", "refused by 172.28.0.7:3000".into()),
+                ("state", "running".say()),
+                ("started", "42 s ago".say()),
+                ("connection", "refused by 172.28.0.7:3000".say()),
             ],
             remedies: vec![],
         }],
@@ -167,11 +168,11 @@ pub fn exited() -> Diagnosis {
         code: Code::TargetExited,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: "The container cvat_grafana has exited with code 1, and nothing will start it again.".into(),
+        title: "The container cvat_grafana has exited with code 1, and nothing will start it again.".say(),
         evidence: vec![
-            ("exit code", "1 (an error of the application)".into()),
-            ("restart policy", "no".into()),
-            ("finished", "2026-11-23T17:20:55Z".into()),
+            ("exit code", "1 (an error of the application)".say()),
+            ("restart policy", "no".say()),
+            ("finished", "2026-11-23T17:20:55Z".say()),
         ],
         remedies: vec![
             remedy(&format!("{cd} up -d cvat_grafana"), "Starts the container again.", false),
@@ -203,11 +204,11 @@ pub fn not_shared() -> Diagnosis {
             confidence: Confidence::Certain,
             title: "cvat_grafana is on the network cvat_default only, where nobody can reach it: Traefik and anteroom \
                     are on cvat_cvat."
-                .into(),
+                .say(),
             evidence: vec![
-                ("networks of cvat_grafana", "cvat_default".into()),
-                ("networks of anteroom", "cvat_cvat".into()),
-                ("name grafana", "not resolved: no such host".into()),
+                ("networks of cvat_grafana", "cvat_default".say()),
+                ("networks of anteroom", "cvat_cvat".say()),
+                ("name grafana", "not resolved: no such host".say()),
             ],
             remedies: vec![remedy(
                 &format!("cd /home/annotation/cvat\n{files} down\n{files} up -d --remove-orphans"),
@@ -219,8 +220,8 @@ pub fn not_shared() -> Diagnosis {
             code: Code::TargetUnhealthy,
             severity: Severity::Warning,
             confidence: Confidence::Certain,
-            title: "The health check of cvat_grafana has failed 3 times in a row.".into(),
-            evidence: vec![("health", "unhealthy".into()), ("failing streak", "3".into())],
+            title: "The health check of cvat_grafana has failed 3 times in a row.".say(),
+            evidence: vec![("health", "unhealthy".say()), ("failing streak", "3".say())],
             remedies: vec![],
         },
     ];
@@ -246,8 +247,8 @@ pub fn dependency_down() -> Diagnosis {
         code: Code::DependencyDown,
         severity: Severity::Error,
         confidence: Confidence::Likely,
-        title: "cvat_grafana says that it is not healthy, and cvat_clickhouse, which it needs, is exited.".into(),
-        evidence: vec![("connection", "grafana:3000: answered 503".into()), ("needed by", "cvat_grafana".into())],
+        title: "cvat_grafana says that it is not healthy, and cvat_clickhouse, which it needs, is exited.".say(),
+        evidence: vec![("connection", "grafana:3000: answered 503".say()), ("needed by", "cvat_grafana".say())],
         remedies: vec![remedy("docker start cvat_clickhouse", "Starts the container again.", false)],
     };
     down(Cause::DependencyDown, 90, vec![finding], evidence)
@@ -263,8 +264,8 @@ fn ready(exchange: Option<Failure>, code: Code, title: &str) -> Diagnosis {
             code,
             severity: Severity::Error,
             confidence: Confidence::Certain,
-            title: title.into(),
-            evidence: vec![("connection", "accepted by 172.28.0.7:3000".into())],
+            title: title.say(),
+            evidence: vec![("connection", "accepted by 172.28.0.7:3000".say())],
             remedies: vec![remedy("docker logs --tail 50 cvat_grafana", "Shows what it wrote last.", false)],
         }],
         evidence,
@@ -302,16 +303,16 @@ pub fn no_engine() -> Diagnosis {
                 code: Code::ConnectTimeout,
                 severity: Severity::Error,
                 confidence: Confidence::Certain,
-                title: "Connections to port 3000 of grafana are not accepted in time.".into(),
-                evidence: vec![("connection", "no answer within 2 s".into())],
+                title: "Connections to port 3000 of grafana are not accepted in time.".say(),
+                evidence: vec![("connection", "no answer within 2 s".say())],
                 remedies: vec![],
             },
             Finding {
                 code: Code::EngineUnavailable,
                 severity: Severity::Warning,
                 confidence: Confidence::Certain,
-                title: "The Docker engine cannot be reached, so the state of the container is not known.".into(),
-                evidence: vec![("engine", "/var/run/docker.sock: no such file or directory".into())],
+                title: "The Docker engine cannot be reached, so the state of the container is not known.".say(),
+                evidence: vec![("engine", "/var/run/docker.sock: no such file or directory".say())],
                 remedies: vec![remedy(
                     "services:\n  anteroom:\n    volumes:\n      - /var/run/docker.sock:/var/run/docker.sock:ro",
                     "Lets anteroom read container states.",
@@ -328,8 +329,8 @@ pub fn absent() -> Diagnosis {
         code: Code::TargetAbsent,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: "There is no container that serves grafana; cvat_grafana was removed.".into(),
-        evidence: vec![("last seen", "2026-11-23T18:19:54Z".into())],
+        title: "There is no container that serves grafana; cvat_grafana was removed.".say(),
+        evidence: vec![("last seen", "2026-11-23T18:19:54Z".say())],
         remedies: vec![],
     };
     down(Cause::Absent, 61, vec![finding], evidence(Target::Absent { last: Some(Arc::new(grafana())) }))
@@ -368,8 +369,8 @@ pub fn hostile() -> Diagnosis {
         code: Code::TargetExited,
         severity: Severity::Error,
         confidence: Confidence::Certain,
-        title: EVIL.repeat(1000),
-        evidence: vec![("state", EVIL.into()); 100],
+        title: EVIL.repeat(1000).say(),
+        evidence: vec![("state", EVIL.say()); 100],
         remedies: vec![remedy(EVIL, EVIL, false), remedy("echo '</code><script>'", EVIL, true)],
     };
     down(Cause::Exited, u64::MAX, vec![finding], evidence)

@@ -66,8 +66,12 @@ pub(super) struct Finding {
 /// One thing that was seen.
 #[derive(Debug, Serialize)]
 pub(super) struct Fact {
+    /// English, whatever the language: a program knows it by this.
     pub name: &'static str,
     pub value: String,
+    /// The name in the reader's language.
+    #[serde(skip)]
+    pub label: &'static str,
 }
 
 /// What mends it.

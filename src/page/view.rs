@@ -190,7 +190,7 @@ fn document(
         kind: root.map_or_else(|| "about:blank".into(), |root| format!("{}{}", problem::FINDINGS, root.code.as_str())),
         title: root.map_or(status.canonical_reason().unwrap_or_default(), |root| (words.meaning)(root.code)).into(),
         status: status.as_u16(),
-        detail: root.filter(|_| detailed).map_or(sentence, |root| foreign::line(&root.title)),
+        detail: root.filter(|_| detailed).map_or(sentence, |root| foreign::line(&root.title.said_in(&words.phrases))),
         instance: problem::instance(audience.request_id),
         state: diagnosis.state.name(),
         findings: diagnosis.findings.iter().map(|found| finding(found, words, detailed)).collect(),
@@ -222,7 +222,11 @@ fn finding(found: &Finding, words: &'static Words, detailed: bool) -> problem::F
     let remedies = found.remedies.iter().take(if detailed { usize::MAX } else { 0 });
     problem::Finding {
         code: found.code.as_str(),
-        title: if detailed { foreign::line(&found.title) } else { (words.meaning)(found.code).into() },
+        title: if detailed {
+            foreign::line(&found.title.said_in(&words.phrases))
+        } else {
+            (words.meaning)(found.code).into()
+        },
         severity: match found.severity {
             Severity::Info => "info",
             Severity::Warning => "warning",
@@ -237,11 +241,17 @@ fn finding(found: &Finding, words: &'static Words, detailed: bool) -> problem::F
             severity if found.confidence == Confidence::Certain => severity.to_owned(),
             severity => format!("{severity}{}{}", words.comma, (words.confidence)(found.confidence)),
         },
-        evidence: facts.map(|(name, value)| problem::Fact { name, value: foreign::line(value) }).collect(),
+        evidence: facts
+            .map(|(name, value)| problem::Fact {
+                name,
+                value: foreign::line(&value.said_in(&words.phrases)),
+                label: words.phrases.find(name),
+            })
+            .collect(),
         remedies: remedies
             .map(|remedy| problem::Remedy {
                 command: foreign::command(&remedy.command),
-                effect: foreign::line(&remedy.effect),
+                effect: foreign::line(&remedy.effect.said_in(&words.phrases)),
                 permanent: remedy.permanent,
             })
             .collect(),
@@ -262,7 +272,7 @@ fn target(container: &Container, evidence: &Evidence, full: bool) -> problem::Ta
         name: foreign::line(&container.name),
         id: foreign::line(&container.id).chars().take(SHORT_ID).collect(),
         image: foreign::line(&container.image),
-        status: if evidence.target.found().is_some() { container.status.as_str() } else { "absent" },
+        status: if evidence.target.found().is_some() { container.status.as_str() } else { chain::ABSENT },
         exit_code: container.exit_code,
         oom_killed: container.oom_killed,
         health: container.health.as_ref().map(|health| chain::health(health.status)),

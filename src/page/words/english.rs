@@ -1,7 +1,8 @@
-//! English, the language of the findings too.
+//! English, in which the rules write: they need no table.
 
 use super::{Engine, Facts, Scene, Words};
 use crate::diagnosis::{Code, Confidence, Severity};
+use crate::phrase::Table;
 
 pub(in crate::page) const WORDS: Words = Words {
     lang: "en",
@@ -118,6 +119,7 @@ pub(in crate::page) const WORDS: Words = Words {
         simulated: "Simulated",
     },
 
+    phrases: Table::ENGLISH,
     severity: |severity| match severity {
         Severity::Info => "note",
         Severity::Warning => "warning",
