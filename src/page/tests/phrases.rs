@@ -9,7 +9,7 @@ use crate::config::Detail;
 use crate::diagnosis::{Diagnosis, Finding, diagnose, scenes};
 use crate::evidence::Evidence;
 use crate::page::words::{LANGUAGES, Words};
-use crate::page::{Format, fixtures, render};
+use crate::page::{Format, fixtures, foreign, render};
 use crate::phrase::places;
 use crate::readiness::{Cause, State};
 
@@ -43,6 +43,9 @@ fn a_translation_has_the_places_of_its_english_and_is_found() {
             assert_eq!(places(english), places(translated), "{english:?} is {translated:?}");
             assert_eq!(english == translated, UNITS.contains(english), "{english:?}");
             assert_eq!(words.phrases.find(english), *translated);
+            for ours in [english, translated] {
+                assert_eq!(foreign::line(ours), *ours, "what we say is taken for a secret");
+            }
             let code = |text: &str| text.matches('`').count();
             assert_eq!(code(english), code(translated), "{translated:?}");
         }
