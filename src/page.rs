@@ -121,6 +121,7 @@ fn seconds(duration: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     mod disclosure;
+    mod phrases;
     mod schema;
 
     use super::*;

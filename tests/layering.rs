@@ -141,6 +141,8 @@ fn top_module(path: &Path) -> String {
 fn imported_crates(text: &str) -> Vec<(usize, String)> {
     let uses = production(text).lines().enumerate().filter_map(|(line, text)| {
         let path = text.trim_start().trim_start_matches("pub ").strip_prefix("use ")?;
+        // `$crate` is what a macro calls us.
+        let path = path.trim_start_matches('$');
         Some((line + 1, path.split([':', ';', ' ', '{']).next().unwrap_or_default().to_owned()))
     });
     uses.collect()

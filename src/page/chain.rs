@@ -16,6 +16,9 @@ use crate::readiness;
 /// More than fit beside each other; those that fail are shown first.
 const DEPENDENCIES_SHOWN: usize = 4;
 
+/// The one status that is no word of the engine's: so each language has its own for people.
+pub(super) const ABSENT: &str = "absent";
+
 /// How a station is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
@@ -81,7 +84,7 @@ fn target(diagnosis: &Diagnosis, situation: Situation, words: &'static Words, de
         Target::Unknown => words.not_ready.into(),
         // An upstream that never was a container is none that is missing.
         Target::Absent { last: None } if !is_root(diagnosis, Code::TargetAbsent) => words.not_ready.into(),
-        Target::Absent { .. } => "absent".into(),
+        Target::Absent { .. } => words.phrases.find(ABSENT).into(),
         Target::Found(container) if container.status == Status::Running => {
             format!("{}{}{}", container.status.as_str(), words.comma, words.not_ready)
         }

@@ -21,7 +21,7 @@ pub fn someone(detail: Detail) -> Audience<'static> {
 }
 
 /// The same reader in each language.
-pub fn everyone(detail: Detail) -> impl Iterator<Item = Audience<'static>> {
+pub fn everyone(detail: Detail) -> impl Iterator<Item = Audience<'static>> + Clone {
     Language::all().map(move |language| Audience { language, ..someone(detail) })
 }
 

@@ -24,7 +24,7 @@ impl Language {
     pub const ENGLISH: Self = Self(LANGUAGES[0]);
 
     /// Every one.
-    pub fn all() -> impl Iterator<Item = Self> {
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
         LANGUAGES.iter().map(|words| Self(words))
     }
 

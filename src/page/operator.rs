@@ -3,7 +3,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::chain::break_of;
+use super::chain::{ABSENT, break_of};
 use super::drawing::{Drawing, class};
 use super::foreign::Escaped;
 use super::html::age;
@@ -45,11 +45,11 @@ impl Display for Operator<'_> {
 
 fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding, heading: &str) -> fmt::Result {
     let words = view.words;
-    let (code, english) = (Escaped(found.code), words.english());
+    let code = Escaped(found.code);
     writeln!(
         f,
         "<section class=\"finding {}\">\n<h2>{} <a href=\"{FINDINGS}{code}\" rel=\"noreferrer\"><code>{code}</code></a> \
-         <span class=\"severity\">{}</span></h2>\n<p class=\"title\"{english}>{}</p>",
+         <span class=\"severity\">{}</span></h2>\n<p class=\"title\">{}</p>",
         found.severity,
         Escaped(heading),
         Escaped(&found.weight),
@@ -57,7 +57,7 @@ fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding, heading: &str) -
     )?;
     let told: Vec<&Fact> = found.evidence.iter().filter(|fact| !is_told_below(fact, view)).collect();
     if !told.is_empty() {
-        writeln!(f, "<table{english}>")?;
+        writeln!(f, "<table>")?;
         for fact in told {
             writeln!(f, "<tr><th scope=\"row\">{}</th><td>{}</td></tr>", Escaped(fact.label), Escaped(&fact.value))?;
         }
@@ -77,7 +77,7 @@ fn is_told_below(fact: &Fact, view: &View) -> bool {
     match fact.name {
         "container" => value == Some(&target.name),
         "image" => value == Some(&target.image),
-        "networks" => fact.value == target.networks.join(", "),
+        "networks" => fact.value == networks(view.words, target),
         "project" => value == target.project.as_deref(),
         "service" => value == target.service.as_deref(),
         "started" => value == target.started.as_deref(),
@@ -86,9 +86,13 @@ fn is_told_below(fact: &Fact, view: &View) -> bool {
     }
 }
 
+/// In one line, as the rules' own list of them.
+fn networks(words: &Words, target: &Target) -> String {
+    target.networks.join(words.phrases.find(", "))
+}
+
 fn remedy(f: &mut Formatter<'_>, words: &Words, mends: &Remedy) -> fmt::Result {
-    // The rules write them, in English; only what is ours to say around them has the reader's language.
-    write!(f, "<div class=\"remedy\">\n<p><span{}>{}</span>", words.english(), Prose(&mends.effect))?;
+    write!(f, "<div class=\"remedy\">\n<p><span>{}</span>", Prose(&mends.effect))?;
     if mends.permanent {
         write!(f, " <span class=\"permanent\">{}</span>", Escaped(words.permanent))?;
     }
@@ -212,11 +216,11 @@ fn target_facts(f: &mut Formatter<'_>, view: &View, target: &Target) -> fmt::Res
     // While it runs, the engine's exit code is not that of this run.
     match target.status {
         "created" | "running" | "paused" => fact(f, names.state, target.status)?,
-        status => fact(
-            f,
-            names.state,
-            format_args!("{status}{}{} {}", words.comma, Escaped(words.exit_code), target.exit_code),
-        )?,
+        status => {
+            let status = if status == ABSENT { words.phrases.find(ABSENT) } else { status };
+            let code = target.exit_code;
+            fact(f, names.state, format_args!("{status}{}{} {code}", words.comma, Escaped(words.exit_code)))?;
+        }
     }
     fact(f, names.oom_killed, Escaped(if target.oom_killed { names.yes } else { names.no }))?;
     fact(f, names.health, Escaped(target.health.unwrap_or(names.no_health_check)))?;
@@ -233,7 +237,7 @@ fn target_facts(f: &mut Formatter<'_>, view: &View, target: &Target) -> fmt::Res
         }
     }
     fact(f, names.image, Escaped(&target.image))?;
-    let networks = target.networks.join(", ");
+    let networks = networks(words, target);
     fact(f, names.networks, Escaped(if networks.is_empty() { names.none } else { &networks }))?;
     if let (Some(project), Some(service)) = (&target.project, &target.service) {
         fact(f, names.project, Escaped(project))?;

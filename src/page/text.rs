@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter};
 
 use super::chain::{Look, break_of};
 use super::html::how_long;
-use super::problem::Finding;
+use super::problem::{Fact, Finding};
 use super::view::{Situation, View};
 use crate::config::Support;
 
@@ -72,9 +72,10 @@ fn printed(f: &mut Formatter<'_>, heading: &str, colon: &str, lines: &[String]) 
 fn finding(f: &mut Formatter<'_>, view: &View, found: &Finding) -> fmt::Result {
     let words = view.words;
     wrap(f, "", &format!("{} {}{}{}", found.weight, found.code, words.colon, found.title))?;
-    let width = found.evidence.iter().map(|fact| fact.name.len()).max().unwrap_or_default().min(NAMES);
-    for fact in &found.evidence {
-        wrap(f, "    ", &format!("{:width$}  {}", fact.name, fact.value))?;
+    let width = found.evidence.iter().map(|fact| width(fact.label)).max().unwrap_or_default().min(NAMES);
+    for Fact { label, value, .. } in &found.evidence {
+        let gap = width.saturating_sub(self::width(label)) + 2;
+        wrap(f, "    ", &format!("{label}{:gap$}{value}", ""))?;
     }
     for remedy in &found.remedies {
         let permanent = if remedy.permanent { format!(" ({})", words.permanent) } else { String::new() };
@@ -109,19 +110,36 @@ fn chain(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
 pub(crate) fn wrap(f: &mut impl fmt::Write, indent: &str, text: &str) -> fmt::Result {
     let mut column = indent.len();
     f.write_str(indent)?;
-    for (index, word) in text.split(' ').enumerate() {
-        let wide = word.chars().map(columns).sum::<usize>();
-        if index > 0 && column + 1 + wide > WIDTH {
+    for (index, mut piece) in pieces(text).enumerate() {
+        if index > 0 && column + width(piece) > WIDTH {
             write!(f, "\n{indent}  ")?;
             column = indent.len() + 2;
-        } else if index > 0 {
-            f.write_str(" ")?;
-            column += 1;
+            piece = piece.trim_start_matches(' ');
         }
-        f.write_str(word)?;
-        column += wide;
+        f.write_str(piece)?;
+        column += width(piece);
     }
     writeln!(f)
+}
+
+/// A text in pieces that stay whole: words, each with the space before it, and single East Asian characters, each with
+/// the punctuation behind it, which begins no line, and the bracket before it, which ends none.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let begins = |c: char| c == ' ' || columns(c) == 2 && !"，。：；、）".contains(c);
+    let holds = |before: &str, c: char| c != ' ' && before.ends_with(['(', '（']);
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let mut inside = rest.char_indices().skip(1);
+        let end = inside.find(|(at, c)| begins(*c) && !holds(&rest[..*at], *c)).map_or(rest.len(), |(at, _)| at);
+        let (piece, behind) = rest.split_at(end);
+        rest = behind;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+/// In columns.
+fn width(text: &str) -> usize {
+    text.chars().map(columns).sum()
 }
 
 /// How wide a terminal shows a character: East Asian ones (UAX #11, their blocks in the large) take two columns.
@@ -203,6 +221,31 @@ Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37
             text,
             "分析服务目前不可用。\n\n错误 target-exited：服务已停止\n\n编号：01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37\n"
         );
+    }
+
+    #[test]
+    fn names_of_every_language_are_aligned() {
+        let reader = fixtures::everyone(Detail::State).nth(1).expect("a second language");
+        let text = render(&fixtures::exited(), &reader, Format::Text).body;
+        let rows =
+            "    退出码    1 (an error of the application)\n    重启策略  no\n    结束时间  2026-11-23T17:20:55Z\n";
+        assert!(text.contains(rows), "{text}");
+    }
+
+    #[test]
+    fn a_line_without_spaces_is_broken_too_but_not_before_its_punctuation() {
+        struct Wrapped(String);
+        impl std::fmt::Display for Wrapped {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                super::wrap(f, "  ", &self.0)
+            }
+        }
+        for (end, first, second) in [("容。器", "", "容。器"), ("(容器)", "", "(容器)"), ("a容。器", "a", "容。器")]
+        {
+            let full = "容".repeat(if first.is_empty() { 48 } else { 47 });
+            let lines = format!("  {full}{first}\n    {second}\n");
+            assert_eq!(Wrapped(format!("{full}{end}")).to_string(), lines);
+        }
     }
 
     #[test]

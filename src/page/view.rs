@@ -272,7 +272,7 @@ fn target(container: &Container, evidence: &Evidence, full: bool) -> problem::Ta
         name: foreign::line(&container.name),
         id: foreign::line(&container.id).chars().take(SHORT_ID).collect(),
         image: foreign::line(&container.image),
-        status: if evidence.target.found().is_some() { container.status.as_str() } else { "absent" },
+        status: if evidence.target.found().is_some() { container.status.as_str() } else { chain::ABSENT },
         exit_code: container.exit_code,
         oom_killed: container.oom_killed,
         health: container.health.as_ref().map(|health| chain::health(health.status)),

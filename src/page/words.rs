@@ -1,9 +1,9 @@
-//! Every word that a page says. A language is one [`Words`] table in a file of its own, and a place in [`LANGUAGES`]:
-//! the compiler asks for every sentence.
+//! Every word that a page says. A language is one file, and a place in [`LANGUAGES`]. The file holds a [`Words`], in
+//! which the compiler asks for every sentence of the page, and a [`Table`] of what the rules say, in which a test does.
 //!
 //! Two kinds of reader, two registers. The visitor's sentences name no container, network or code, and promise only
 //! what is certain. The operator's labels use the engine's own words. `{it}` stands for what was asked for.
-//! The findings' own sentences are written by the rules, which know what they saw, in English.
+//! The rules write their sentences in English, where they know what they saw; a table has them by that English.
 
 mod chinese;
 mod english;
@@ -144,11 +144,6 @@ pub(super) struct Engine {
 pub(super) const LONG: Duration = Duration::from_secs(180);
 
 impl Words {
-    /// What an element is marked with whose text is English whatever the page's language.
-    pub fn english(&self) -> &'static str {
-        if self.lang == english::WORDS.lang { "" } else { " lang=\"en\"" }
-    }
-
     /// A template with what was asked for put into it.
     pub fn about(&self, template: &str, evidence: &Evidence) -> String {
         template.replace("{it}", if is_analytics(evidence) { self.analytics } else { self.service })

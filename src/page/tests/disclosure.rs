@@ -16,7 +16,7 @@ const LEVELS: [Detail; 3] = [Detail::Summary, Detail::State, Detail::Full];
 
 /// What a text is written into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fields {
+pub(super) enum Fields {
     /// Messages, paths, the image: what rules show.
     Told,
     /// Names and ids as well: what rules compare, and what commands are built from.
@@ -24,7 +24,7 @@ enum Fields {
 }
 
 /// The evidence, as it would be if everybody wrote this.
-fn written(evidence: &Evidence, text: &str, fields: Fields) -> Evidence {
+pub(super) fn written(evidence: &Evidence, text: &str, fields: Fields) -> Evidence {
     let mut evidence = evidence.clone();
     let container = |known: &Container| Arc::new(written_container(known, text, fields));
     evidence.target = match &evidence.target {
@@ -96,7 +96,7 @@ fn written_failure(failure: Failure, text: &str) -> Failure {
     }
 }
 
-/// Every page of a situation: all levels, all formats.
+/// Every page of a situation: all levels, all formats, and the languages in turn.
 fn pages(evidence: &Evidence, turn: usize) -> impl Iterator<Item = (Detail, Format, Page)> + use<> {
     let since = Instant::now();
     let state = match turn % 3 {
@@ -106,7 +106,9 @@ fn pages(evidence: &Evidence, turn: usize) -> impl Iterator<Item = (Detail, Form
     };
     let diagnosis = diagnose(state, Duration::from_secs(600), evidence.clone());
     LEVELS.into_iter().flat_map(move |detail| {
-        let pages = FORMATS.map(|format| (detail, format, render(&diagnosis, &fixtures::someone(detail), format)));
+        let mut readers = fixtures::everyone(detail).cycle().skip(turn);
+        let mut reader = || readers.next().expect("there is always another one");
+        let pages = FORMATS.map(|format| (detail, format, render(&diagnosis, &reader(), format)));
         pages.into_iter()
     })
 }

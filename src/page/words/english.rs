@@ -1,4 +1,4 @@
-//! English, the language of the findings too.
+//! English, in which the rules write: they need no table.
 
 use super::{Engine, Facts, Scene, Words};
 use crate::diagnosis::{Code, Confidence, Severity};
