@@ -33,6 +33,8 @@ pub struct Evidence {
     pub networks: Arc<[Network]>,
     /// Addresses of the upstream's name that do not answer although another one does.
     pub strays: Arc<[Stray]>,
+    /// Whether this run of the target has been ready before.
+    pub was_ready: bool,
     /// A port that the target declares, and on which it accepts connections, while it refuses them on the upstream's.
     pub elsewhere: Option<u16>,
     /// Why the newest probe failed; `None` if it passed or none has ended yet.
@@ -189,6 +191,8 @@ pub struct Container {
     /// In bytes; `None` if unlimited.
     pub memory_limit: Option<u64>,
     pub networks: Vec<Attachment>,
+    /// It lives in the network of another container or of the host (`network_mode`), and has none of its own.
+    pub borrows_network: bool,
     /// TCP ports that the image or the container declares.
     pub exposed_ports: Vec<u16>,
     /// Ports to which its labels have Traefik send requests.

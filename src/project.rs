@@ -12,10 +12,9 @@ use std::time::{Duration, SystemTime};
 use self::definitions::Definition;
 use self::traefik::{Complaint, Rule};
 use crate::evidence::{
-    Container, Engine, Evidence, Failure, Happening, HealthStatus, Network, RestartPolicy, Scheme, Status, Target,
-    Upstream,
+    Container, Engine, Evidence, Failure, Happening, HealthStatus, Network, Scheme, Status, Target, Upstream,
 };
-use crate::readiness::{Cause, Outlook, dependencies, outlook, shares_network};
+use crate::readiness::{Cause, Outlook, dependencies, has_done_its_work, outlook, shares_network};
 
 /// Everything that was seen of one project.
 #[derive(Clone, Debug)]
@@ -188,13 +187,6 @@ impl Member {
         routed_ports.first().or(exposed_ports.first()).copied()
     }
 
-    /// Whether it is meant to end: nothing is to restart it, and it offers nothing that could be asked for.
-    fn is_job(&self) -> bool {
-        let Container { restart_policy, exposed_ports, routed_ports, health, .. } = &self.container;
-        let ends = matches!(restart_policy, RestartPolicy::No | RestartPolicy::OnFailure { .. });
-        ends && exposed_ports.is_empty() && routed_ports.is_empty() && health.is_none()
-    }
-
     fn runs(&self) -> bool {
         self.container.status == Status::Running
     }
@@ -251,7 +243,8 @@ impl Project {
 
     /// How a member does, as far as the engine and a connection tell.
     pub fn standing(&self, member: &Member) -> Standing {
-        if member.container.status == Status::Exited && member.container.exit_code == 0 && self.may_end(member) {
+        let ended_well = member.container.status == Status::Exited && member.container.exit_code == 0;
+        if has_done_its_work(&member.container) || ended_well && self.is_awaited(member) {
             return Standing::Done;
         }
         match outlook(&self.evidence_of(member)) {
@@ -270,12 +263,12 @@ impl Project {
         }
     }
 
-    fn may_end(&self, member: &Member) -> bool {
-        let awaited = self.members.iter().any(|other| {
+    /// Whether another service waits for its end (`service_completed_successfully`).
+    fn is_awaited(&self, member: &Member) -> bool {
+        self.members.iter().any(|other| {
             let compose = other.container.compose.as_ref();
             compose.is_some_and(|it| it.depends_on.iter().any(|it| it.ends && *it.service == *member.service()))
-        });
-        awaited || member.is_job()
+        })
     }
 
     /// What is known of one member, as rules over a single target read it.
@@ -298,6 +291,7 @@ impl Project {
             networks: Arc::clone(&self.networks),
             strays: Arc::new([]),
             elsewhere: member.elsewhere,
+            was_ready: false,
             probe: unanswered.or(probe),
             exchange: None,
             bound: None,

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 pub use outlook::{
     ABOUT_TO_START, CRASH_LOOP_DEATHS, CRASH_LOOP_WINDOW, Outlook, SETTLED, ailing_dependency, crash_loop,
-    dependencies, hopeless_dependency, outlook, shares_network, single_label,
+    dependencies, has_done_its_work, has_own_network, hopeless_dependency, outlook, shares_network, single_label,
 };
 pub use tally::Tally;
 

@@ -113,6 +113,7 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         exchange: None,
         strays: Arc::new([]),
         elsewhere: None,
+        was_ready: false,
         bound: None,
         warmup: None,
         events: sighting.events,
@@ -237,7 +238,7 @@ impl Watcher {
         evidence.log = sighting.log;
         if news == News::AnotherRun {
             // What a probe found of the former run says nothing of this one.
-            (evidence.probe, evidence.elsewhere) = (None, None);
+            (evidence.probe, evidence.elsewhere, evidence.was_ready) = (None, None, false);
             self.survey.forget();
         }
         self.warming.saw(self.current.evidence.target.found(), (self.clock)());
@@ -355,6 +356,7 @@ impl Watcher {
                     self.current.run += 1;
                 }
                 self.warming.is_ready();
+                self.current.evidence.was_ready = true;
                 tracing::info!(from = before.name(), "upstream is ready");
                 return;
             }

@@ -70,6 +70,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
         }],
         exposed_ports: vec![choices[8].into()],
         routed_ports: vec![],
+        borrows_network: false,
         compose: (choices[8] % 2 == 0).then(|| Compose {
             project: text().into(),
             service: text().into(),

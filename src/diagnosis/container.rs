@@ -103,8 +103,11 @@ fn mended_start(evidence: &Evidence, container: &Container) -> Option<super::Rem
     Some(retry)
 }
 
+/// The engine's own network set-up may lack permissions, too: that is no matter of the container's files.
 fn is_denied(error: &str) -> bool {
-    error.to_ascii_lowercase().contains("permission denied")
+    let error = error.to_ascii_lowercase();
+    let of_engine = ["iptables", "external connectivity", "endpoint"].iter().any(|sign| error.contains(sign));
+    error.contains("permission denied") && !of_engine
 }
 
 /// The words of the engine and of its runtime.
@@ -120,13 +123,21 @@ pub(super) fn start_failed(evidence: &Evidence) -> Option<Finding> {
         let known = is_port_conflict(error) || is_denied(error) || is_mount_failure(error);
         !known && super::network::stale_attachment(evidence, container).is_none()
     })?;
+    let error = &container.error;
+    let first = if error.contains("exec format error") {
+        remedy::architecture(container)
+    } else if error.contains("no space left on device") {
+        Some(remedy::disk_use())
+    } else {
+        None
+    };
     Some(Finding {
         code: Code::TargetStartFailed,
         severity: Severity::Error,
         confidence: Confidence::Certain,
         title: phrase!("The engine could not start {0}: {1}", container.name, redact(&container.error)),
         evidence: facts::rows_after(error_row(container), container),
-        remedies: mended_start(evidence, container).into_iter().collect(),
+        remedies: [first, mended_start(evidence, container)].into_iter().flatten().collect(),
     })
 }
 
@@ -192,6 +203,25 @@ pub(super) fn unhealthy(evidence: &Evidence) -> Option<Finding> {
     let health = container.health.as_ref().filter(|health| health.status == HealthStatus::Unhealthy)?;
     // A ready path that answers knows better than the container's check, which may itself be wrong.
     let contradicted = evidence.upstream.ready_path.is_some() && facts::failures(evidence).next().is_none();
+    let output = &health.last_output;
+    let cannot_run = ["executable file not found", "no such file or directory: unknown", "exec failed"];
+    // A restart would cut off what works: it is the check that is broken.
+    if cannot_run.iter().any(|sign| output.contains(sign)) {
+        return Some(Finding {
+            code: Code::TargetUnhealthy,
+            severity: if contradicted { Severity::Warning } else { Severity::Error },
+            confidence: Confidence::Certain,
+            title: phrase!(
+                "{0} runs, but its health check cannot be run: its program is not in the image",
+                container.name
+            ),
+            evidence: facts::rows(container),
+            remedies: [remedy::health_log(container), remedy::other_health_check(evidence, container)]
+                .into_iter()
+                .flatten()
+                .collect(),
+        });
+    }
     Some(Finding {
         code: Code::TargetUnhealthy,
         severity: if contradicted { Severity::Warning } else { Severity::Error },

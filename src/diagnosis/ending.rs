@@ -7,7 +7,7 @@ use super::facts::{self, Row, row};
 use super::{Code, Confidence, Finding, Severity, log, remedy};
 use crate::evidence::{Container, Evidence, RestartPolicy, Status};
 use crate::phrase::{Phrase, phrase};
-use crate::readiness::{CRASH_LOOP_WINDOW, crash_loop};
+use crate::readiness::{CRASH_LOOP_WINDOW, SETTLED, crash_loop};
 
 /// Containers that the same shutdown ended did so within this: the engine stops them all at once and kills those that
 /// take longer than 15 s (dockerd, `--shutdown-timeout`).
@@ -190,7 +190,9 @@ enum Interruption {
 /// of after the exit (seen on 20.10, under load); the event does not.
 fn ran_out_of_memory(container: &Container, evidence: &Evidence) -> bool {
     let this_run = |at: SystemTime| container.started.as_ref().is_none_or(|started| at >= started.at);
-    container.oom_killed || container.exit_code == KILLED && ooms(evidence).any(this_run)
+    // The flag may be a child's of a run that was stopped in peace later.
+    let in_peace = matches!(container.exit_code, 0 | 130 | 143);
+    container.oom_killed && !in_peace || container.exit_code == KILLED && ooms(evidence).any(this_run)
 }
 
 /// Whether a loop is fed by the kernel's out-of-memory killer. The events of a service go on from a container to its
@@ -244,8 +246,11 @@ fn interruption(container: &Container, evidence: &Evidence) -> Option<Interrupti
     let across_a_boot = evidence.booted_at.is_some_and(|booted| started < booted && finished < booted + TOGETHER);
     // After a power failure the engine finds it gone, writes 255 and the time of its own start, and tells no event.
     // A program may exit with 255 too: then there was an event, or no boot and no companion that tells the same.
+    // One that cannot be executed here ends so at once, whatever befell the host.
+    let was_short = finished.duration_since(started).unwrap_or_default() < SETTLED;
     if container.exit_code == 255
         && !witnessed
+        && !was_short
         && (evidence.booted_at.is_none_or(|boot| started < boot) || together > 0)
     {
         return Some(Interruption::PowerLoss);

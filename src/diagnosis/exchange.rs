@@ -41,15 +41,19 @@ pub(super) fn connect_timeout(evidence: &Evidence) -> Option<Finding> {
 
 /// It refuses on the port that we were told, and accepts on another one that it declares.
 pub(super) fn port_mismatch(evidence: &Evidence) -> Option<Finding> {
-    let (container, address) = refused(evidence)?;
+    let (container, address) = refused(evidence).filter(|_| !evidence.was_ready)?;
     let (port, open) = (evidence.upstream.port, evidence.elsewhere?);
+    // A young one may open its ports one after another.
+    let (severity, confidence) = match facts::settled(evidence) {
+        Some(_) => (Severity::Error, Confidence::Likely),
+        None => (Severity::Warning, Confidence::Possible),
+    };
     let mut decisive: Vec<Row> = vec![row!("accepts connections on", open)];
     decisive.extend(port_rows(evidence, container, address));
     Some(Finding {
         code: Code::PortMismatch,
-        severity: Severity::Error,
-        // Both may be meant, and the one we ask may only be later.
-        confidence: Confidence::Likely,
+        severity,
+        confidence,
         title: phrase!(
             "{0} does not listen on port {1}, where requests are sent, but on {2}",
             container.name,
@@ -65,8 +69,9 @@ pub(super) fn port_mismatch(evidence: &Evidence) -> Option<Finding> {
 pub(super) fn listens_on_loopback(evidence: &Evidence) -> Option<Finding> {
     let (container, address) = refused(evidence)?;
     let healthy = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Healthy);
-    let said = log::loopback(evidence).map(redact);
-    if !healthy && said.is_none() || evidence.elsewhere.is_some() {
+    let said = log::loopback(evidence);
+    // One that has served us listens where we can reach it: a process of its own is restarting.
+    if !healthy && said.is_none() || evidence.elsewhere.is_some() || evidence.was_ready {
         return None;
     }
     let mut decisive: Vec<Row> = said.iter().map(|line| row!("log", line)).collect();

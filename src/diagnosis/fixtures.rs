@@ -84,6 +84,7 @@ pub(super) fn container(service: &str) -> Container {
         networks: vec![attachment("cvat_cvat", NETWORK, &[service])],
         exposed_ports: vec![],
         routed_ports: vec![],
+        borrows_network: false,
         compose: Some(compose(service)),
     }
 }
@@ -135,6 +136,7 @@ pub(crate) fn with(grafana: Container) -> Evidence {
         strays: Arc::new([]),
         log: Arc::new([]),
         elsewhere: None,
+        was_ready: false,
         bound: None,
         warmup: None,
         events: Arc::new([]),

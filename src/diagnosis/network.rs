@@ -5,7 +5,7 @@ use super::redact::redact;
 use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Attachment, Container, Evidence, Failure, Status, Stray};
 use crate::phrase::{Phrase, Say as _, phrase};
-use crate::readiness::{shares_network, single_label};
+use crate::readiness::{has_own_network, shares_network, single_label};
 
 /// It cannot start, since the network that it was made for was removed, and perhaps made anew under the same name.
 pub(super) fn stale(evidence: &Evidence) -> Option<Finding> {
@@ -30,8 +30,23 @@ pub(super) fn stale(evidence: &Evidence) -> Option<Finding> {
         confidence: Confidence::Certain,
         title,
         evidence: facts::rows_after(decisive, container),
-        remedies: remedy::reattach(evidence, container).into_iter().collect(),
+        remedies: remedies_of_stale(evidence, container, attachment, live.is_some()),
     })
+}
+
+/// Compose makes the networks of its own project anew, and no others.
+fn remedies_of_stale(
+    evidence: &Evidence,
+    container: &Container,
+    attachment: &Attachment,
+    exists: bool,
+) -> Vec<super::Remedy> {
+    let project = container.compose.as_ref().map(|compose| format!("{}_", compose.project));
+    if project.is_none_or(|prefix| attachment.network.starts_with(&prefix)) {
+        return remedy::reattach(evidence, container).into_iter().collect();
+    }
+    let create = remedy::create_network(&attachment.network).filter(|_| !exists);
+    [create, remedy::recreate(evidence, container)].into_iter().flatten().collect()
 }
 
 /// The attachment that keeps a container from starting. It shows before any start is tried: the container remembers
@@ -58,12 +73,13 @@ pub(super) fn stale_attachment<'a>(evidence: &Evidence, container: &'a Container
 pub(super) fn not_shared(evidence: &Evidence) -> Option<Finding> {
     let (container, ourselves) = (facts::running(evidence)?, evidence.ourselves.as_deref()?);
     // An address or a name with dots may be reached without a network in common.
-    if !single_label(&evidence.upstream.host) || shares_network(container, ourselves) {
+    let told = has_own_network(container) && has_own_network(ourselves);
+    if !single_label(&evidence.upstream.host) || !told || shares_network(container, ourselves) {
         return None;
     }
     let decisive: Vec<Row> =
         vec![row!("its networks", facts::networks(container)), row!("our networks", facts::networks(ourselves))];
-    let network = meeting_place(container, ourselves);
+    let network = meeting_place(container, ourselves, evidence);
     Some(Finding {
         code: Code::NetworkNotShared,
         severity: Severity::Error,
@@ -76,9 +92,10 @@ pub(super) fn not_shared(evidence: &Evidence) -> Option<Finding> {
         ),
         evidence: facts::rows_after(decisive, container),
         remedies: [
-            remedy::rebuild(evidence, container),
             network.and_then(|network| remedy::connect(&evidence.upstream.host, &network.network, container)),
             network.and_then(|network| remedy::joins(&evidence.upstream.host, &network.network, container)),
+            // Mends what was moved by hand, and not what the files themselves say.
+            remedy::rebuild(evidence, container),
         ]
         .into_iter()
         .flatten()
@@ -148,14 +165,15 @@ fn twin(evidence: &Evidence) -> Option<Finding> {
     let (other, place) = evidence
         .others
         .iter()
-        .filter(|other| matches!(other.status, Status::Running | Status::Paused) && !scaled(other, container))
+        .filter(|other| matches!(other.status, Status::Running | Status::Paused | Status::Restarting))
+        .filter(|other| !scaled(other, container))
         .find_map(|other| answers_to(other, host, beside).map(|place| (other, place)))?;
     let project = |container: &Container| container.compose.as_ref().map(|compose| compose.project.clone());
     // Taking our project down does not touch a container of another one.
     let same_project = project(other).is_some() && project(other) == project(container);
     let ours = project(container).is_some() && project(container) == evidence.ourselves.as_deref().and_then(project);
     let remedy = if same_project {
-        remedy::rebuild(evidence, container)
+        remedy::rebuild(evidence, container).or_else(|| remedy::stop(other))
     } else {
         // Which of two strangers is the odd one out, nobody can tell.
         remedy::disconnect(&place.network, other).filter(|_| ours)
@@ -280,12 +298,18 @@ fn answers_to<'a>(container: &'a Container, host: &str, asker: &Container) -> Op
     })
 }
 
-/// Which of our networks the target should join: one of its own project's, where there is one.
-fn meeting_place<'a>(container: &Container, ourselves: &'a Container) -> Option<&'a Attachment> {
+/// Which of our networks the target should join: of its own project's the one where most of the project is, since another
+/// may be there to keep something apart, as a socket proxy's is. None on which the engine resolves no names.
+fn meeting_place<'a>(container: &Container, ourselves: &'a Container, evidence: &Evidence) -> Option<&'a Attachment> {
     let prefix = container.compose.as_ref().map(|compose| format!("{}_", compose.project));
-    let of_project =
-        |attachment: &&Attachment| prefix.as_deref().is_some_and(|prefix| attachment.network.starts_with(prefix));
-    ourselves.networks.iter().find(of_project).or_else(|| ourselves.networks.first())
+    let named = ourselves.networks.iter().filter(|it| !matches!(&*it.network, "bridge" | "host" | "none" | "podman"));
+    let crowd = |place: &Attachment| {
+        let is_there = |other: &&Container| other.networks.iter().any(|it| it.network_id == place.network_id);
+        evidence.others.iter().filter(is_there).count()
+    };
+    let of_project = |place: &Attachment| prefix.as_deref().is_some_and(|prefix| place.network.starts_with(prefix));
+    // The first of those that are equal.
+    named.rev().max_by_key(|place| (of_project(place), crowd(place)))
 }
 
 /// An id as the engine's own tools show it.

@@ -5,42 +5,32 @@ use super::facts::{self, Row, row};
 use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Container, Evidence, Failure, Status};
 use crate::phrase::{Phrase, phrase};
-use crate::readiness::{ailing_dependency, hopeless_dependency};
+use crate::readiness::{CRASH_LOOP_DEATHS, ailing_dependency, hopeless_dependency};
 
 /// A service that the target needs does not run, and will not by itself. An error where the target says that it is not
-/// healthy; a warning where it answers all the same, since what it shows may be empty.
+/// healthy; a warning where it answers all the same, since what it shows may be empty, and beside its own end.
 pub(super) fn dependency_down(evidence: &Evidence) -> Option<Finding> {
-    let target = facts::running(evidence)?;
-    let (dependency, severity, status) = match evidence.probe {
-        Some(Failure::NotReady { status }) => {
-            (hopeless_dependency(target, evidence)?, Severity::Error, Some(Failure::NotReady { status }))
+    let target = facts::target(evidence).found()?;
+    let (dependency, severity, confidence) = match (&evidence.probe, target.status) {
+        (Some(Failure::NotReady { .. }), Status::Running) => {
+            (hopeless_dependency(target, evidence)?, Severity::Error, Confidence::Likely)
         }
-        None => (ailing_dependency(target, evidence)?, Severity::Warning, None),
-        Some(_) => return None,
+        (None, Status::Running) => (ailing(target, evidence)?, Severity::Warning, Confidence::Certain),
+        // It may have ended for want of it.
+        (_, Status::Exited | Status::Restarting) => {
+            (ailing_dependency(target, evidence)?, Severity::Warning, Confidence::Possible)
+        }
+        _ => return None,
     };
     let how = match dependency.status {
         Status::Running => phrase!("unhealthy"),
         status => in_words(status),
     };
     let mut decisive: Vec<Row> = vec![row!("needed by", target.name)];
-    if let Some(failure) = status {
-        decisive
-            .insert(0, row!("connection", phrase!("{0}: {1}", facts::upstream(evidence), facts::failure(&failure))));
+    if let (Severity::Error, Some(failure)) = (severity, &evidence.probe) {
+        let connection = phrase!("{0}: {1}", facts::upstream(evidence), facts::failure(failure));
+        decisive.insert(0, row!("connection", connection));
     }
-    let title = match severity {
-        Severity::Error => {
-            phrase!(
-                "{0} says that it is not healthy, and {1}, which it needs, is {2}",
-                target.name,
-                dependency.name,
-                how
-            )
-        }
-        _ if is_cvat_grafana(target) => {
-            phrase!("{0} is up, but {1} is {2}: dashboards will be empty", target.name, dependency.name, how)
-        }
-        _ => phrase!("{0} is up, but {1}, which it needs, is {2}", target.name, dependency.name, how),
-    };
     let mend = match dependency.status {
         Status::Paused => remedy::unpause(evidence, dependency),
         // It runs, or the engine keeps starting it: only its log says why that does not help.
@@ -50,11 +40,49 @@ pub(super) fn dependency_down(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::DependencyDown,
         severity,
-        confidence: if severity == Severity::Error { Confidence::Likely } else { Confidence::Certain },
-        title,
+        confidence,
+        title: consequence(target, dependency, how, severity),
         evidence: facts::rows_after(decisive, dependency),
         remedies: [mend, remedy::waits_for(target, dependency)].into_iter().flatten().collect(),
     })
+}
+
+/// What it means for the target that a service which it needs is away.
+fn consequence(target: &Container, dependency: &Container, how: Phrase, severity: Severity) -> Phrase {
+    let (name, needed) = (&target.name, &dependency.name);
+    match (severity, service(dependency)) {
+        (Severity::Error, _) => {
+            phrase!("{0} says that it is not healthy, and {1}, which it needs, is {2}", name, needed, how)
+        }
+        _ if target.status != Status::Running => phrase!("{0} needs {1}, which is {2}", name, needed, how),
+        (_, Some(CLICKHOUSE)) if is_cvat_grafana(target) => {
+            phrase!("{0} is up, but {1} is {2}: dashboards will be empty", name, needed, how)
+        }
+        (_, Some(VECTOR)) if is_cvat_grafana(target) => {
+            phrase!("{0} is up, but {1} is {2}: dashboards get no new data", name, needed, how)
+        }
+        _ => phrase!("{0} is up, but {1}, which it needs, is {2}", name, needed, how),
+    }
+}
+
+/// A service that the target needs, or that of CVAT fills its dashboards, and that is not well.
+fn ailing<'a>(target: &Container, evidence: &'a Evidence) -> Option<&'a Container> {
+    let project = &target.compose.as_ref()?.project;
+    let is_vector = |other: &&Container| {
+        is_cvat_grafana(target)
+            && service(other) == Some(VECTOR)
+            && other.compose.as_ref().is_some_and(|its| its.project == *project && !its.one_off)
+            && matches!(other.status, Status::Exited | Status::Dead | Status::Paused)
+    };
+    ailing_dependency(target, evidence).or_else(|| evidence.others.iter().find(is_vector))
+}
+
+/// Of CVAT: where events are kept, and what brings them there.
+const CLICKHOUSE: &str = "cvat_clickhouse";
+const VECTOR: &str = "cvat_vector";
+
+fn service(container: &Container) -> Option<&str> {
+    container.compose.as_ref().map(|compose| &*compose.service)
 }
 
 /// A container that `docker compose run` made of the target's service still runs. Where Traefik's labels route, it gets
@@ -89,7 +117,8 @@ pub(super) fn auth_backend_down(evidence: &Evidence) -> Option<Finding> {
         other.compose.as_ref().is_some_and(|its| its.project == *project && &*its.service == "cvat_server")
     };
     let server = evidence.others.iter().find(is_server)?;
-    if !matches!(server.status, Status::Exited | Status::Dead | Status::Paused | Status::Created) {
+    let crashes = server.status == Status::Restarting && server.restart_count >= CRASH_LOOP_DEATHS;
+    if !crashes && !matches!(server.status, Status::Exited | Status::Dead | Status::Paused | Status::Created) {
         return None;
     }
     Some(Finding {
@@ -104,6 +133,7 @@ pub(super) fn auth_backend_down(evidence: &Evidence) -> Option<Finding> {
         evidence: facts::rows(server),
         remedies: match server.status {
             Status::Paused => remedy::unpause(evidence, server),
+            Status::Restarting => remedy::logs(server),
             _ => remedy::start(evidence, server),
         }
         .into_iter()

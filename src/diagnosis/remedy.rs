@@ -6,7 +6,7 @@
 
 pub(super) use super::Remedy;
 use super::command::{Invocation, name};
-use crate::evidence::{Compose, Container, Evidence, Upstream};
+use crate::evidence::{Compose, Container, Evidence, Status, Upstream};
 use crate::phrase::{Phrase, phrase};
 use crate::project::Project;
 
@@ -45,8 +45,12 @@ pub(super) fn restart(evidence: &Evidence, container: &Container) -> Option<Reme
 
 /// Replaces a container by a new one of the same definition: a fresh endpoint with the aliases of the compose file.
 pub(super) fn recreate(evidence: &Evidence, container: &Container) -> Option<Remedy> {
-    let effect =
-        |it: &str| phrase!("Replaces {0} by a new container as the compose files define it; its volumes stay.", it);
+    let effect = |it: &str| {
+        phrase!(
+            "Replaces {0} by a new container as the compose files define it; its volumes stay, what was written elsewhere in it is lost.",
+            it
+        )
+    };
     service_command(evidence, container, "up -d --force-recreate", effect)
 }
 
@@ -68,11 +72,21 @@ pub(super) fn rebuild(evidence: &Evidence, container: &Container) -> Option<Reme
         return None;
     }
     let compose = deployment(evidence, compose);
+    // A member that other files define would go, and not come again.
+    let is_lost = |other: &Container| {
+        compose_of(other).is_some_and(|its| {
+            its.project == compose.project && its.config_files.iter().any(|file| !compose.config_files.contains(file))
+        })
+    };
+    if evidence.others.iter().any(|other| other.status == Status::Running && is_lost(other)) {
+        return None;
+    }
     Some(Remedy {
         command: Invocation::of(compose)?.lines(&["down", "up -d --remove-orphans"]),
         effect: phrase!(
             "Removes the containers and networks of project {0} and makes them anew, without leftovers of older \
-             definitions. Named volumes stay; everything of the project is away until it is up again.",
+             definitions. Named volumes stay, what was written elsewhere in the containers is lost; everything of the \
+             project is away until it is up again.",
             compose.project
         ),
         permanent: false,
@@ -231,9 +245,11 @@ fn upstream(evidence: &Evidence, scheme: &str, host: &str, port: u16) -> Option<
 
 /// Lets the engine ask it whether it is well, so that `depends_on` and this page know.
 pub(super) fn health_check(evidence: &Evidence, container: &Container) -> Option<Remedy> {
-    if container.health.is_some() {
-        return None;
-    }
+    other_health_check(evidence, container).filter(|_| container.health.is_none())
+}
+
+/// The same in the place of one that does not work.
+pub(super) fn other_health_check(evidence: &Evidence, container: &Container) -> Option<Remedy> {
     let path = evidence.upstream.ready_path.as_deref().unwrap_or("/");
     let plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
     let port = evidence.upstream.port;
@@ -243,7 +259,7 @@ pub(super) fn health_check(evidence: &Evidence, container: &Container) -> Option
     );
     let effect = |it: &str| {
         phrase!(
-            "For an override file: {0} had no health check. Where its image has no wget, curl -fsS does it. Takes \
+            "For an override file: the health check of {0}. Where its image has no wget, curl -fsS does it. Takes \
              effect with the next `up -d`.",
             it
         )
@@ -283,6 +299,25 @@ pub(super) fn who_publishes(port: u16) -> Remedy {
         ),
         permanent: false,
     }
+}
+
+/// Makes a network that compose expects to be there.
+pub(super) fn create_network(network: &str) -> Option<Remedy> {
+    Some(Remedy {
+        command: format!("docker network create {}", name(network)?),
+        effect: phrase!("Makes network {0}, which no compose file of the project makes.", network),
+        permanent: false,
+    })
+}
+
+/// Shows for which machines the container's image was made.
+pub(super) fn architecture(container: &Container) -> Option<Remedy> {
+    let image = super::command::quote(&container.image).filter(|image| !image.starts_with('-'))?;
+    Some(Remedy {
+        command: format!("docker image inspect --format '{{{{.Os}}}}/{{{{.Architecture}}}}' {image} && uname -m"),
+        effect: phrase!("Shows for which machines the image of {0} was made, and which one this is.", container.name),
+        permanent: false,
+    })
 }
 
 /// Takes a container off a network, where two answer to one name.

@@ -100,6 +100,7 @@ pub fn container(inspected: models::ContainerInspectResponse) -> Option<Containe
         health: state.health.and_then(health),
         memory_limit: Some(unsigned(host.memory)).filter(|bytes| *bytes > 0),
         networks: attachments(networks),
+        borrows_network: host.network_mode.as_deref().is_some_and(|it| it == "host" || it.starts_with("container:")),
         exposed_ports: tcp_ports(&config.exposed_ports.unwrap_or_default()),
         routed_ports: routed_ports(&labels),
         compose: compose(&labels),

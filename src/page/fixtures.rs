@@ -77,6 +77,7 @@ fn grafana() -> Container {
         }],
         exposed_ports: vec![3000],
         routed_ports: vec![],
+        borrows_network: false,
         compose: Some(Compose {
             project: "cvat".into(),
             service: "cvat_grafana".into(),
@@ -104,6 +105,7 @@ fn evidence(target: Target) -> Evidence {
         strays: Arc::new([]),
         log: Arc::new([]),
         elsewhere: None,
+        was_ready: false,
         bound: None,
         warmup: None,
         events: Arc::new([]),

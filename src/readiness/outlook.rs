@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime};
 
 use super::Cause;
-use crate::evidence::{Container, Dependency, Engine, Evidence, Failure, HealthStatus, Status, Target};
+use crate::evidence::{Container, Dependency, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Target};
 
 /// What the evidence says about the future of the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +114,8 @@ fn running(container: &Container, evidence: &Evidence) -> Outlook {
     // An address or a name with dots may be reached without a network in common.
     if let Some(ourselves) = &evidence.ourselves
         && single_label(&evidence.upstream.host)
+        && has_own_network(container)
+        && has_own_network(ourselves)
         && !shares_network(container, ourselves)
     {
         return Outlook::Pointless(Cause::NetworkNotShared);
@@ -184,11 +186,25 @@ fn dependency<'a>(
 
 fn is_hopeless(container: &Container, needed: &Dependency, evidence: &Evidence) -> bool {
     match container.status {
-        Status::Exited => !(needed.ends && container.exit_code == 0),
+        Status::Exited => !(needed.ends && container.exit_code == 0 || has_done_its_work(container)),
         Status::Created => created(container, evidence.seen_at) != Outlook::Coming,
         Status::Dead | Status::Removing | Status::Paused => true,
         Status::Running | Status::Restarting | Status::Other => false,
     }
+}
+
+/// Whether a container is on networks that the engine tells of: one in the network of another or of the host shows none
+/// of theirs, and can be reached where they can.
+pub fn has_own_network(container: &Container) -> bool {
+    !container.borrows_network
+}
+
+/// Whether it was meant to end, and did so well: nothing is to restart it, and it offers nothing to be asked for.
+pub fn has_done_its_work(container: &Container) -> bool {
+    let Container { restart_policy, exposed_ports, routed_ports, health, .. } = container;
+    let ends = matches!(restart_policy, RestartPolicy::No | RestartPolicy::OnFailure { .. });
+    let is_job = ends && exposed_ports.is_empty() && routed_ports.is_empty() && health.is_none();
+    is_job && container.status == Status::Exited && container.exit_code == 0
 }
 
 /// Whether two containers are on one network, by the ids that they remember.

@@ -128,6 +128,7 @@ fn container(status: Status, started: u64) -> Container {
         networks: vec![],
         exposed_ports: vec![],
         routed_ports: vec![],
+        borrows_network: false,
         compose: None,
     }
 }

@@ -28,6 +28,7 @@ pub fn container(status: Status) -> Container {
         networks: vec![],
         exposed_ports: vec![3000],
         routed_ports: vec![],
+        borrows_network: false,
         compose: Some(Compose {
             project: "cvat".into(),
             service: "cvat_grafana".into(),

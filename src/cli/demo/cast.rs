@@ -168,6 +168,7 @@ fn container(service: &str, alias: &str, image: &str, created: SystemTime) -> Co
         }],
         exposed_ports: Vec::new(),
         routed_ports: vec![],
+        borrows_network: false,
         compose: Some(Compose {
             project: "cvat".into(),
             service: service.into(),

@@ -36,6 +36,7 @@ fn container(status: Status) -> Container {
         networks: attached("cvat"),
         exposed_ports: vec![3000],
         routed_ports: vec![],
+        borrows_network: false,
         compose: None,
     }
 }
@@ -55,6 +56,7 @@ fn evidence(target: Container) -> Evidence {
         strays: Arc::new([]),
         log: Arc::new([]),
         elsewhere: None,
+        was_ready: false,
         bound: None,
         warmup: None,
         events: Arc::new([]),
