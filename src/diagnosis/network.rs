@@ -173,7 +173,7 @@ fn twin(evidence: &Evidence) -> Option<Finding> {
     let same_project = project(other).is_some() && project(other) == project(container);
     let ours = project(container).is_some() && project(container) == evidence.ourselves.as_deref().and_then(project);
     let remedy = if same_project {
-        remedy::rebuild(evidence, container).or_else(|| remedy::stop(other))
+        remedy::rebuild(evidence, container).or_else(|| remedy::stop(other).filter(|_| ours))
     } else {
         // Which of two strangers is the odd one out, nobody can tell.
         remedy::disconnect(&place.network, other).filter(|_| ours)
@@ -379,7 +379,8 @@ mod tests {
         let without_labels = Evidence { ourselves: Some(unlabelled), ..with(foreign(grafana(), OTHER_NETWORK)) };
         for evidence in [own, without_labels] {
             let commands = commands(not_shared(&evidence));
-            assert!(commands.len() >= 2 && commands[0].contains(" down\n"), "{commands:?}");
+            assert!(commands.len() >= 2 && commands[0].starts_with("docker network connect "), "{commands:?}");
+            assert!(commands.last().is_some_and(|last| last.contains(" down\n")), "{commands:?}");
             let joins = |command: &String| {
                 command.ends_with("    networks:\n      \"cvat\":\n        aliases:\n          - \"grafana\"")
             };

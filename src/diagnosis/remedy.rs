@@ -162,15 +162,12 @@ pub(super) fn disk_use() -> Remedy {
 
 /// The engine restarts all of these from now on.
 pub(super) fn always_restart_all<'a>(services: impl Iterator<Item = &'a str>) -> Option<Remedy> {
-    let snippets = services.map(|service| service_snippet(service, "    restart: always", phrase!("")));
-    let bodies: Option<Vec<String>> = snippets
-        .map(|snippet| snippet.and_then(|it| it.command.strip_prefix("services:\n").map(str::to_owned)))
-        .collect();
-    let bodies = bodies.filter(|bodies| !bodies.is_empty())?;
+    let bodies: Option<Vec<String>> = services.map(|it| service_body(it, "    restart: always")).collect();
     Some(Remedy {
-        command: format!("services:\n{}", bodies.join("\n")),
+        command: format!("services:\n{}", bodies.filter(|bodies| !bodies.is_empty())?.join("\n")),
         effect: phrase!(
-            "For an override file: the engine starts them again after a crash and after a reboot. Takes effect with the next `up -d`."
+            "For an override file: the engine starts them again after a crash and after a reboot. Takes effect with the \
+             next `up -d`."
         ),
         permanent: true,
     })
@@ -388,16 +385,18 @@ pub(super) fn more_memory(container: &Container) -> Option<Remedy> {
 
 /// A compose snippet for a service of an override file; `body` is indented by four.
 pub(super) fn service_snippet(service: &str, body: &str, effect: Phrase) -> Option<Remedy> {
+    let command = format!("services:\n{}", service_body(service, body)?);
+    Some(Remedy { command, effect, permanent: true })
+}
+
+/// What stands below `services:` for one of them.
+fn service_body(service: &str, body: &str) -> Option<String> {
     // Compose allows no other characters in a service's name. Quotes keep `no`, `false` and `1` strings in YAML, whose
     // words with a meaning of their own have at most five letters.
     let known = service.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let plain = service.starts_with(|c: char| c.is_ascii_alphabetic()) && service.len() > 5;
     let key = if plain { service.to_owned() } else { format!("\"{service}\"") };
-    (known && !service.is_empty()).then(|| Remedy {
-        command: format!("services:\n  {key}:\n{body}"),
-        effect,
-        permanent: true,
-    })
+    (known && !service.is_empty()).then(|| format!("  {key}:\n{body}"))
 }
 
 fn snippet(container: &Container, body: &str, effect: fn(&str) -> Phrase) -> Option<Remedy> {

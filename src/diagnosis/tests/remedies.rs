@@ -42,7 +42,7 @@ fn the_classic_case_gets_down_and_up_for_the_files_of_the_deployment() {
     assert_eq!(commands_for(Code::AliasDuplicated, &doubled), [classic]);
     // It takes everything down, so it is not what a target that merely starts is met with.
     assert_eq!(commands(&doubled), [""; 0]);
-    assert_eq!(commands(&scenes::apart()), [classic, "docker network connect --alias grafana cvat_cvat cvat_grafana"]);
+    assert_eq!(commands(&scenes::apart()), ["docker network connect --alias grafana cvat_cvat cvat_grafana", classic]);
 }
 
 #[test]
