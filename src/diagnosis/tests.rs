@@ -2,6 +2,7 @@
 
 mod hostile;
 mod remedies;
+mod second_look;
 
 use std::time::{Duration, Instant};
 
