@@ -17,6 +17,7 @@ mod foreign;
 mod html;
 pub mod language;
 pub mod negotiate;
+pub mod notice;
 mod operator;
 mod problem;
 mod text;
@@ -121,6 +122,7 @@ fn seconds(duration: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     mod disclosure;
+    mod notice;
     mod schema;
 
     use super::*;

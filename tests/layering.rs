@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The core: synchronous and total. It knows what is true and what it means, and no socket, clock or file.
-const CORE: [&str; 13] = [
+const CORE: [&str; 14] = [
     "admission",
+    "alarm",
     "backoff",
     "config",
     "diagnosis",
@@ -33,7 +34,7 @@ const SHELL: [&[&str]; 7] = [
     &["probe", "room"],
     &["watch"],
     &["proxy"],
-    &["admin", "server"],
+    &["admin", "messenger", "server"],
     &["instance"],
 ];
 

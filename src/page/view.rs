@@ -79,7 +79,7 @@ pub(super) enum Situation {
 }
 
 impl Situation {
-    fn of(diagnosis: &Diagnosis, status: StatusCode) -> Self {
+    pub fn of(diagnosis: &Diagnosis, status: StatusCode) -> Self {
         // No state of the target mends that.
         if status == StatusCode::LOOP_DETECTED {
             return Self::Broken;
