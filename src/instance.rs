@@ -149,6 +149,7 @@ impl Instance {
             messengers.spawn(messenger.run(snapshots.clone()));
         }
         let meter = Arc::new(Meter::default());
+        let status = Arc::new(admin::Status::new(snapshots.clone(), Arc::clone(&room), config.detail));
         let (limits, permits) = (config.limits, Arc::new(Semaphore::new(config.limits.connections)));
         let shared = Shared::new(config, brand, Arc::clone(&room), report, Arc::clone(&meter));
         let workers: Vec<_> = listeners
@@ -196,7 +197,8 @@ impl Instance {
             reload.run().await;
             std::future::pending().await
         };
-        let admin = admin::run(tokio::net::TcpListener::from_std(admin)?, draining, meter, std::future::pending());
+        let admin = tokio::net::TcpListener::from_std(admin)?;
+        let admin = admin::run(admin, draining, meter, status, std::future::pending());
         tokio::select! {
             () = stopped => {}
             () = watching => {}

@@ -20,6 +20,7 @@ pub mod negotiate;
 pub mod notice;
 mod operator;
 mod problem;
+pub mod status;
 mod text;
 mod view;
 mod words;

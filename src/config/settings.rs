@@ -57,7 +57,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "ADDRESS",
         default: Fallback::Value("127.0.0.1:9090"),
         takes: ADDRESS,
-        meaning: "where /healthz and /readyz answer",
+        meaning: "where /healthz, /readyz, /metrics and /status answer",
     },
     Setting {
         name: "ANTEROOM_READY_PATH",
