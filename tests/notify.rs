@@ -93,9 +93,9 @@ async fn what_is_over_before_it_settles_is_not_told() {
     let proxy = TestProxy::start(config);
     assert_eq!(ask(&proxy).await, 200, "it is ready");
     proxy.sightings.send_replace(sighting(Status::Paused));
-    while ask(&proxy).await != 503 {}
+    answers(&proxy, 503).await;
     proxy.sightings.send_replace(sighting(Status::Running));
-    while ask(&proxy).await != 200 {}
+    answers(&proxy, 200).await;
     let address = serving.vanish().await;
     proxy.sightings.send_replace(sighting(Status::Exited));
     let told = taken(&receiver).await;
@@ -110,6 +110,11 @@ async fn ask(proxy: &TestProxy) -> u16 {
     client.answer().await.status()
 }
 
+/// Asks until requests are answered so.
+async fn answers(proxy: &TestProxy, status: u16) {
+    soon(async { while ask(proxy).await != status {} }).await;
+}
+
 #[tokio::test]
 async fn a_receiver_that_hangs_delays_neither_a_request_nor_the_watcher() {
     let receiver = FakeUpstream::start().await;
@@ -121,7 +126,7 @@ async fn a_receiver_that_hangs_delays_neither_a_request_nor_the_watcher() {
     let upstream = FakeUpstream::listening(socket);
     let serving = upstream.answering(OK);
     proxy.sightings.send_replace(sighting(Status::Running));
-    while ask(&proxy).await != 200 {}
+    answers(&proxy, 200).await;
     // All of that, and the end, while the receiver has not said a word.
     let began = Instant::now();
     proxy.stop();
@@ -186,7 +191,7 @@ async fn a_receiver_that_comes_late_gets_the_newest_message_of_each_kind() {
     let (_, first, hanging) = message(&receiver).await;
     let listener = socket.listen(16).expect("it listens");
     proxy.sightings.send_replace(sighting(Status::Running));
-    while !is_ready(&proxy).await {}
+    is(&proxy, "ready").await;
     drop(hanging);
     let again = taken(&receiver).await;
     assert_eq!(again["id"], serde_json::from_str::<Value>(&first).expect("JSON")["id"], "the beginning comes first");
@@ -194,11 +199,18 @@ async fn a_receiver_that_comes_late_gets_the_newest_message_of_each_kind() {
     drop(listener);
 }
 
-/// Whether a request would pass, without sending one.
-async fn is_ready(proxy: &TestProxy) -> bool {
-    let mut client = proxy.client().await;
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\nConnection: close\r\n\r\n").await;
-    client.answer().await.header("x-anteroom-state") == Some("ready")
+/// Asks until the state is this one; no request waits for it.
+async fn is(proxy: &TestProxy, state: &str) {
+    soon(async {
+        loop {
+            let mut client = proxy.client().await;
+            client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\nConnection: close\r\n\r\n").await;
+            if client.answer().await.header("x-anteroom-state") == Some(state) {
+                return;
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -298,14 +310,8 @@ async fn files_that_cannot_be_used_are_refused_all_at_once() {
 async fn a_stop_does_not_wait_for_a_message_that_cannot_be_delivered() {
     let proxy = TestProxy::start(telling(nobody().await, nobody().await));
     proxy.sightings.send_replace(sighting(Status::Exited));
-    while is_down(&proxy).await.is_none() {}
+    is(&proxy, "down").await;
     let began = Instant::now();
     soon(proxy.stopped()).await;
     assert!(began.elapsed() < anteroom::server::DRAIN);
-}
-
-async fn is_down(proxy: &TestProxy) -> Option<()> {
-    let mut client = proxy.client().await;
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\nConnection: close\r\n\r\n").await;
-    (client.answer().await.header("x-anteroom-state") == Some("down")).then_some(())
 }

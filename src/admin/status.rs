@@ -83,6 +83,8 @@ impl Status {
 
     pub(super) fn answer(&self, asked: &HeaderMap, draining: bool, meter: &Meter) -> Response<Full<Bytes>> {
         let snapshot = Arc::clone(&self.snapshots.borrow());
+        // This one may be newer than what was followed so far.
+        self.note(&snapshot);
         let metrics = meter.tell();
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let vitals = Vitals {
