@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn only_what_lasts_is_told_and_only_once() {
-        let cases: &[(&str, &[(u64, Condition)], &[(u64, &str, u64)])] = &[
+        type Case = (&'static str, &'static [(u64, Condition)], &'static [(u64, &'static str, u64)]);
+        let cases: &[Case] = &[
             ("an outage", &[(0, Out), (4_999, Out), (5_000, Out), (9_000, Out)], &[(5_000, "fell", 0)]),
             ("a fresh start that finds it down", &[(0, Unsure), (10, Out), (5_010, Out)], &[(5_010, "fell", 10)]),
             ("a fresh start that finds it well", &[(0, Unsure), (10, Well), (99_000, Well)], &[]),

@@ -221,7 +221,7 @@ fn counters(metrics: &str) -> impl Iterator<Item = (&str, &str)> {
     let shown = samples.filter(|(name, value)| {
         let (bare, labelled) = name.split_once('{').map_or((*name, false), |(bare, _)| (bare, true));
         let zero = value.parse::<f64>().is_ok_and(|value| value == 0.0);
-        !bare.ends_with("_bucket") && !(labelled && zero)
+        !(bare.ends_with("_bucket") || labelled && zero)
     });
     shown.take(COUNTERS_SHOWN)
 }

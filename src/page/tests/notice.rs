@@ -136,9 +136,9 @@ fn no_secret_comes_out_of_a_cause() {
         let (text, canaries) = planted(template);
         let mut diagnosis = fixtures::exited();
         let root = &mut diagnosis.findings[0];
-        root.title = text.clone().into();
+        root.title = text.clone();
         root.evidence = vec![("log", text.clone())];
-        root.remedies[0].effect = text.clone().into();
+        root.remedies[0].effect = text.clone();
         root.remedies[0].command = format!("echo '{text}'");
         for notice in LEVELS.into_iter().flat_map(|detail| notices(&diagnosis, detail)) {
             for template in TEMPLATES {
@@ -153,7 +153,7 @@ fn no_secret_comes_out_of_a_cause() {
 fn no_foreign_string_becomes_a_mention_a_link_or_the_end_of_a_command() {
     let mut diagnosis = fixtures::exited();
     let evil = "<!channel> <https://evil|here> @all ![x](http://evil/x.png) `code` & more";
-    diagnosis.findings[0].title = evil.to_owned().into();
+    diagnosis.findings[0].title = evil.to_owned();
     diagnosis.findings[0].remedies[0].command = "echo '<b> & ok'".into();
     diagnosis.findings[0].remedies[1].command = "echo '```' @all".into();
     let [fell, _] = notices(&diagnosis, Detail::State);
