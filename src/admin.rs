@@ -1,7 +1,9 @@
-//! The admin port: whether anteroom itself lives and takes requests, and what it counted.
+//! The admin port: whether anteroom itself lives and takes requests, what it counted, and how things stand.
 //!
 //! Neither of the first two speaks of the upstream. A container that calls itself unhealthy while Grafana is down would be
 //! filtered out by Traefik, or restarted by an orchestrator, at the very moment when its page is needed.
+
+mod status;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -21,6 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::{select, time};
 
+pub use self::status::Status;
 use crate::telemetry::meter::{self, Meter};
 
 /// A probe sends its few lines at once; what takes longer only holds a connection.
@@ -35,19 +38,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// - `/healthz`: `200` while the process can answer at all.
 /// - `/readyz`: `200` while requests are accepted, `503` once `draining` is true.
 /// - `/metrics`: `200` and OpenMetrics.
+/// - `/status`: `200` and a page that renews itself, JSON, or text.
 pub async fn run(
     listener: TcpListener,
     draining: watch::Receiver<bool>,
     meter: Arc<Meter>,
+    status: Arc<Status>,
     shutdown: impl Future<Output = ()>,
 ) {
     select! {
         () = shutdown => {}
-        () = accept(listener, draining, meter) => {}
+        () = accept(listener, draining, meter, Arc::clone(&status)) => {}
+        () = status.follow() => {}
     }
 }
 
-async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: Arc<Meter>) {
+async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: Arc<Meter>, status: Arc<Status>) {
     let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     // Dropped, and with it every connection, when `run` ends.
     let mut connections = JoinSet::new();
@@ -61,10 +67,16 @@ async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: A
                 continue;
             }
         };
-        let (draining, meter) = (draining.clone(), Arc::clone(&meter));
+        let (draining, meter, status) = (draining.clone(), Arc::clone(&meter), Arc::clone(&status));
         connections.spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(request.method(), request.uri().path(), *draining.borrow(), &meter);
+                let (method, draining) = (request.method(), *draining.borrow());
+                let answer = match request.uri().path() {
+                    "/status" if method == Method::GET || method == Method::HEAD => {
+                        status.answer(request.headers(), draining, &meter)
+                    }
+                    path => answer(method, path, draining, &meter),
+                };
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = http1::Builder::new()
@@ -91,14 +103,14 @@ fn answer(method: &Method, path: &str, draining: bool, meter: &Meter) -> Respons
     const PLAIN: &str = "text/plain; charset=utf-8";
     let plain = |status, text: &'static str| (status, PLAIN, Bytes::from_static(text.as_bytes()));
     let (status, media_type, text) = match path {
-        "/healthz" | "/readyz" | "/metrics" if method != Method::GET && method != Method::HEAD => {
+        "/healthz" | "/readyz" | "/metrics" | "/status" if method != Method::GET && method != Method::HEAD => {
             plain(StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n")
         }
         "/healthz" => plain(StatusCode::OK, "ok\n"),
         "/readyz" if draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/readyz" => plain(StatusCode::OK, "ok\n"),
         "/metrics" => (StatusCode::OK, meter::MEDIA_TYPE, meter.tell().into()),
-        _ => plain(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
+        _ => plain(StatusCode::NOT_FOUND, "here are /healthz, /readyz, /metrics and /status\n"),
     };
     let mut response = Response::new(Full::new(text));
     *response.status_mut() = status;

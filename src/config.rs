@@ -11,11 +11,13 @@ use std::time::Duration;
 use crate::evidence::{Scheme, Upstream};
 
 mod brand;
+mod notify;
 mod peers;
 mod settings;
 mod value;
 
 pub use brand::{Brand, Support};
+pub use notify::{Notify, Receiver, Template};
 pub use peers::TrustedPeers;
 pub use settings::{Fallback, LATER, Later, SETTINGS, Setting};
 
@@ -61,6 +63,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// What an `https://` upstream is spoken to with.
     pub upstream_tls: UpstreamTls,
+    /// Who is told that the upstream is down, or back; `None` is nobody.
+    pub notify: Option<Notify>,
 }
 
 /// Where the bodies of held requests go that are too large for memory.
@@ -241,6 +245,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
     });
     let tls = reader.read_tls();
     let upstream_tls = reader.read_upstream_tls(upstream.as_ref().map(|(scheme, ..)| *scheme));
+    let notify = notify::read(&mut reader);
     let docker_host = reader.read_optional("DOCKER_HOST", value::docker_host);
     reader.refuse_later();
 
@@ -270,6 +275,7 @@ pub fn parse(input: Input<'_>) -> Result<(Config, Vec<Unknown>), Vec<Invalid>> {
             docker_host,
             tls,
             upstream_tls,
+            notify,
         })
     };
     match config() {
@@ -386,6 +392,7 @@ impl<'a> Reader<'a> {
     fn refuse(&mut self, name: &'static str, reason: String) {
         let setting = settings::setting(name);
         let (written, value) = match self.given(setting.name, setting.flag) {
+            Some((written, _)) if settings::is_secret(name) => (written, None),
             Some((written, value)) => (written, Some(value::shown(value))),
             None => (name.to_owned(), None),
         };

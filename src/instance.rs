@@ -17,10 +17,12 @@ use std::{io, thread};
 
 use tokio::runtime;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 use crate::config::{Config, Detail, Invalid};
 use crate::engine::{Sighting, Wanted};
 use crate::memory::Memory;
+use crate::messenger::{Key, Messenger};
 use crate::page::Brand;
 use crate::probe::Prober;
 use crate::proxy::{Proxy, Shared, host_of};
@@ -43,6 +45,7 @@ pub struct Instance {
     brand: Brand,
     memory: Option<Memory>,
     learned: watch::Sender<History>,
+    key: Option<Key>,
 }
 
 /// Why an anteroom cannot start.
@@ -70,12 +73,12 @@ impl Instance {
     /// All files that cannot be used, or the first address that cannot be bound.
     pub fn bind(config: Config) -> Result<Self, BindError> {
         let (tls, brand) = (tls::load(&config), brand::load(&config.brand));
-        let (spool, memory) = (spool::refuse(&config), remember(&config));
-        let ((tls, reload), brand, (memory, history)) = match (tls, brand, spool, memory) {
-            (Ok(tls), Ok(brand), None, Ok(memory)) => (tls, brand, memory),
-            (tls, brand, spool, memory) => {
+        let (spool, memory, key) = (spool::refuse(&config), remember(&config), Key::load(&config));
+        let ((tls, reload), brand, (memory, history), key) = match (tls, brand, spool, memory, key) {
+            (Ok(tls), Ok(brand), None, Ok(memory), Ok(key)) => (tls, brand, memory, key),
+            (tls, brand, spool, memory, key) => {
                 let files = tls.err().into_iter().chain(brand.err()).flatten();
-                let invalid = files.chain(spool).chain(memory.err());
+                let invalid = files.chain(spool).chain(memory.err()).chain(key.err());
                 return Err(BindError::Files(invalid.collect()));
             }
         };
@@ -85,7 +88,7 @@ impl Instance {
         let admin = TcpListener::bind(config.admin_listen)
             .and_then(|admin| admin.set_nonblocking(true).map(|()| admin))
             .map_err(failed("ANTEROOM_ADMIN_LISTEN", config.admin_listen))?;
-        Ok(Self { config, listeners, admin, tls, reload, brand, memory, learned: watch::Sender::new(history) })
+        Ok(Self { config, listeners, admin, tls, reload, brand, memory, learned: watch::Sender::new(history), key })
     }
 
     /// Where requests arrive, with the port that was chosen if it was 0.
@@ -113,7 +116,7 @@ impl Instance {
         engine: impl FnOnce(EngineLink) -> E,
         shutdown: impl Future<Output = ()>,
     ) -> io::Result<()> {
-        let Self { config, listeners, admin, tls, reload, brand, memory, learned } = self;
+        let Self { config, listeners, admin, tls, reload, brand, memory, learned, key } = self;
         let subject = Subject {
             upstream: config.upstream.clone(),
             booted_at: surroundings::booted_at(),
@@ -139,7 +142,14 @@ impl Instance {
             look: Arc::clone(&look),
             sightings: sighted,
         });
+        // A task of its own: whatever befalls it, the rest goes on. It ends with this function.
+        let mut messengers = JoinSet::new();
+        if let Some(notify) = &config.notify {
+            let messenger = Messenger::new(notify, key, tls.receiver, config.detail);
+            messengers.spawn(messenger.run(snapshots.clone()));
+        }
         let meter = Arc::new(Meter::default());
+        let status = Arc::new(admin::Status::new(snapshots.clone(), Arc::clone(&room), config.detail));
         let (limits, permits) = (config.limits, Arc::new(Semaphore::new(config.limits.connections)));
         let shared = Shared::new(config, brand, Arc::clone(&room), report, Arc::clone(&meter));
         let workers: Vec<_> = listeners
@@ -187,7 +197,8 @@ impl Instance {
             reload.run().await;
             std::future::pending().await
         };
-        let admin = admin::run(tokio::net::TcpListener::from_std(admin)?, draining, meter, std::future::pending());
+        let admin = tokio::net::TcpListener::from_std(admin)?;
+        let admin = admin::run(admin, draining, meter, status, std::future::pending());
         tokio::select! {
             () = stopped => {}
             () = watching => {}

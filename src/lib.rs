@@ -21,7 +21,8 @@
 //! | [`admission`] | what is refused whoever is behind us: decided from a request's head |
 //! | [`headers`] | what a proxy changes in a header block |
 //! | [`mod@phrase`] | a sentence of ours with names of others in it, in any language |
-//! | [`page`] | a diagnosis as HTML, problem document or text |
+//! | [`page`] | a diagnosis as HTML, problem document, text, or a message to somebody |
+//! | [`alarm`] | when somebody is to be told that the upstream is down, or is back |
 //! | [`config`] | every setting, read all at once |
 //!
 //! | the shell: thin and asynchronous | |
@@ -37,6 +38,7 @@
 //! | [`engine`], [`surroundings`] | what Docker tells; what can be told of our own container without it |
 //! | [`brand`] | the style sheet and the logo of an operator's own page |
 //! | [`memory`] | what is remembered over a restart |
+//! | [`messenger`] | posts what the alarm tells, by HTTP |
 //! | [`admin`], [`telemetry`] | are we alive; the log |
 //!
 //! # The life of a request
@@ -58,6 +60,7 @@
 
 pub mod admin;
 pub mod admission;
+pub mod alarm;
 pub mod backoff;
 pub mod brand;
 pub mod cli;
@@ -69,6 +72,7 @@ pub mod headers;
 pub mod instance;
 pub mod line;
 pub mod memory;
+pub mod messenger;
 pub mod page;
 pub mod patience;
 pub mod phrase;

@@ -17,8 +17,10 @@ pub(crate) mod foreign;
 mod html;
 pub mod language;
 pub mod negotiate;
+pub mod notice;
 mod operator;
 mod problem;
+pub mod status;
 pub(crate) mod text;
 mod view;
 mod words;
@@ -121,6 +123,7 @@ fn seconds(duration: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     mod disclosure;
+    mod notice;
     mod phrases;
     mod schema;
 

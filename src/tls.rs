@@ -15,11 +15,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::{WantsClientCert, WebPkiServerVerifier};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{ClientConfig, ServerConfig};
+use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, ServerConfig};
 
 use self::pem::Identity;
 pub use self::reload::Reload;
@@ -48,12 +48,14 @@ pub struct Tls {
     pub served: Option<Served>,
     /// What TLS is spoken to the upstream with; `None` for an upstream that speaks none.
     pub upstream: Option<Towards>,
+    /// The same for the receiver of messages.
+    pub receiver: Option<Towards>,
 }
 
 /// The newest configuration to serve with.
 pub type Served = watch::Receiver<Arc<ServerConfig>>;
 
-/// The newest configuration to speak to the upstream with.
+/// The newest configuration to speak to the upstream, or to another server, with.
 #[derive(Clone, Debug)]
 pub struct Towards {
     /// Whom the certificate must name, and SNI asks for.
@@ -66,6 +68,15 @@ pub struct Towards {
 struct Clients {
     any: Arc<ClientConfig>,
     http1: Arc<ClientConfig>,
+}
+
+impl Clients {
+    fn of(mut client: ClientConfig) -> Self {
+        client.alpn_protocols = vec![HTTP1.to_vec()];
+        let mut any = client.clone();
+        any.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+        Self { any: Arc::new(any), http1: Arc::new(client) }
+    }
 }
 
 impl Towards {
@@ -93,15 +104,30 @@ pub fn load(config: &Config) -> Result<(Tls, Reload), Vec<Invalid>> {
     });
     let upstream = (config.upstream.scheme == Scheme::Https).then(|| {
         let files = config.upstream_tls.clone();
-        let name = ServerName::try_from(config.upstream.host.to_string());
-        let name = name.map_err(|_| note(wrong("ANTEROOM_UPSTREAM", None, "has a host that no certificate can name")));
+        let name = server_name("ANTEROOM_UPSTREAM", &config.upstream.host).map_err(&mut note);
         let identity = files.identity.iter().flat_map(|identity| [&identity.certificate, &identity.key]);
         let paths = files.ca.iter().chain(identity).cloned().collect();
         let source = Source::new(paths, move || towards(&files));
-        let clients = source.map(|source| reload.add(source)).map_err(note);
+        let clients = source.map(|source| reload.add(source)).map_err(&mut note);
         Some(Towards { name: name.ok()?, clients: clients.ok()? })
     });
-    if invalid.is_empty() { Ok((Tls { served, upstream: upstream.flatten() }, reload)) } else { Err(invalid) }
+    let told = config.notify.as_ref().filter(|notify| notify.receiver.scheme == Scheme::Https);
+    let receiver = told.map(|notify| {
+        let name = server_name("ANTEROOM_NOTIFY_URL", &notify.receiver.host).map_err(&mut note);
+        let ca = notify.ca.clone();
+        let source = Source::new(ca.iter().cloned().collect(), move || {
+            Ok(Clients::of(trusting("ANTEROOM_NOTIFY_CA", ca.as_ref())?.with_no_client_auth()))
+        });
+        let clients = source.map(|source| reload.add(source)).map_err(&mut note);
+        Some(Towards { name: name.ok()?, clients: clients.ok()? })
+    });
+    let tls = Tls { served, upstream: upstream.flatten(), receiver: receiver.flatten() };
+    if invalid.is_empty() { Ok((tls, reload)) } else { Err(invalid) }
+}
+
+/// Whom a certificate must name.
+fn server_name(setting: &'static str, host: &str) -> Result<ServerName<'static>, Invalid> {
+    ServerName::try_from(host.to_owned()).map_err(|_| wrong(setting, None, "has a host that no certificate can name"))
 }
 
 /// For connections to a host that is trusted as browsers trust it, by the roots of this system.
@@ -137,15 +163,8 @@ fn serve(files: &config::Tls) -> Result<Arc<ServerConfig>, Invalid> {
 }
 
 fn towards(files: &config::UpstreamTls) -> Result<Clients, Invalid> {
-    const SETTING: &str = "ANTEROOM_UPSTREAM_CA";
-    let roots = files.ca.as_ref().map_or_else(|| pem::system_roots(SETTING), |file| pem::roots(SETTING, file))?;
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-    let verifier = verifier.map_err(|error| wrong(SETTING, files.ca.as_ref(), error))?;
-    let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .expect("ring can do the versions that rustls calls safe")
-        .with_webpki_verifier(verifier);
-    let mut http1 = match &files.identity {
+    let builder = trusting("ANTEROOM_UPSTREAM_CA", files.ca.as_ref())?;
+    let client = match &files.identity {
         None => builder.with_no_client_auth(),
         Some(files) => {
             let settings = ["ANTEROOM_UPSTREAM_CERT", "ANTEROOM_UPSTREAM_KEY"];
@@ -155,10 +174,21 @@ fn towards(files: &config::UpstreamTls) -> Result<Clients, Invalid> {
                 .map_err(|error| wrong(settings[1], Some(&files.key), pem::unfit(&error)))?
         }
     };
-    http1.alpn_protocols = vec![HTTP1.to_vec()];
-    let mut any = http1.clone();
-    any.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
-    Ok(Clients { any: Arc::new(any), http1: Arc::new(http1) })
+    Ok(Clients::of(client))
+}
+
+/// What trusts the roots in a file, or else the system's.
+fn trusting(
+    setting: &'static str,
+    ca: Option<&Arc<Path>>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Invalid> {
+    let roots = ca.map_or_else(|| pem::system_roots(setting), |file| pem::roots(setting, file))?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    let verifier = verifier.map_err(|error| wrong(setting, ca, error))?;
+    let builder = ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring can do the versions that rustls calls safe");
+    Ok(builder.with_webpki_verifier(verifier))
 }
 
 /// Named rather than found: rustls finds none once another crate in the tree brings a second one.

@@ -23,14 +23,14 @@ use tokio::time::{Instant, sleep_until};
 
 use self::survey::Survey;
 use self::warming::Warming;
-use crate::diagnosis::diagnose;
+use crate::diagnosis::{Diagnosis, diagnose};
 use crate::engine::Sighting;
-use crate::evidence::{Container, Evidence, Failure, Status, Stray, Upstream};
+use crate::evidence::{Bound, Container, Evidence, Failure, Status, Stray, Upstream};
 use crate::line::Order;
 use crate::probe::Probe;
 use crate::readiness::{self, Cause, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
 use crate::room::Room;
-use crate::warmup::{History, Usual};
+use crate::warmup::{History, Progress, Usual};
 
 /// What the watcher last published.
 #[derive(Clone, Debug)]
@@ -48,6 +48,18 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Judges it as of now, together with what a request met, if it is about one.
+    pub fn diagnose(&self, exchange: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
+        let mut evidence = self.evidence.clone();
+        (evidence.seen_at, evidence.exchange, evidence.bound) = (SystemTime::now(), exchange, bound);
+        evidence.warmup = self.usual.map(|usual| {
+            let elapsed = self.began.map(|began| began.elapsed()).unwrap_or_default();
+            Progress { usual, elapsed }
+        });
+        let lasted = self.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
+        diagnose(self.state, lasted.unwrap_or_default(), evidence)
+    }
+
     /// Whether the engine knows an address: the target's, or another container's that matters to it.
     pub fn knows(&self, address: IpAddr) -> bool {
         let Evidence { target, others, .. } = &self.evidence;

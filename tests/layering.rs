@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The core: synchronous and total. It knows what is true and what it means, and no socket, clock or file.
-const CORE: [&str; 15] = [
+const CORE: [&str; 16] = [
     "admission",
+    "alarm",
     "backoff",
     "config",
     "diagnosis",
@@ -38,7 +39,7 @@ const SHELL: [&[&str]; 8] = [
     &["visit"],
     &["watch"],
     &["proxy"],
-    &["admin", "server"],
+    &["admin", "messenger", "server"],
     &["instance"],
 ];
 

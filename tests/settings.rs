@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anteroom::config::{
     Brand, Config, Detail, Fallback, HostHeader, Identity, Input, Invalid, LATER, LogFormat, SETTINGS, Spool, Support,
-    Tls, Unknown, UpstreamTls, parse, parse_admin_listen,
+    Template, Tls, Unknown, UpstreamTls, parse, parse_admin_listen,
 };
 use anteroom::evidence::Scheme;
 
@@ -216,6 +216,45 @@ fn a_spool_is_a_folder_and_a_limit() {
 }
 
 #[test]
+fn who_is_told_is_a_url_and_how_it_is_told() {
+    let url = ("ANTEROOM_NOTIFY_URL", "https://hooks.example.org/T1/B2");
+    let all = [
+        ("ANTEROOM_UPSTREAM", "http://grafana"),
+        url,
+        ("ANTEROOM_NOTIFY_FORMAT", "slack"),
+        ("ANTEROOM_NOTIFY_AFTER", "1m"),
+        ("ANTEROOM_NOTIFY_KEY_FILE", "/key"),
+        ("ANTEROOM_NOTIFY_CA", "/roots.pem"),
+    ];
+    let notify = read(&[], &all).expect("all of it is right").0.notify.expect("it is set");
+    assert_eq!((&*notify.receiver.host, &*notify.receiver.target), ("hooks.example.org", "/T1/B2"));
+    assert_eq!((notify.template, notify.settles), (Template::Slack, Duration::from_secs(60)));
+    assert_eq!((notify.key.as_deref(), notify.ca.as_deref()), (Some(Path::new("/key")), Some(Path::new("/roots.pem"))));
+    let notify = with(url.0, url.1).notify.expect("it is set");
+    assert_eq!((notify.template, notify.settles.as_secs(), notify.key), (Template::Json, 5, None));
+    assert_eq!(with("ANTEROOM_NOTIFY_AFTER", "1m").notify, None, "nobody is told");
+    for name in ["ANTEROOM_NOTIFY_KEY_FILE", "ANTEROOM_NOTIFY_CA"] {
+        assert!(refusal(name, "/file").contains("needs ANTEROOM_NOTIFY_URL."), "{name}");
+    }
+    let plain = [all[0], ("ANTEROOM_NOTIFY_URL", "http://ntfy/a"), ("ANTEROOM_NOTIFY_CA", "/roots.pem")];
+    let refused = text(&read(&[], &plain).expect_err("there is nothing to trust"));
+    assert!(
+        refused.contains("ANTEROOM_NOTIFY_CA=\"/roots.pem\" needs an ANTEROOM_NOTIFY_URL that begins"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn nothing_of_a_receivers_url_is_ever_shown() {
+    for wrong in ["ftp://me:s3cret@hooks/s3cret?s3cret", "s3cret", "https://hooks/s3 cret", "https://hooks/s3cret#x"] {
+        let refused = refusal("ANTEROOM_NOTIFY_URL", wrong);
+        assert!(refused.starts_with("ANTEROOM_NOTIFY_URL has ") && !refused.contains("s3"), "{refused}");
+    }
+    let config = with("ANTEROOM_NOTIFY_URL", "https://me:s3cret@hooks/s3cret?s3cret");
+    assert!(!format!("{config:?}").contains("s3cret"), "{config:?}");
+}
+
+#[test]
 fn half_of_what_tls_needs_is_refused() {
     let https = ("ANTEROOM_UPSTREAM", "https://grafana");
     for (given, complaint) in [
@@ -287,6 +326,8 @@ fn what_is_wrong_is_refused_and_says_why() {
         ("ANTEROOM_CONTAINER", "../containers", "not a name"),
         ("ANTEROOM_DEPENDS_ON", "clickhouse;vector", "not a name"),
         ("ANTEROOM_TLS_CLIENT_CA", "-----BEGIN CERTIFICATE-----", "the content of a file"),
+        ("ANTEROOM_NOTIFY_FORMAT", "discord", "none of these words"),
+        ("ANTEROOM_NOTIFY_AFTER", "5", "did you mean 5s?"),
         ("DOCKER_HOST", "/var/run/docker.sock", "put unix:// before it"),
         ("DOCKER_HOST", "unix://docker.sock", "no absolute path"),
         ("DOCKER_HOST", "ssh://host", "not supported yet"),

@@ -57,7 +57,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "ADDRESS",
         default: Fallback::Value("127.0.0.1:9090"),
         takes: ADDRESS,
-        meaning: "where /healthz and /readyz answer",
+        meaning: "where /healthz, /readyz, /metrics and /status answer",
     },
     Setting {
         name: "ANTEROOM_READY_PATH",
@@ -360,6 +360,48 @@ pub const SETTINGS: &[Setting] = &[
         meaning: "the private key of ANTEROOM_UPSTREAM_CERT",
     },
     Setting {
+        name: "ANTEROOM_NOTIFY_URL",
+        flag: "notify-url",
+        value: "URL",
+        default: Fallback::Otherwise("nobody is told"),
+        takes: "http:// or https:// with host, path and query, e.g. https://hooks.example.org/T1/B2; user:password@ \
+                before the host becomes an Authorization header",
+        meaning: "where a message is posted when the upstream is down, and when it is back",
+    },
+    Setting {
+        name: "ANTEROOM_NOTIFY_FORMAT",
+        flag: "notify-format",
+        value: "FORMAT",
+        default: Fallback::Value("json"),
+        takes: "json, slack or text",
+        meaning: "how such a message is written",
+    },
+    Setting {
+        name: "ANTEROOM_NOTIFY_AFTER",
+        flag: "notify-after",
+        value: "DURATION",
+        default: Fallback::Value("5s"),
+        takes: DURATION,
+        meaning: "how long the upstream must be down, or back, before that is told",
+    },
+    Setting {
+        name: "ANTEROOM_NOTIFY_KEY_FILE",
+        flag: "notify-key-file",
+        value: "FILE",
+        default: Fallback::Otherwise("messages are not signed"),
+        takes: "the path of a file with a key of 16 to 1024 bytes in it, e.g. /run/secrets/notify-key; it is read at \
+                the start",
+        meaning: "sign messages with this key (HMAC-SHA-256), so that a receiver can tell whose they are",
+    },
+    Setting {
+        name: "ANTEROOM_NOTIFY_CA",
+        flag: "notify-ca",
+        value: "FILE",
+        default: Fallback::Otherwise("the system's roots"),
+        takes: PEM,
+        meaning: "the roots that an https:// receiver is trusted by, instead of the system's",
+    },
+    Setting {
         name: "DOCKER_HOST",
         flag: "docker-host",
         value: "URL",
@@ -385,14 +427,16 @@ const fn later(name: &'static str, flag: &'static str, meaning: &'static str) ->
 }
 
 /// What is refused with "not yet".
-pub const LATER: &[Later] = &[
-    later("ANTEROOM_NOTIFY_URL", "notify-url", "notifications"),
-    later("DOCKER_TLS_VERIFY", "docker-tls-verify", "TLS towards the container engine"),
-];
+pub const LATER: &[Later] = &[later("DOCKER_TLS_VERIFY", "docker-tls-verify", "TLS towards the container engine")];
 
 /// The row of a setting that this program itself names.
 pub(super) fn setting(name: &str) -> &'static Setting {
     SETTINGS.iter().find(|setting| setting.name == name).expect("callers name rows of the table, and a test reads all")
+}
+
+/// Whether a setting's value may hold a secret where nobody could tell it from the rest: a web hook's path is one.
+pub(super) fn is_secret(name: &str) -> bool {
+    name == "ANTEROOM_NOTIFY_URL"
 }
 
 /// The known setting whose name is nearest to a misspelt one, if any is near.

@@ -165,7 +165,7 @@ pub(super) fn docker_host(text: &str) -> Result<String, String> {
     }
 }
 
-fn host_and_port(text: &str) -> Result<(Arc<str>, Option<u16>), String> {
+pub(super) fn host_and_port(text: &str) -> Result<(Arc<str>, Option<u16>), String> {
     if text.contains('@') {
         return Err("has credentials in it, which are not supported".to_owned());
     }

@@ -159,7 +159,8 @@ fn is_well(container: &Container, needed: &Dependency) -> bool {
     }
 }
 
-fn address(host: &str, port: u16) -> String {
+/// As a URL has it.
+pub(super) fn address(host: &str, port: u16) -> String {
     if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
         format!("[{host}]:{port}")
     } else {

@@ -146,7 +146,7 @@ pub(super) fn how_long(view: &View) -> String {
 }
 
 /// The name of a situation's look, and its colour in the tab.
-fn tone(situation: Situation) -> (&'static str, &'static str) {
+pub(super) fn tone(situation: Situation) -> (&'static str, &'static str) {
     match situation {
         Situation::Starting | Situation::Checking => ("wait", "2f63d8"),
         Situation::Down => ("down", "c0362c"),

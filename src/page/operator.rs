@@ -19,7 +19,7 @@ impl Display for Operator<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self(view) = self;
         let words = view.words;
-        let open = if view.situation == Situation::Down { " open" } else { "" };
+        let open = if view.unfolded || view.situation == Situation::Down { " open" } else { "" };
         write!(f, "<details class=\"operator\"{open}>\n<summary><span>{}</span>", Escaped(words.operator))?;
         if let Some(root) = view.problem.findings.first() {
             write!(f, " <code>{}</code>", Escaped(root.code))?;
@@ -246,7 +246,7 @@ fn target_facts(f: &mut Formatter<'_>, view: &View, target: &Target) -> fmt::Res
     Ok(())
 }
 
-fn fact(f: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
+pub(super) fn fact(f: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
     writeln!(f, "<div><dt>{}</dt><dd>{value}</dd></div>", Escaped(name))
 }
 

@@ -66,7 +66,7 @@
     if (!next) return;
     const keep = (what) => { next.querySelector(what).textContent = main.querySelector(what).textContent; };
     // The request that failed is the one to find in the log, not the one that asked how it goes.
-    keep('#reference');
+    if (live !== 'watch') keep('#reference');
     if (live === 'tell' && !ready) keep('#advice');
     document.title = fresh.title;
     const icon = 'link[rel=icon]';
@@ -94,7 +94,7 @@
     const ready = state === 'ready';
     if (ready && live === 'reload' && reload('ready', WINDOW, RELOADS)) return;
     show(await answer.text(), ready);
-    if (ready) say(live === 'tell' ? back : failing, live !== 'tell');
+    if (ready && live !== 'watch') say(live === 'tell' ? back : failing, live !== 'tell');
   };
 
   const tick = async () => {

@@ -55,6 +55,10 @@ impl Display for Text<'_> {
         if let Some(engine) = &view.engine {
             wrap(f, "", &format!("{}{}{engine}", words.fact.engine, words.colon))?;
         }
+        // Who asks how things stand speaks of no request.
+        if view.request_id.is_empty() {
+            return Ok(());
+        }
         writeln!(f, "{}{}{}", words.reference, words.colon, view.request_id)
     }
 }

@@ -48,6 +48,8 @@ pub(super) struct View {
     pub engine: Option<String>,
     /// Whether the operator's part is shown at all.
     pub detailed: bool,
+    /// Whether it is open whatever has happened.
+    pub unfolded: bool,
     pub request_id: String,
     pub problem: problem::Problem,
 }
@@ -79,7 +81,7 @@ pub(super) enum Situation {
 }
 
 impl Situation {
-    fn of(diagnosis: &Diagnosis, status: StatusCode) -> Self {
+    pub fn of(diagnosis: &Diagnosis, status: StatusCode) -> Self {
         // No state of the target mends that.
         if status == StatusCode::LOOP_DETECTED {
             return Self::Broken;
@@ -169,6 +171,7 @@ pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: Statu
         gone: matches!(evidence.target, Target::Absent { .. }),
         engine: detailed.then(|| engine(&evidence.engine, words)),
         detailed,
+        unfolded: false,
         request_id: foreign::line(audience.request_id),
         problem: document(diagnosis, situation, words, audience, status),
     }
@@ -217,7 +220,7 @@ fn document(
 }
 
 /// A finding's own title names containers; without details the code's meaning stands in for it.
-fn finding(found: &Finding, words: &'static Words, detailed: bool) -> problem::Finding {
+pub(super) fn finding(found: &Finding, words: &'static Words, detailed: bool) -> problem::Finding {
     let facts = found.evidence.iter().take(if detailed { FACTS_SHOWN } else { 0 });
     let remedies = found.remedies.iter().take(if detailed { usize::MAX } else { 0 });
     problem::Finding {

@@ -1,7 +1,7 @@
 //! Answers of our own, and the one log line that every request gets.
 
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
@@ -15,11 +15,10 @@ use super::body::Body;
 use super::journey::Toll;
 use crate::admission::{self, Refusal};
 use crate::config::Detail;
-use crate::diagnosis::{Diagnosis, diagnose};
+use crate::diagnosis::Diagnosis;
 use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Brand, Language, Page, negotiate};
-use crate::warmup::Progress;
 use crate::watch::Snapshot;
 
 /// Asks for our own view of the upstream instead of the upstream's answer; pages update themselves with it. A header
@@ -69,7 +68,7 @@ impl<'a> Ticket<'a> {
         failure: Option<Failure>,
         bound: Option<Bound>,
     ) -> Response<Body> {
-        let diagnosis = verdict(snapshot, failure, bound);
+        let diagnosis = snapshot.diagnose(failure, bound);
         let page = self.render(head, &diagnosis);
         let code = diagnosis.findings.first().map_or("unknown", |finding| finding.code.as_str());
         self.log(head, page.status, Logged::Diagnosed, Some(code));
@@ -82,7 +81,7 @@ impl<'a> Ticket<'a> {
     /// Answers a status query. It is about the upstream and not in its place, so it is a 200: a page that asks
     /// every second would fill the browser's console with errors otherwise.
     pub fn status(&self, head: &Parts, snapshot: &Snapshot) -> Response<Body> {
-        let mut page = self.render(head, &verdict(snapshot, None, None));
+        let mut page = self.render(head, &snapshot.diagnose(None, None));
         page.status = StatusCode::OK;
         page.retry_after = None;
         let mut answer = respond(page);
@@ -191,20 +190,6 @@ fn bare(status: StatusCode, proxy_status: HeaderValue) -> Response<Body> {
 /// What a log line repeats of a text.
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LOGGED_MOST)]
-}
-
-/// Joins what the request met with what the watcher knows.
-fn verdict(snapshot: &Snapshot, failure: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
-    let mut evidence = snapshot.evidence.clone();
-    evidence.seen_at = SystemTime::now();
-    evidence.exchange = failure;
-    evidence.bound = bound;
-    evidence.warmup = snapshot.usual.map(|usual| {
-        let elapsed = snapshot.began.map(|began| began.elapsed()).unwrap_or_default();
-        Progress { usual, elapsed }
-    });
-    let lasted = snapshot.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
-    diagnose(snapshot.state, lasted.unwrap_or_default(), evidence)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -68,6 +68,7 @@ pub fn config(upstream: SocketAddr) -> Config {
         docker_host: None,
         tls: None,
         upstream_tls: UpstreamTls::default(),
+        notify: None,
     }
 }
 
@@ -154,6 +155,11 @@ impl FakeUpstream {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_reuseaddr(true).expect("an option");
         socket.bind(address).expect("the address is free");
+        Self::listening(socket)
+    }
+
+    /// On a socket that is bound already.
+    pub fn listening(socket: TcpSocket) -> Self {
         let listener = socket.listen(1024).expect("it listens");
         let address = listener.local_addr().expect("bound");
         Self { listener, address }

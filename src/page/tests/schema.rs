@@ -1,6 +1,6 @@
 //! `docs/problem.schema.json` is what programs are written against: it and the documents say the same.
 
-mod checker;
+pub(super) mod checker;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ use crate::warmup::{Progress, Usual};
 const SCHEMA: &str = include_str!("../../../docs/problem.schema.json");
 
 /// Every situation there is: those made by hand, and what the rules make of every scene, in each state.
-fn situations() -> Vec<Diagnosis> {
+pub(super) fn situations() -> Vec<Diagnosis> {
     let since = Instant::now();
     let states = [
         State::Unknown,
@@ -103,7 +103,7 @@ fn every_code_is_a_type_and_a_code_of_the_schema() {
 }
 
 /// The names of all members, at any depth.
-fn members(value: &Value, names: &mut BTreeSet<String>) {
+pub(super) fn members(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::Object(all) => all.iter().for_each(|(name, member)| {
             names.insert(name.clone());
@@ -115,7 +115,7 @@ fn members(value: &Value, names: &mut BTreeSet<String>) {
 }
 
 /// The schema of the document, and those of all its parts.
-fn every_schema(root: &Value, look: &mut impl FnMut(&Value)) {
+pub(super) fn every_schema(root: &Value, look: &mut impl FnMut(&Value)) {
     look(root);
     root["$defs"].as_object().into_iter().flatten().for_each(|(_, part)| look(part));
 }

@@ -1,0 +1,141 @@
+//! Tells somebody that the upstream is down, and that it is back, by posting to a URL: for whoever has no monitoring,
+//! or has it in the very service that is down.
+//!
+//! ```text
+//! snapshots ──condition──▶ Alarm ──news──▶ Outbox ──letter──▶ Post ──▶ the receiver
+//!                          (core)          at most two         one attempt at a time
+//! ```
+//!
+//! It listens, and nobody waits for it: a receiver that hangs costs one socket and two messages.
+
+mod outbox;
+mod post;
+mod signature;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant, sleep_until};
+
+use self::outbox::{Letter, Outbox};
+use self::post::Post;
+pub use self::signature::Key;
+use crate::alarm::{Alarm, Condition, News};
+use crate::config::{Detail, Notify, Template};
+use crate::page::notice::{Notice, Occasion, condition};
+use crate::readiness::State;
+use crate::tls::Towards;
+use crate::watch::Snapshot;
+
+/// What a warming target is found to be changes with time alone, and nothing is published then. As often as it is
+/// probed while nobody waits.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Who tells.
+#[derive(Debug)]
+pub struct Messenger {
+    post: Post,
+    detail: Detail,
+    template: Template,
+    settles: Duration,
+    /// What was told last, if it was that the upstream is down.
+    told: Option<Notice>,
+    /// Differs between two runs, so that no receiver takes a message of this one for a repetition.
+    run: u64,
+    written: u64,
+}
+
+impl Messenger {
+    /// Messages are signed with `key`, and sent over `tls` where the receiver speaks it.
+    pub fn new(notify: &Notify, key: Option<Key>, tls: Option<Towards>, detail: Detail) -> Self {
+        let post = Post::new(&notify.receiver, key, tls);
+        let Notify { template, settles, .. } = *notify;
+        Self { post, detail, template, settles, told: None, run: fastrand::u64(..), written: 0 }
+    }
+
+    /// Tells what is to be told until nothing is published any more. What could not be delivered by then is lost: a
+    /// fresh start that finds the upstream down tells it again.
+    pub async fn run(mut self, mut snapshots: watch::Receiver<Arc<Snapshot>>) {
+        let (mut alarm, mut outbox, mut attempt) = (Alarm::default(), Outbox::default(), None);
+        let post = Arc::new(self.post.clone());
+        loop {
+            let snapshot = Arc::clone(&snapshots.borrow_and_update());
+            let now = Instant::now();
+            let (next, news) = alarm.step(judge(&snapshot), self.settles, now.into_std());
+            alarm = next;
+            if let Some(news) = news {
+                outbox.put(self.write(news, &snapshot));
+            }
+            if attempt.is_none()
+                && let Some(letter) = outbox.due(now)
+            {
+                let post = Arc::clone(&post);
+                attempt = Some(Box::pin(async move { (letter.number, post.deliver(&letter).await) }));
+            }
+            let look = matches!(snapshot.state, State::Warming { .. }).then(|| now + LOOK_AGAIN);
+            let send = outbox.next().filter(|_| attempt.is_none());
+            let wake = [look, send, alarm.due(self.settles, now.into_std()).map(Instant::from_std)]
+                .into_iter()
+                .flatten()
+                .min();
+            tokio::select! {
+                changed = snapshots.changed() => if changed.is_err() { return },
+                (number, outcome) = finished(&mut attempt) => {
+                    attempt = None;
+                    outbox.record(number, outcome, Instant::now());
+                }
+                () = until(wake) => {}
+            }
+        }
+    }
+
+    fn write(&mut self, news: News, snapshot: &Snapshot) -> Letter {
+        let diagnosis = snapshot.diagnose(None, None);
+        self.written += 1;
+        let (event, since, outage) = match news {
+            News::Fell { since } => (outbox::Event::Down, since, since.elapsed()),
+            News::Recovered { fell, since } => (outbox::Event::Up, since, since - fell),
+        };
+        let began = SystemTime::now().checked_sub(since.elapsed()).unwrap_or(SystemTime::UNIX_EPOCH);
+        let occasion = Occasion {
+            id: format!("{:016x}-{}", self.run, self.written),
+            since: humantime::format_rfc3339_seconds(began).to_string(),
+            outage,
+        };
+        let (content_type, body) = match (event, self.told.take()) {
+            (outbox::Event::Up, Some(told)) => told.recovered(&diagnosis, self.detail, occasion).write(self.template),
+            (outbox::Event::Down, _) | (_, None) => {
+                let notice = Notice::fell(&diagnosis, self.detail, occasion);
+                let written = notice.write(self.template);
+                self.told = Some(notice);
+                written
+            }
+        };
+        Letter::new(self.written, event, content_type, body, Instant::now())
+    }
+}
+
+/// Only a warming target has to be diagnosed for it.
+fn judge(snapshot: &Snapshot) -> Condition {
+    match snapshot.state {
+        State::Ready { .. } => Condition::Well,
+        State::Unknown | State::Suspect { .. } => Condition::Unsure,
+        State::Down { .. } => Condition::Out,
+        State::Warming { .. } => condition(&snapshot.diagnose(None, None)),
+    }
+}
+
+async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
