@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::{select, time};
 
-use crate::telemetry::meter::{self, Meter};
+use crate::telemetry::meter::{Exposition, Meter};
 
 /// A probe sends its few lines at once; what takes longer only holds a connection.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// - `/healthz`: `200` while the process can answer at all.
 /// - `/readyz`: `200` while requests are accepted, `503` once `draining` is true.
-/// - `/metrics`: `200` and OpenMetrics.
+/// - `/metrics`: `200` and OpenMetrics, or Prometheus' text where that is not asked for.
 pub async fn run(
     listener: TcpListener,
     draining: watch::Receiver<bool>,
@@ -64,7 +64,7 @@ async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: A
         let (draining, meter) = (draining.clone(), Arc::clone(&meter));
         connections.spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let answer = answer(request.method(), request.uri().path(), *draining.borrow(), &meter);
+                let answer = answer(&request, *draining.borrow(), &meter);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = http1::Builder::new()
@@ -87,17 +87,22 @@ async fn pause_after(error: &io::Error) {
     time::sleep(ACCEPT_PAUSE).await;
 }
 
-fn answer(method: &Method, path: &str, draining: bool, meter: &Meter) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, draining: bool, meter: &Meter) -> Response<Full<Bytes>> {
+    let method = request.method();
     const PLAIN: &str = "text/plain; charset=utf-8";
     let plain = |status, text: &'static str| (status, PLAIN, Bytes::from_static(text.as_bytes()));
-    let (status, media_type, text) = match path {
+    let (status, media_type, text) = match request.uri().path() {
         "/healthz" | "/readyz" | "/metrics" if method != Method::GET && method != Method::HEAD => {
             plain(StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n")
         }
         "/healthz" => plain(StatusCode::OK, "ok\n"),
         "/readyz" if draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/readyz" => plain(StatusCode::OK, "ok\n"),
-        "/metrics" => (StatusCode::OK, meter::MEDIA_TYPE, meter.tell().into()),
+        "/metrics" => {
+            let exposition =
+                Exposition::accepted(request.headers().get(ACCEPT).map_or(b"", |accept| accept.as_bytes()));
+            (StatusCode::OK, exposition.media_type(), meter.tell(exposition).into())
+        }
         _ => plain(StatusCode::NOT_FOUND, "here are /healthz, /readyz and /metrics\n"),
     };
     let mut response = Response::new(Full::new(text));

@@ -30,6 +30,7 @@ use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
 use crate::upstream::{Dialer, Pool, dial::Inside, spool};
 use crate::warmup::History;
+use crate::watch::gauges::Gauges;
 use crate::watch::{REPORTS_QUEUED, Sources, Subject, first_snapshot};
 use crate::{admin, brand, server, surroundings, watch as watcher};
 
@@ -139,7 +140,8 @@ impl Instance {
             look: Arc::clone(&look),
             sightings: sighted,
         });
-        let meter = Arc::new(Meter::default());
+        let gauges = Gauges::new(snapshots.clone(), Arc::clone(&room));
+        let meter = Arc::new(Meter::new([Box::new(gauges) as _, Box::new(tls.expiry) as _]));
         let (limits, permits) = (config.limits, Arc::new(Semaphore::new(config.limits.connections)));
         let shared = Shared::new(config, brand, Arc::clone(&room), report, Arc::clone(&meter));
         let workers: Vec<_> = listeners
@@ -172,7 +174,7 @@ impl Instance {
                 std::future::pending().await
             }
         };
-        let sources = Sources { sightings, reports, room, look, learned };
+        let sources = Sources { sightings, reports, room, look, learned, meter: Arc::clone(&meter) };
         let mut stopping = stop.subscribe();
         let watching = async {
             // With the watcher goes the channel that held requests wait on: who is held when we stop is answered at

@@ -9,6 +9,7 @@
 //!
 //! One task and one probe at a time, however many requests wait.
 
+pub mod gauges;
 mod survey;
 mod warming;
 
@@ -23,13 +24,14 @@ use tokio::time::{Instant, sleep_until};
 
 use self::survey::Survey;
 use self::warming::Warming;
-use crate::diagnosis::diagnose;
-use crate::engine::Sighting;
+use crate::diagnosis::{Code, diagnose};
+use crate::engine::{Errors, Sighting};
 use crate::evidence::{Container, Evidence, Failure, Status, Stray, Upstream};
 use crate::line::Order;
 use crate::probe::Probe;
 use crate::readiness::{self, Cause, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
 use crate::room::Room;
+use crate::telemetry::meter::{Meter, Trouble};
 use crate::warmup::{History, Usual};
 
 /// What the watcher last published.
@@ -45,6 +47,8 @@ pub struct Snapshot {
     pub usual: Option<Usual>,
     /// When the run that is warming up was started, if the engine told.
     pub began: Option<Instant>,
+    /// Why it is not ready, if it is not.
+    pub root: Option<Code>,
 }
 
 impl Snapshot {
@@ -81,6 +85,7 @@ pub struct Sources {
     pub look: Arc<Notify>,
     /// What was learned of warm-ups, and where more is added.
     pub learned: watch::Sender<History>,
+    pub meter: Arc<Meter>,
 }
 
 /// What never changes while the watcher runs.
@@ -118,14 +123,14 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         events: sighting.events,
         log: sighting.log,
     };
-    Arc::new(Snapshot { sequence: 0, run: 0, state: State::Unknown, evidence, usual: None, began: None })
+    Arc::new(Snapshot { sequence: 0, run: 0, state: State::Unknown, evidence, usual: None, began: None, root: None })
 }
 
 /// Watches until nobody listens to `snapshots` any more. The channel starts with [`first_snapshot`].
 pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapshots: watch::Sender<Arc<Snapshot>>) {
-    let Sources { mut sightings, mut reports, room, look, learned } = sources;
+    let Sources { mut sightings, mut reports, room, look, learned, meter } = sources;
     let _closing = Closing(Arc::clone(&room));
-    let mut watcher = Watcher::new(subject, Arc::clone(&room), look, learned, snapshots);
+    let mut watcher = Watcher::new(subject, Arc::clone(&room), look, learned, meter, snapshots);
     let mut probe: Option<UnderWay<'_>> = None;
     let mut survey = None;
     let mut engine_gone = false;
@@ -179,12 +184,14 @@ enum News {
 struct Watcher {
     room: Arc<Room>,
     look: Arc<Notify>,
+    meter: Arc<Meter>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     grace: Duration,
     clock: fn() -> SystemTime,
     current: Snapshot,
     /// The last one that the engine told of, also while it tells nothing.
     known_run: Option<Run>,
+    engine_errors: Errors,
     effects: Effects,
     tally: Tally,
     warming: Warming,
@@ -199,17 +206,20 @@ impl Watcher {
         room: Arc<Room>,
         look: Arc<Notify>,
         learned: watch::Sender<History>,
+        meter: Arc<Meter>,
         snapshots: watch::Sender<Arc<Snapshot>>,
     ) -> Self {
         let now = Instant::now();
         Self {
             room,
             look,
+            meter,
             snapshots,
             grace: subject.grace,
             clock: subject.clock,
             current: Snapshot::clone(&first_snapshot(&subject)),
             known_run: None,
+            engine_errors: Errors::default(),
             effects: Effects { probe_in: Some(Duration::ZERO), look_at: None },
             tally: Tally::default(),
             warming: Warming::new(learned),
@@ -220,6 +230,7 @@ impl Watcher {
     }
 
     fn saw(&mut self, sighting: Sighting) -> News {
+        self.count(sighting.errors);
         let after = sighting.target.found().map(run_of);
         let news = if after.is_some() && self.known_run != after { News::AnotherRun } else { News::SameRun };
         if news == News::AnotherRun {
@@ -247,6 +258,7 @@ impl Watcher {
 
     fn probed(&mut self, failure: Option<Failure>, strays: Arc<[Stray]>) {
         self.probed_at = Instant::now();
+        self.meter.probed(failure.as_ref());
         let passed = failure.is_none();
         let evidence = &mut self.current.evidence;
         let news = failure != evidence.probe || strays != evidence.strays;
@@ -341,11 +353,36 @@ impl Watcher {
         if publish == Publish::Always || kind(before) != kind(after) {
             self.current.sequence += 1;
             (self.current.usual, self.current.began) = (self.warming.usual(), self.warming.began());
+            self.name_root_cause();
             let snapshot = Arc::new(self.current.clone());
             self.snapshots.send_replace(snapshot);
             // After the publication: whoever is let go reads it.
             self.room.obey(order(after), self.current.sequence);
         }
+    }
+
+    fn name_root_cause(&mut self) {
+        let root = match self.current.state {
+            State::Ready { .. } => None,
+            // The next probe decides.
+            State::Unknown | State::Suspect { .. } => return,
+            state @ (State::Warming { .. } | State::Down { .. }) => {
+                let findings = diagnose(state, Duration::ZERO, self.current.evidence.clone()).findings;
+                findings.first().map(|finding| finding.code)
+            }
+        };
+        if let Some(code) = root.filter(|_| root != self.current.root) {
+            self.meter.found(code);
+        }
+        self.current.root = root;
+    }
+
+    /// What the engine tells is counted since the beginning.
+    fn count(&mut self, errors: Errors) {
+        let before = std::mem::replace(&mut self.engine_errors, errors);
+        self.meter.engine_failed(Trouble::Forbidden, errors.forbidden.saturating_sub(before.forbidden));
+        self.meter.engine_failed(Trouble::Unavailable, errors.unavailable.saturating_sub(before.unavailable));
+        self.meter.engine_failed(Trouble::Ended, errors.ended.saturating_sub(before.ended));
     }
 
     fn changed(&mut self, before: State, after: State, outlook: Outlook) {
@@ -354,7 +391,9 @@ impl Watcher {
                 if !matches!(before, State::Suspect { .. }) {
                     self.current.run += 1;
                 }
-                self.warming.is_ready();
+                if let Some(took) = self.warming.is_ready() {
+                    self.meter.warmed_up(took);
+                }
                 tracing::info!(from = before.name(), "upstream is ready");
                 return;
             }

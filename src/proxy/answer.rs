@@ -1,6 +1,7 @@
 //! Answers of our own, and the one log line that every request gets.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
 use http::header::{
@@ -15,10 +16,11 @@ use super::body::Body;
 use super::journey::Toll;
 use crate::admission::{self, Refusal};
 use crate::config::Detail;
-use crate::diagnosis::{Diagnosis, diagnose};
+use crate::diagnosis::{Code, Diagnosis, diagnose};
 use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Brand, Language, Page, negotiate};
+use crate::telemetry::meter::{Fate, Ledger};
 use crate::warmup::Progress;
 use crate::watch::Snapshot;
 
@@ -29,15 +31,6 @@ const STATUS_QUERY: HeaderName = HeaderName::from_static("x-anteroom");
 const STATE: HeaderName = HeaderName::from_static("x-anteroom-state");
 /// In bytes: what a log line repeats of what a client sent, which may be as long as a head.
 const LOGGED_MOST: usize = 1 << 10;
-
-/// How a request ended, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Logged {
-    Passed,
-    Held,
-    Retried,
-    Diagnosed,
-}
 
 /// Whether a request asks for our own view of the upstream.
 pub fn is_status_query(headers: &HeaderMap) -> bool {
@@ -54,11 +47,24 @@ pub struct Ticket<'a> {
     brand: &'a Brand,
     /// In which the client speaks; the upstream may hear another.
     version: Version,
+    ledger: &'a Ledger,
+    /// Whether it is in the ledger. Atomic only since others may look at it while its request waits.
+    settled: AtomicBool,
+}
+
+/// A request that is dropped without an answer: its client has left.
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.settled.load(Relaxed) && !std::thread::panicking() {
+            self.settle(Fate::Left, None);
+        }
+    }
 }
 
 impl<'a> Ticket<'a> {
-    pub fn new(id: u64, detail: Detail, brand: &'a Brand, version: Version) -> Self {
-        Self { started: Instant::now(), toll: Toll::default(), id, detail, brand, version }
+    pub fn new(id: u64, detail: Detail, brand: &'a Brand, version: Version, ledger: &'a Ledger) -> Self {
+        let (toll, settled) = (Toll::default(), AtomicBool::new(false));
+        Self { started: Instant::now(), toll, id, detail, brand, version, ledger, settled }
     }
 
     /// Explains why the request did not pass.
@@ -71,8 +77,12 @@ impl<'a> Ticket<'a> {
     ) -> Response<Body> {
         let diagnosis = verdict(snapshot, failure, bound);
         let page = self.render(head, &diagnosis);
-        let code = diagnosis.findings.first().map_or("unknown", |finding| finding.code.as_str());
-        self.log(head, page.status, Logged::Diagnosed, Some(code));
+        let finding = diagnosis.findings.first().map(|finding| finding.code);
+        if let Some(code) = finding {
+            self.ledger.diagnosed(code);
+        }
+        let code = finding.map_or("unknown", Code::as_str);
+        self.log(head, page.status, Fate::Diagnosed, Some(code));
         let status = page.status;
         let mut answer = respond(page);
         answer.headers_mut().insert(PROXY_STATUS, proxy_status(status, code));
@@ -85,6 +95,7 @@ impl<'a> Ticket<'a> {
         let mut page = self.render(head, &verdict(snapshot, None, None));
         page.status = StatusCode::OK;
         page.retry_after = None;
+        self.settle(Fate::Own, Some(page.status));
         let mut answer = respond(page);
         answer.headers_mut().insert(STATE, HeaderValue::from_static(snapshot.state.name()));
         answer.headers_mut().append(VARY, HeaderValue::from_static("x-anteroom"));
@@ -95,6 +106,7 @@ impl<'a> Ticket<'a> {
     /// Refuses a request, for the client's own mistake as a rule, and closes the connection.
     pub fn refuse(&self, head: &Parts, refusal: Refusal) -> Response<Body> {
         let (status, reason) = (refusal.status(), refusal.reason());
+        self.settle(Fate::Refused, Some(status));
         let (method, path) = (cut(head.method.as_str()), cut(head.uri.path()));
         tracing::debug!(id = %self.id(), method, path, status = status.as_u16(), reason, "refused");
         let mut answer = bare(status, proxy_status(status, reason));
@@ -111,18 +123,20 @@ impl<'a> Ticket<'a> {
     /// Answers an OPTIONS request that may go no further (RFC 9110 §9.3.7).
     pub fn options(&self, head: &Parts) -> Response<Body> {
         tracing::debug!(id = %self.id(), path = cut(head.uri.path()), "answered OPTIONS in the upstream's place");
+        self.settle(Fate::Own, Some(StatusCode::NO_CONTENT));
         let mut answer = bare(StatusCode::NO_CONTENT, proxy_status_without_error());
         answer.headers_mut().insert(ALLOW, admission::ALLOW);
         answer
     }
 
     /// Writes the request's line to the log. What did not happen is left out of it.
-    pub fn log(&self, head: &Parts, status: StatusCode, outcome: Logged, finding: Option<&'static str>) {
+    pub fn log(&self, head: &Parts, status: StatusCode, outcome: Fate, finding: Option<&'static str>) {
         let outcome = match outcome {
-            Logged::Passed if self.toll.retries > 0 => Logged::Retried,
-            Logged::Passed if !self.toll.held.is_zero() => Logged::Held,
+            Fate::Passed if self.toll.retries > 0 => Fate::Retried,
+            Fate::Passed if !self.toll.held.is_zero() => Fate::Held,
             outcome => outcome,
         };
+        self.settle(outcome, Some(status));
         // The query may hold tokens, so only the path is logged.
         tracing::info!(
             target: "anteroom::access",
@@ -130,12 +144,21 @@ impl<'a> Ticket<'a> {
             method = cut(head.method.as_str()),
             path = cut(head.uri.path()),
             status = status.as_u16(),
-            ?outcome,
+            outcome = outcome.as_str(),
             took_ms = millis(self.started.elapsed()),
             held_ms = (!self.toll.held.is_zero()).then(|| millis(self.toll.held)),
             retries = (self.toll.retries > 0).then_some(self.toll.retries),
             finding,
         );
+    }
+
+    /// Counts the request, once.
+    fn settle(&self, fate: Fate, status: Option<StatusCode>) {
+        self.settled.store(true, Relaxed);
+        self.ledger.ended(fate, status, self.started.elapsed());
+        if !self.toll.held.is_zero() {
+            self.ledger.held(self.toll.held);
+        }
     }
 
     fn render(&self, head: &Parts, diagnosis: &Diagnosis) -> Page {
