@@ -32,7 +32,7 @@ use crate::upstream::{Dialer, Pool, dial::Inside, spool};
 use crate::warmup::History;
 use crate::watch::gauges::Gauges;
 use crate::watch::{REPORTS_QUEUED, Sources, Subject, first_snapshot};
-use crate::{admin, brand, server, surroundings, watch as watcher};
+use crate::{admin, brand, server, surroundings, telemetry, watch as watcher};
 
 /// An anteroom that is bound to its addresses, but does not serve yet.
 pub struct Instance {
@@ -196,7 +196,9 @@ impl Instance {
             () = reloading => {}
             () = keeping => {}
             () = admin => {}
+            () = telemetry::tell_of_repetition() => {}
         }
+        telemetry::tell_of_last_repetition();
         Ok(())
     }
 }

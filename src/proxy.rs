@@ -10,6 +10,7 @@ pub mod budget;
 pub mod exchange;
 pub mod hold;
 pub mod journey;
+pub mod record;
 pub mod upgrade;
 
 use std::net::IpAddr;
@@ -173,7 +174,7 @@ impl Proxy {
 
     fn ticket(&self, version: Version) -> Ticket<'_> {
         let Shared { ids, config, brand, .. } = &*self.shared;
-        Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config.detail, brand, version, &self.ledger)
+        Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config, brand, version, &self.ledger)
     }
 
     async fn serve(&self, mut ticket: Ticket<'_>, client: &Sender, request: Request<Incoming>) -> Response<Body> {
@@ -269,18 +270,22 @@ impl Proxy {
         // What is sent next would have to be HTTP/1.0 too, and that has no bodies of unknown length.
         lease.last = answer.version() == Version::HTTP_10;
         let nominated = self.rewrite_answer(&mut answer);
-        ticket.log(&exchange.head, answer.status(), Fate::Passed, None);
+        let record = ticket.record(&exchange.head, answer.status(), Fate::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(switch) = exchange.switch
         {
             lease.leave();
+            // A tunnel may last for days, and its line is of interest before.
+            if let Some(mut record) = record {
+                record.is_whole();
+            }
             let upstream = hyper::upgrade::on(&mut answer);
             switch.tell(&mut answer);
             tokio::spawn(upgrade::splice(switch, upstream, self.tunnels.open(&self.shared.meter)));
             return answer.map(|_| Body::empty());
         }
         close_if_unasked(&exchange.tape, &mut answer);
-        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape, nominated))
+        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape, nominated).recorded(record))
     }
 
     fn rewrite_answer(&self, answer: &mut Response<Incoming>) -> Vec<HeaderName> {

@@ -96,8 +96,10 @@ fn expressions_of_dashboard() -> Vec<String> {
     targets.map(|target| target["expr"].as_str().expect("an expression").to_owned()).collect()
 }
 
-/// Names of ours in an expression, each with its matchers: label, operator, value.
-fn selectors(expression: &str) -> Vec<(&str, Vec<(&str, &str, &str)>)> {
+/// A name of ours in an expression, with its matchers: label, operator, value.
+type Selector<'a> = (&'a str, Vec<(&'a str, &'a str, &'a str)>);
+
+fn selectors(expression: &str) -> Vec<Selector<'_>> {
     let mut found = Vec::new();
     for (at, _) in expression.match_indices("anteroom_") {
         let rest = &expression[at..];

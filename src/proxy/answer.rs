@@ -1,8 +1,8 @@
-//! Answers of our own, and the one log line that every request gets.
+//! Answers of our own, and what is remembered of a request until it has one.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
@@ -14,8 +14,9 @@ use tokio::time::Instant;
 
 use super::body::Body;
 use super::journey::Toll;
+use super::record::{Id, Known, Record, cut};
 use crate::admission::{self, Refusal};
-use crate::config::Detail;
+use crate::config::{Config, Detail, TrustedPeers};
 use crate::diagnosis::{Code, Diagnosis, diagnose};
 use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
@@ -29,9 +30,6 @@ use crate::watch::Snapshot;
 const STATUS_QUERY: HeaderName = HeaderName::from_static("x-anteroom");
 /// The readiness in an answer to [`STATUS_QUERY`].
 const STATE: HeaderName = HeaderName::from_static("x-anteroom-state");
-/// In bytes: what a log line repeats of what a client sent, which may be as long as a head.
-const LOGGED_MOST: usize = 1 << 10;
-
 /// Whether a request asks for our own view of the upstream.
 pub fn is_status_query(headers: &HeaderMap) -> bool {
     headers.get(STATUS_QUERY).is_some_and(|value| value == "status")
@@ -48,6 +46,7 @@ pub struct Ticket<'a> {
     /// In which the client speaks; the upstream may hear another.
     version: Version,
     ledger: &'a Ledger,
+    trusted: &'a TrustedPeers,
     /// Whether it is in the ledger. Atomic only since others may look at it while its request waits.
     settled: AtomicBool,
 }
@@ -62,9 +61,10 @@ impl Drop for Ticket<'_> {
 }
 
 impl<'a> Ticket<'a> {
-    pub fn new(id: u64, detail: Detail, brand: &'a Brand, version: Version, ledger: &'a Ledger) -> Self {
+    pub fn new(id: u64, config: &'a Config, brand: &'a Brand, version: Version, ledger: &'a Ledger) -> Self {
         let (toll, settled) = (Toll::default(), AtomicBool::new(false));
-        Self { started: Instant::now(), toll, id, detail, brand, version, ledger, settled }
+        let Config { detail, ref trusted_peers, .. } = *config;
+        Self { started: Instant::now(), toll, id, detail, brand, version, ledger, trusted: trusted_peers, settled }
     }
 
     /// Explains why the request did not pass.
@@ -82,9 +82,9 @@ impl<'a> Ticket<'a> {
             self.ledger.diagnosed(code);
         }
         let code = finding.map_or("unknown", Code::as_str);
-        self.log(head, page.status, Fate::Diagnosed, Some(code));
+        let record = self.record(head, page.status, Fate::Diagnosed, Some(code));
         let status = page.status;
-        let mut answer = respond(page);
+        let mut answer = respond(page).map(|body| body.recorded(record));
         answer.headers_mut().insert(PROXY_STATUS, proxy_status(status, code));
         answer
     }
@@ -129,27 +129,22 @@ impl<'a> Ticket<'a> {
         answer
     }
 
-    /// Writes the request's line to the log. What did not happen is left out of it.
-    pub fn log(&self, head: &Parts, status: StatusCode, outcome: Fate, finding: Option<&'static str>) {
+    /// Counts the request, and has its line written when what the record is given to has ended.
+    pub fn record(
+        &self,
+        head: &Parts,
+        status: StatusCode,
+        outcome: Fate,
+        finding: Option<&'static str>,
+    ) -> Option<Box<Record>> {
         let outcome = match outcome {
             Fate::Passed if self.toll.retries > 0 => Fate::Retried,
             Fate::Passed if !self.toll.held.is_zero() => Fate::Held,
             outcome => outcome,
         };
         self.settle(outcome, Some(status));
-        // The query may hold tokens, so only the path is logged.
-        tracing::info!(
-            target: "anteroom::access",
-            id = %self.id(),
-            method = cut(head.method.as_str()),
-            path = cut(head.uri.path()),
-            status = status.as_u16(),
-            outcome = outcome.as_str(),
-            took_ms = millis(self.started.elapsed()),
-            held_ms = (!self.toll.held.is_zero()).then(|| millis(self.toll.held)),
-            retries = (self.toll.retries > 0).then_some(self.toll.retries),
-            finding,
-        );
+        let Self { id, started, toll, trusted, .. } = *self;
+        Record::of(head, trusted, Known { id, started, toll, status, outcome, finding })
     }
 
     /// Counts the request, once.
@@ -171,14 +166,6 @@ impl<'a> Ticket<'a> {
 
     fn id(&self) -> impl fmt::Display {
         Id(self.id)
-    }
-}
-
-struct Id(u64);
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -211,11 +198,6 @@ fn bare(status: StatusCode, proxy_status: HeaderValue) -> Response<Body> {
     answer
 }
 
-/// What a log line repeats of a text.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LOGGED_MOST)]
-}
-
 /// Joins what the request met with what the watcher knows.
 fn verdict(snapshot: &Snapshot, failure: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
     let mut evidence = snapshot.evidence.clone();
@@ -230,10 +212,6 @@ fn verdict(snapshot: &Snapshot, failure: Option<Failure>, bound: Option<Bound>) 
     diagnose(snapshot.state, lasted.unwrap_or_default(), evidence)
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The answer to a request whose handling panicked: a bug of ours, which costs one answer and no connection.
 pub fn panicked(_payload: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
     tracing::error!("a request's handler panicked; this is a bug in anteroom");
@@ -241,16 +219,4 @@ pub fn panicked(_payload: Box<dyn std::any::Any + Send + 'static>) -> Response<B
     let mut answer = bare(status, proxy_status(status, "a bug in anteroom"));
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_line_repeats_only_the_beginning_of_a_long_text() {
-        assert_eq!(cut("/short"), "/short");
-        assert_eq!(cut(&"x".repeat(64 << 10)).len(), LOGGED_MOST);
-        assert_eq!(cut(&"\u{20ac}".repeat(LOGGED_MOST)).len(), LOGGED_MOST - 1, "cut between two characters");
-    }
 }
