@@ -11,7 +11,7 @@ use anteroom::engine::{Errors, Sighting};
 use anteroom::evidence::{Container, Health, HealthStatus, Status, Target};
 use support::certificates::{Authority, Folder};
 use support::raw::Peer;
-use support::scrape::{scrape, tool, value};
+use support::scrape::{described, scrape, tool, value};
 use support::seen::sighting;
 use support::{FakeUpstream, TestProxy, config, nobody, soon};
 
@@ -170,4 +170,20 @@ async fn promtool_finds_nothing_to_complain_about() {
     let said = said.expect("it is waited for").expect("it ends");
     let words = String::from_utf8_lossy(&said.stdout) + String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success() && words.is_empty(), "{words}\n{text}");
+}
+
+#[tokio::test]
+async fn the_documentation_lists_what_is_told_and_nothing_else() {
+    const DOCUMENTED: &str = include_str!("../docs/metrics.md");
+    let folder = Folder::new();
+    let text = scrape(&known(&folder).await).await;
+    let told: String = described(&text)
+        .iter()
+        .map(|(name, metric)| {
+            let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            format!("| `{name}` | {} | {} | {} |\n", metric.kind, labels.join(", "), metric.help)
+        })
+        .collect();
+    let table = DOCUMENTED.split("| --- | --- | --- | --- |\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+    assert!(table.map(str::trim_end) == Some(told.trim_end()), "docs/metrics.md should have:\n{told}");
 }

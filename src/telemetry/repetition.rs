@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn what_is_beyond_ten_a_minute_is_counted_and_told_once() {
         let (mut counts, start) = (Counts::default(), Instant::now());
-        let mut admitted = |counts: &mut Counts<&str>, key, times, after| {
+        let admitted = |counts: &mut Counts<&str>, key, times, after| {
             let now = start + Duration::from_secs(after);
             (0..times).filter(|_| counts.admits(key, now, || key.into())).count()
         };
