@@ -7,7 +7,6 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
-use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::format::Writer;
@@ -54,8 +53,8 @@ pub fn init(filter: &str, format: LogFormat) {
     let lines = fmt::layer().with_ansi(false).with_writer(io::stdout).with_timer(Now);
     // The only error is that there is one already.
     let _ = match format {
-        LogFormat::Text => registry.with(lines.with_filter(&*REPETITION)).try_init(),
-        LogFormat::Json => registry.with(lines.json().with_filter(&*REPETITION)).try_init(),
+        LogFormat::Text => registry.with(lines).with(&*REPETITION).try_init(),
+        LogFormat::Json => registry.with(lines.json()).with(&*REPETITION).try_init(),
     };
 }
 

@@ -13,10 +13,9 @@ use std::time::{Duration, Instant};
 
 use tracing::callsite::Identifier;
 use tracing::field::{Field, Visit};
-use tracing::level_filters::LevelFilter;
-use tracing::subscriber::Interest;
-use tracing::{Event, Level, Metadata};
-use tracing_subscriber::layer::{Context, Filter};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
 
 /// Within [`WINDOW`], of one place in the source.
 const MOST: u64 = 10;
@@ -50,26 +49,15 @@ impl Repetition {
     }
 }
 
-impl<S> Filter<S> for &'static Repetition {
-    fn enabled(&self, _: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        true
-    }
-
-    /// Said once for each place, so that what is not logged at all costs nothing here.
-    fn callsite_enabled(&self, _: &'static Metadata<'static>) -> Interest {
-        Interest::always()
-    }
-
-    fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
+/// For the whole log, and not for one layer of it: a filter of a layer may not change its mind between a place and what
+/// comes from there.
+impl<S: Subscriber> Layer<S> for &'static Repetition {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let about = event.metadata();
         if *about.level() > Level::INFO || matches!(about.target(), ACCESS | TOLD) {
             return true;
         }
         self.with(|counts| counts.admits(about.callsite(), Instant::now(), || words(event)))
-    }
-
-    fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::TRACE)
     }
 }
 
@@ -133,7 +121,6 @@ mod tests {
     use std::io;
     use std::sync::Arc;
 
-    use tracing_subscriber::Layer as _;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
@@ -174,7 +161,7 @@ mod tests {
         let log = Log::default();
         let writer = log.clone();
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(lines.with_filter(&*OWN));
+        let subscriber = tracing_subscriber::registry().with(lines).with(&*OWN);
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..422 {
                 tracing::warn!(number, "the disk is full");

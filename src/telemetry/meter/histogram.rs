@@ -79,7 +79,7 @@ impl Histogram {
 /// The encoder's.
 pub fn tell<'a>(mut encoder: MetricEncoder<'_>, parts: impl Iterator<Item = &'a Histogram> + Clone) -> fmt::Result {
     let Some(bounds) = parts.clone().next().map(|part| part.bounds) else { return Ok(()) };
-    let in_seconds = bounds.iter().map(|bound| *bound as f64 / 1e6).chain([f64::MAX]);
+    let in_seconds = bounds.iter().map(|bound| *bound as f64 / 1e6).chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = in_seconds
         .enumerate()
         .map(|(at, bound)| (bound, parts.clone().map(|part| part.buckets[at].load(Relaxed)).sum()))
