@@ -10,6 +10,7 @@
 //! One task and one probe at a time, however many requests wait.
 
 pub mod gauges;
+mod snapshot;
 mod survey;
 mod warming;
 
@@ -22,9 +23,10 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+pub use self::snapshot::Snapshot;
 use self::survey::Survey;
 use self::warming::Warming;
-use crate::diagnosis::{Code, diagnose};
+use crate::diagnosis::diagnose;
 use crate::engine::{Errors, Sighting};
 use crate::evidence::{Container, Evidence, Failure, Status, Stray, Upstream};
 use crate::line::Order;
@@ -32,39 +34,7 @@ use crate::probe::Probe;
 use crate::readiness::{self, Cause, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
 use crate::room::Room;
 use crate::telemetry::meter::{Meter, Trouble};
-use crate::warmup::{History, Usual};
-
-/// What the watcher last published.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Grows with every publication, so that a request can wait for news.
-    pub sequence: u64,
-    /// Which run of the upstream this is about: grows each time it becomes ready after it was gone.
-    pub run: u64,
-    pub state: State,
-    pub evidence: Evidence,
-    /// How long the target usually takes to become ready, if that was learned.
-    pub usual: Option<Usual>,
-    /// When the run that is warming up was started, if the engine told.
-    pub began: Option<Instant>,
-    /// Why it is not ready, if it is not.
-    pub root: Option<Code>,
-}
-
-impl Snapshot {
-    /// Whether the engine knows an address: the target's, or another container's that matters to it.
-    pub fn knows(&self, address: IpAddr) -> bool {
-        let Evidence { target, others, .. } = &self.evidence;
-        let mut containers = target.found().into_iter().chain(others.iter());
-        containers.any(|container| container.networks.iter().any(|network| network.address == Some(address)))
-    }
-
-    /// Whether the target is somewhere, and nobody that the engine knows has this address.
-    pub fn has_lost(&self, address: IpAddr) -> bool {
-        let is_somewhere = |target: &Container| target.networks.iter().any(|network| network.address.is_some());
-        self.evidence.target.found().is_some_and(is_somewhere) && !self.knows(address)
-    }
-}
+use crate::warmup::History;
 
 /// A request could not connect, though the snapshot with this number said that it could.
 #[derive(Clone, Debug)]
