@@ -11,7 +11,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::{select, time};
 
 pub use self::status::Status;
-use crate::telemetry::meter::{self, Meter};
+use crate::telemetry::meter::{Exposition, Meter};
 
 /// A probe sends its few lines at once; what takes longer only holds a connection.
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// - `/healthz`: `200` while the process can answer at all.
 /// - `/readyz`: `200` while requests are accepted, `503` once `draining` is true.
-/// - `/metrics`: `200` and OpenMetrics.
+/// - `/metrics`: `200` and OpenMetrics, or Prometheus' text where that is not asked for.
 /// - `/status`: `200` and a page that renews itself, JSON, or text.
 pub async fn run(
     listener: TcpListener,
@@ -75,7 +75,7 @@ async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: A
                     "/status" if method == Method::GET || method == Method::HEAD => {
                         status.answer(request.headers(), draining, &meter)
                     }
-                    path => answer(method, path, draining, &meter),
+                    _ => answer(&request, draining, &meter),
                 };
                 async move { Ok::<_, Infallible>(answer) }
             });
@@ -99,17 +99,22 @@ async fn pause_after(error: &io::Error) {
     time::sleep(ACCEPT_PAUSE).await;
 }
 
-fn answer(method: &Method, path: &str, draining: bool, meter: &Meter) -> Response<Full<Bytes>> {
+fn answer<B>(request: &Request<B>, draining: bool, meter: &Meter) -> Response<Full<Bytes>> {
+    let method = request.method();
     const PLAIN: &str = "text/plain; charset=utf-8";
     let plain = |status, text: &'static str| (status, PLAIN, Bytes::from_static(text.as_bytes()));
-    let (status, media_type, text) = match path {
+    let (status, media_type, text) = match request.uri().path() {
         "/healthz" | "/readyz" | "/metrics" | "/status" if method != Method::GET && method != Method::HEAD => {
             plain(StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n")
         }
         "/healthz" => plain(StatusCode::OK, "ok\n"),
         "/readyz" if draining => plain(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
         "/readyz" => plain(StatusCode::OK, "ok\n"),
-        "/metrics" => (StatusCode::OK, meter::MEDIA_TYPE, meter.tell().into()),
+        "/metrics" => {
+            let exposition =
+                Exposition::accepted(request.headers().get(ACCEPT).map_or(b"", |accept| accept.as_bytes()));
+            (StatusCode::OK, exposition.media_type(), meter.tell(exposition).into())
+        }
         _ => plain(StatusCode::NOT_FOUND, "here are /healthz, /readyz, /metrics and /status\n"),
     };
     let mut response = Response::new(Full::new(text));

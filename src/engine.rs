@@ -34,6 +34,18 @@ pub struct Sighting {
     pub events: Arc<[Happening]>,
     /// The last lines of the target's log, if they are wanted.
     pub log: Arc<[Box<str>]>,
+    pub errors: Errors,
+}
+
+/// How often the engine did not tell what it was asked, since we began to ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Errors {
+    /// We may not ask.
+    pub forbidden: u64,
+    /// It is not there, or did not answer in time.
+    pub unavailable: u64,
+    /// Its stream of events ended.
+    pub ended: u64,
 }
 
 impl Default for Sighting {
@@ -47,6 +59,7 @@ impl Default for Sighting {
             networks: Arc::new([]),
             events: Arc::new([]),
             log: Arc::new([]),
+            errors: Errors::default(),
         }
     }
 }

@@ -32,8 +32,9 @@ use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
 use crate::upstream::{Dialer, Pool, dial::Inside, spool};
 use crate::warmup::History;
+use crate::watch::gauges::Gauges;
 use crate::watch::{REPORTS_QUEUED, Sources, Subject, first_snapshot};
-use crate::{admin, brand, server, surroundings, watch as watcher};
+use crate::{admin, brand, server, surroundings, telemetry, watch as watcher};
 
 /// An anteroom that is bound to its addresses, but does not serve yet.
 pub struct Instance {
@@ -148,7 +149,8 @@ impl Instance {
             let messenger = Messenger::new(notify, key, tls.receiver, config.detail);
             messengers.spawn(messenger.run(snapshots.clone()));
         }
-        let meter = Arc::new(Meter::default());
+        let gauges = Gauges::new(snapshots.clone(), Arc::clone(&room));
+        let meter = Arc::new(Meter::new([Box::new(gauges) as _, Box::new(tls.expiry) as _]));
         let status = Arc::new(admin::Status::new(snapshots.clone(), Arc::clone(&room), config.detail));
         let (limits, permits) = (config.limits, Arc::new(Semaphore::new(config.limits.connections)));
         let shared = Shared::new(config, brand, Arc::clone(&room), report, Arc::clone(&meter));
@@ -182,7 +184,7 @@ impl Instance {
                 std::future::pending().await
             }
         };
-        let sources = Sources { sightings, reports, room, look, learned };
+        let sources = Sources { sightings, reports, room, look, learned, meter: Arc::clone(&meter) };
         let mut stopping = stop.subscribe();
         let watching = async {
             // With the watcher goes the channel that held requests wait on: who is held when we stop is answered at
@@ -205,7 +207,9 @@ impl Instance {
             () = reloading => {}
             () = keeping => {}
             () = admin => {}
+            () = telemetry::tell_of_repetition() => {}
         }
+        telemetry::tell_of_last_repetition();
         Ok(())
     }
 }

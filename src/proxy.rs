@@ -10,6 +10,7 @@ pub mod budget;
 pub mod exchange;
 pub mod hold;
 pub mod journey;
+pub mod record;
 pub mod upgrade;
 
 use std::net::IpAddr;
@@ -22,7 +23,7 @@ use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use self::answer::{Logged, Ticket};
+use self::answer::Ticket;
 pub use self::body::Body;
 use self::budget::Budget;
 use self::exchange::Exchange;
@@ -39,7 +40,7 @@ use crate::patience::{self, Kind};
 use crate::readiness::State;
 use crate::retry::{self, Reach};
 use crate::room::Room;
-use crate::telemetry::meter::{Limit, Meter};
+use crate::telemetry::meter::{Fate, Ledger, Limit, Meter};
 use crate::upstream::body::Tape;
 use crate::upstream::reel::{Allowance, Fault};
 use crate::upstream::spool::Spool;
@@ -108,13 +109,15 @@ pub struct Proxy {
     pool: Arc<Pool>,
     door: Door,
     tunnels: Tunnels,
+    ledger: Arc<Ledger>,
 }
 
 impl Proxy {
     /// One for each worker thread: the pool belongs to it.
     pub fn new(shared: Arc<Shared>, pool: Arc<Pool>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
         let door = Door::new(snapshots, Arc::clone(&shared.room));
-        Self { shared, pool, door, tunnels: Tunnels::default() }
+        let ledger = shared.meter.ledger();
+        Self { shared, pool, door, tunnels: Tunnels::default(), ledger }
     }
 
     /// A client, as its requests are forwarded. `tls` says whether the connection to us is encrypted.
@@ -171,7 +174,7 @@ impl Proxy {
 
     fn ticket(&self, version: Version) -> Ticket<'_> {
         let Shared { ids, config, brand, .. } = &*self.shared;
-        Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config.detail, brand, version)
+        Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config, brand, version, &self.ledger)
     }
 
     async fn serve(&self, mut ticket: Ticket<'_>, client: &Sender, request: Request<Incoming>) -> Response<Body> {
@@ -190,8 +193,8 @@ impl Proxy {
             Outcome::Refused(Refusal::BodyTooLarge) => self.refuse_large(&ticket, exchange),
             Outcome::Refused(refusal) => ticket.refuse(&exchange.head, refusal),
             Outcome::Stranded(snapshot, failure, bound) => {
-                if let Some(bound) = bound {
-                    self.shared.meter.reached(limit(bound));
+                if let Some(limit) = limit(bound, failure.as_ref()) {
+                    self.shared.meter.reached(limit);
                 }
                 explain(&ticket, exchange, &snapshot, failure, bound.and_then(|bound| said(bound, &ticket)))
             }
@@ -267,18 +270,22 @@ impl Proxy {
         // What is sent next would have to be HTTP/1.0 too, and that has no bodies of unknown length.
         lease.last = answer.version() == Version::HTTP_10;
         let nominated = self.rewrite_answer(&mut answer);
-        ticket.log(&exchange.head, answer.status(), Logged::Passed, None);
+        let record = ticket.record(&exchange.head, answer.status(), Fate::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(switch) = exchange.switch
         {
             lease.leave();
+            // A tunnel may last for days, and its line is of interest before.
+            if let Some(mut record) = record {
+                record.is_whole();
+            }
             let upstream = hyper::upgrade::on(&mut answer);
             switch.tell(&mut answer);
             tokio::spawn(upgrade::splice(switch, upstream, self.tunnels.open(&self.shared.meter)));
             return answer.map(|_| Body::empty());
         }
         close_if_unasked(&exchange.tape, &mut answer);
-        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape, nominated))
+        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape, nominated).recorded(record))
     }
 
     fn rewrite_answer(&self, answer: &mut Response<Incoming>) -> Vec<HeaderName> {
@@ -312,11 +319,12 @@ fn said(bound: Bound, ticket: &Ticket<'_>) -> Option<Bound> {
     }
 }
 
-fn limit(bound: Bound) -> Limit {
+fn limit(bound: Option<Bound>, failure: Option<&Failure>) -> Option<Limit> {
     match bound {
-        Bound::Number { .. } => Limit::Held,
-        Bound::Bytes { .. } => Limit::HeldBytes,
-        Bound::Patience { .. } => Limit::Patience,
+        Some(Bound::Number { .. }) => Some(Limit::Held),
+        Some(Bound::Bytes { .. }) => Some(Limit::HeldBytes),
+        Some(Bound::Patience { .. }) => Some(Limit::Patience),
+        None => (failure == Some(&Failure::RetryBudgetSpent)).then_some(Limit::RetryBudget),
     }
 }
 
@@ -356,6 +364,9 @@ impl Errand for Dispatch<'_> {
             Ok(answered) => return Sent::Answered(answered),
             Err(setback) => setback,
         };
+        if setback.connection == retry::Connection::New && setback.reach == Reach::Unsent {
+            self.proxy.ledger.did_not_connect(&setback.failure);
+        }
         let stalls = setback.failure == Failure::NoAnswer && self.exchange.tape.awaits_client();
         match self.mistake() {
             Some(mistake) => Sent::Refused(mistake),
@@ -378,6 +389,10 @@ impl Errand for Dispatch<'_> {
             Some(mistake) => mistake,
             None => std::future::pending().await,
         }
+    }
+
+    fn is_retried(&self, because: &Failure) {
+        self.proxy.ledger.retried(because);
     }
 
     fn is_target_proven(&self, run: u64) -> bool {

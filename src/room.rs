@@ -74,6 +74,16 @@ impl Room {
         self.waiting.load(Relaxed)
     }
 
+    /// How many requests are held: those that wait, and those that stand aside.
+    pub fn held(&self) -> usize {
+        self.waiting() + self.aside.load(Relaxed)
+    }
+
+    /// How many may be.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// How many requests that were let go have been answered, ever.
     pub fn answers(&self) -> u64 {
         self.answers.load(Relaxed)
@@ -123,7 +133,7 @@ impl Room {
     fn admit(self: &Arc<Self>, place: Place, bytes: usize) -> Result<Held, Bound> {
         let room = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.most_bytes);
         // Workers that ask at once may exceed it by as many as they are.
-        if self.waiting() + self.aside.load(Relaxed) >= self.most {
+        if self.held() >= self.most {
             return Err(Bound::Number { most: self.most });
         }
         self.bytes.fetch_update(Relaxed, Relaxed, room).map_err(|_| Bound::Bytes { most: self.most_bytes })?;

@@ -4,8 +4,9 @@
 //! escapes control characters in values, so that a request cannot paint or forge lines.
 
 use std::io;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
+use tokio::time::sleep;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::format::Writer;
@@ -13,9 +14,11 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::repetition::REPETITION;
 use crate::config::LogFormat;
 
 pub mod meter;
+mod repetition;
 
 /// Says what is wrong with a tracing filter.
 ///
@@ -50,7 +53,23 @@ pub fn init(filter: &str, format: LogFormat) {
     let lines = fmt::layer().with_ansi(false).with_writer(io::stdout).with_timer(Now);
     // The only error is that there is one already.
     let _ = match format {
-        LogFormat::Text => registry.with(lines).try_init(),
-        LogFormat::Json => registry.with(lines.json()).try_init(),
+        LogFormat::Text => registry.with(lines).with(&*REPETITION).try_init(),
+        LogFormat::Json => registry.with(lines.json()).with(&*REPETITION).try_init(),
     };
+}
+
+/// Looks often enough that a minute is told of soon after it is over.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Tells again and again how many lines were left out of the log because they had been said too often.
+pub async fn tell_of_repetition() {
+    loop {
+        sleep(TELL_EVERY).await;
+        REPETITION.tell(false);
+    }
+}
+
+/// Tells of those that were not told yet, at the end.
+pub fn tell_of_last_repetition() {
+    REPETITION.tell(true);
 }

@@ -6,6 +6,7 @@
 //! worker takes the newest for each new connection, and open connections live on with what they began with. Looking
 //! is simpler than to be told: inotify sees neither a bind mount's nor a network file system's changes.
 
+mod expiry;
 mod pem;
 mod reload;
 mod stream;
@@ -21,6 +22,7 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{ClientConfig, ConfigBuilder, ServerConfig};
 
+pub use self::expiry::Expiry;
 use self::pem::Identity;
 pub use self::reload::Reload;
 use self::reload::Source;
@@ -50,6 +52,8 @@ pub struct Tls {
     pub upstream: Option<Towards>,
     /// The same for the receiver of messages.
     pub receiver: Option<Towards>,
+    /// When what is shown ends.
+    pub expiry: Expiry,
 }
 
 /// The newest configuration to serve with.
@@ -95,11 +99,12 @@ impl Towards {
 /// # Errors
 /// Every file that is missing, broken, or does not fit the others.
 pub fn load(config: &Config) -> Result<(Tls, Reload), Vec<Invalid>> {
-    let (mut reload, mut invalid) = (Reload::default(), Vec::new());
+    let (mut reload, mut invalid, expiry) = (Reload::default(), Vec::new(), Expiry::default());
     let mut note = |wrong: Invalid| invalid.push(wrong);
+    let (served_until, shown_until) = (expiry.clone(), expiry.clone());
     let served = config.tls.clone().and_then(|files| {
         let paths = [Some(&files.identity.certificate), Some(&files.identity.key), files.client_ca.as_ref()];
-        let source = Source::new(paths.into_iter().flatten().cloned().collect(), move || serve(&files));
+        let source = Source::new(paths.into_iter().flatten().cloned().collect(), move || serve(&files, &served_until));
         source.map(|source| reload.add(source)).map_err(&mut note).ok()
     });
     let upstream = (config.upstream.scheme == Scheme::Https).then(|| {
@@ -107,7 +112,7 @@ pub fn load(config: &Config) -> Result<(Tls, Reload), Vec<Invalid>> {
         let name = server_name("ANTEROOM_UPSTREAM", &config.upstream.host).map_err(&mut note);
         let identity = files.identity.iter().flat_map(|identity| [&identity.certificate, &identity.key]);
         let paths = files.ca.iter().chain(identity).cloned().collect();
-        let source = Source::new(paths, move || towards(&files));
+        let source = Source::new(paths, move || towards(&files, &shown_until));
         let clients = source.map(|source| reload.add(source)).map_err(&mut note);
         Some(Towards { name: name.ok()?, clients: clients.ok()? })
     });
@@ -121,7 +126,7 @@ pub fn load(config: &Config) -> Result<(Tls, Reload), Vec<Invalid>> {
         let clients = source.map(|source| reload.add(source)).map_err(&mut note);
         Some(Towards { name: name.ok()?, clients: clients.ok()? })
     });
-    let tls = Tls { served, upstream: upstream.flatten(), receiver: receiver.flatten() };
+    let tls = Tls { served, upstream: upstream.flatten(), receiver: receiver.flatten(), expiry };
     if invalid.is_empty() { Ok((tls, reload)) } else { Err(invalid) }
 }
 
@@ -135,14 +140,14 @@ fn server_name(setting: &'static str, host: &str) -> Result<ServerName<'static>,
 /// # Errors
 /// The host can be in no certificate, or there are no roots, in words.
 pub fn towards_host(host: &str) -> Result<Towards, String> {
-    let name =
-        ServerName::try_from(host.to_owned()).map_err(|_| "has a host that no certificate can name".to_owned())?;
-    let clients = towards(&config::UpstreamTls::default()).map_err(|invalid| invalid.reason)?;
-    Ok(Towards { name, clients: watch::channel(clients).1 })
+    let name = server_name("the URL", host).map_err(|invalid| invalid.reason)?;
+    let trust = trusting("SSL_CERT_FILE", None).map_err(|invalid| invalid.reason)?;
+    Ok(Towards { name, clients: watch::channel(Clients::of(trust.with_no_client_auth())).1 })
 }
 
-fn serve(files: &config::Tls) -> Result<Arc<ServerConfig>, Invalid> {
+fn serve(files: &config::Tls, expiry: &Expiry) -> Result<Arc<ServerConfig>, Invalid> {
     let Identity { certificates, key } = pem::identity(&files.identity, ["ANTEROOM_TLS_CERT", "ANTEROOM_TLS_KEY"])?;
+    let until = certificates.first().and_then(expiry::not_after);
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring can do the versions that rustls calls safe");
@@ -159,19 +164,23 @@ fn serve(files: &config::Tls) -> Result<Arc<ServerConfig>, Invalid> {
         .with_single_cert(certificates, key)
         .map_err(|error| wrong("ANTEROOM_TLS_KEY", Some(&files.identity.key), pem::unfit(&error)))?;
     config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
+    expiry.served_until(until);
     Ok(Arc::new(config))
 }
 
-fn towards(files: &config::UpstreamTls) -> Result<Clients, Invalid> {
+fn towards(files: &config::UpstreamTls, expiry: &Expiry) -> Result<Clients, Invalid> {
     let builder = trusting("ANTEROOM_UPSTREAM_CA", files.ca.as_ref())?;
     let client = match &files.identity {
         None => builder.with_no_client_auth(),
         Some(files) => {
             let settings = ["ANTEROOM_UPSTREAM_CERT", "ANTEROOM_UPSTREAM_KEY"];
             let Identity { certificates, key } = pem::identity(files, settings)?;
-            builder
+            let until = certificates.first().and_then(expiry::not_after);
+            let config = builder
                 .with_client_auth_cert(certificates, key)
-                .map_err(|error| wrong(settings[1], Some(&files.key), pem::unfit(&error)))?
+                .map_err(|error| wrong(settings[1], Some(&files.key), pem::unfit(&error)))?;
+            expiry.shown_until(until);
+            config
         }
     };
     Ok(Clients::of(client))

@@ -9,6 +9,8 @@
 //!
 //! One task and one probe at a time, however many requests wait.
 
+pub mod gauges;
+mod snapshot;
 mod survey;
 mod warming;
 
@@ -21,58 +23,18 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+pub use self::snapshot::Snapshot;
 use self::survey::Survey;
 use self::warming::Warming;
-use crate::diagnosis::{Diagnosis, diagnose};
-use crate::engine::Sighting;
-use crate::evidence::{Bound, Container, Evidence, Failure, Status, Stray, Upstream};
+use crate::diagnosis::diagnose;
+use crate::engine::{Errors, Sighting};
+use crate::evidence::{Container, Evidence, Failure, Status, Stray, Upstream};
 use crate::line::Order;
 use crate::probe::Probe;
 use crate::readiness::{self, Cause, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
 use crate::room::Room;
-use crate::warmup::{History, Progress, Usual};
-
-/// What the watcher last published.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// Grows with every publication, so that a request can wait for news.
-    pub sequence: u64,
-    /// Which run of the upstream this is about: grows each time it becomes ready after it was gone.
-    pub run: u64,
-    pub state: State,
-    pub evidence: Evidence,
-    /// How long the target usually takes to become ready, if that was learned.
-    pub usual: Option<Usual>,
-    /// When the run that is warming up was started, if the engine told.
-    pub began: Option<Instant>,
-}
-
-impl Snapshot {
-    /// Judges it as of now, together with what a request met, if it is about one.
-    pub fn diagnose(&self, exchange: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
-        let mut evidence = self.evidence.clone();
-        (evidence.seen_at, evidence.exchange, evidence.bound) = (SystemTime::now(), exchange, bound);
-        evidence.warmup = self.usual.map(|usual| {
-            let elapsed = self.began.map(|began| began.elapsed()).unwrap_or_default();
-            Progress { usual, elapsed }
-        });
-        let lasted = self.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
-        diagnose(self.state, lasted.unwrap_or_default(), evidence)
-    }
-
-    /// Whether the engine knows an address: the target's, or another container's that matters to it.
-    pub fn knows(&self, address: IpAddr) -> bool {
-        let Evidence { target, others, .. } = &self.evidence;
-        let mut containers = target.found().into_iter().chain(others.iter());
-        containers.any(|container| container.networks.iter().any(|network| network.address == Some(address)))
-    }
-
-    /// Whether the target is somewhere, and nobody that the engine knows has this address.
-    pub fn has_lost(&self, address: IpAddr) -> bool {
-        let is_somewhere = |target: &Container| target.networks.iter().any(|network| network.address.is_some());
-        self.evidence.target.found().is_some_and(is_somewhere) && !self.knows(address)
-    }
-}
+use crate::telemetry::meter::{Meter, Trouble};
+use crate::warmup::History;
 
 /// A request could not connect, though the snapshot with this number said that it could.
 #[derive(Clone, Debug)]
@@ -93,6 +55,7 @@ pub struct Sources {
     pub look: Arc<Notify>,
     /// What was learned of warm-ups, and where more is added.
     pub learned: watch::Sender<History>,
+    pub meter: Arc<Meter>,
 }
 
 /// What never changes while the watcher runs.
@@ -131,14 +94,14 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         events: sighting.events,
         log: sighting.log,
     };
-    Arc::new(Snapshot { sequence: 0, run: 0, state: State::Unknown, evidence, usual: None, began: None })
+    Arc::new(Snapshot { sequence: 0, run: 0, state: State::Unknown, evidence, usual: None, began: None, root: None })
 }
 
 /// Watches until nobody listens to `snapshots` any more. The channel starts with [`first_snapshot`].
 pub async fn run(subject: Subject, prober: impl Probe, sources: Sources, snapshots: watch::Sender<Arc<Snapshot>>) {
-    let Sources { mut sightings, mut reports, room, look, learned } = sources;
+    let Sources { mut sightings, mut reports, room, look, learned, meter } = sources;
     let _closing = Closing(Arc::clone(&room));
-    let mut watcher = Watcher::new(subject, Arc::clone(&room), look, learned, snapshots);
+    let mut watcher = Watcher::new(subject, Arc::clone(&room), look, learned, meter, snapshots);
     let mut probe: Option<UnderWay<'_>> = None;
     let mut survey = None;
     let mut engine_gone = false;
@@ -192,12 +155,14 @@ enum News {
 struct Watcher {
     room: Arc<Room>,
     look: Arc<Notify>,
+    meter: Arc<Meter>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     grace: Duration,
     clock: fn() -> SystemTime,
     current: Snapshot,
     /// The last one that the engine told of, also while it tells nothing.
     known_run: Option<Run>,
+    engine_errors: Errors,
     effects: Effects,
     tally: Tally,
     warming: Warming,
@@ -212,17 +177,20 @@ impl Watcher {
         room: Arc<Room>,
         look: Arc<Notify>,
         learned: watch::Sender<History>,
+        meter: Arc<Meter>,
         snapshots: watch::Sender<Arc<Snapshot>>,
     ) -> Self {
         let now = Instant::now();
         Self {
             room,
             look,
+            meter,
             snapshots,
             grace: subject.grace,
             clock: subject.clock,
             current: Snapshot::clone(&first_snapshot(&subject)),
             known_run: None,
+            engine_errors: Errors::default(),
             effects: Effects { probe_in: Some(Duration::ZERO), look_at: None },
             tally: Tally::default(),
             warming: Warming::new(learned),
@@ -233,6 +201,7 @@ impl Watcher {
     }
 
     fn saw(&mut self, sighting: Sighting) -> News {
+        self.count(sighting.errors);
         let after = sighting.target.found().map(run_of);
         let news = if after.is_some() && self.known_run != after { News::AnotherRun } else { News::SameRun };
         if news == News::AnotherRun {
@@ -260,6 +229,7 @@ impl Watcher {
 
     fn probed(&mut self, failure: Option<Failure>, strays: Arc<[Stray]>) {
         self.probed_at = Instant::now();
+        self.meter.probed(failure.as_ref());
         let passed = failure.is_none();
         let evidence = &mut self.current.evidence;
         let news = failure != evidence.probe || strays != evidence.strays;
@@ -354,11 +324,36 @@ impl Watcher {
         if publish == Publish::Always || kind(before) != kind(after) {
             self.current.sequence += 1;
             (self.current.usual, self.current.began) = (self.warming.usual(), self.warming.began());
+            self.name_root_cause();
             let snapshot = Arc::new(self.current.clone());
             self.snapshots.send_replace(snapshot);
             // After the publication: whoever is let go reads it.
             self.room.obey(order(after), self.current.sequence);
         }
+    }
+
+    fn name_root_cause(&mut self) {
+        let root = match self.current.state {
+            State::Ready { .. } => None,
+            // The next probe decides.
+            State::Unknown | State::Suspect { .. } => return,
+            state @ (State::Warming { .. } | State::Down { .. }) => {
+                let findings = diagnose(state, Duration::ZERO, self.current.evidence.clone()).findings;
+                findings.first().map(|finding| finding.code)
+            }
+        };
+        if let Some(code) = root.filter(|_| root != self.current.root) {
+            self.meter.found(code);
+        }
+        self.current.root = root;
+    }
+
+    /// What the engine tells is counted since the beginning.
+    fn count(&mut self, errors: Errors) {
+        let before = std::mem::replace(&mut self.engine_errors, errors);
+        self.meter.engine_failed(Trouble::Forbidden, errors.forbidden.saturating_sub(before.forbidden));
+        self.meter.engine_failed(Trouble::Unavailable, errors.unavailable.saturating_sub(before.unavailable));
+        self.meter.engine_failed(Trouble::Ended, errors.ended.saturating_sub(before.ended));
     }
 
     fn changed(&mut self, before: State, after: State, outlook: Outlook) {
@@ -367,8 +362,10 @@ impl Watcher {
                 if !matches!(before, State::Suspect { .. }) {
                     self.current.run += 1;
                 }
-                self.warming.is_ready();
                 self.current.evidence.was_ready = true;
+                if let Some(took) = self.warming.is_ready() {
+                    self.meter.warmed_up(took);
+                }
                 tracing::info!(from = before.name(), "upstream is ready");
                 return;
             }

@@ -19,7 +19,7 @@ use crate::page::status::{self, Trouble, Vitals};
 use crate::page::{Language, negotiate};
 use crate::readiness::State;
 use crate::room::Room;
-use crate::telemetry::meter::Meter;
+use crate::telemetry::meter::{Exposition, Meter};
 use crate::watch::Snapshot;
 
 /// By which the page's script knows that an answer is ours.
@@ -85,7 +85,7 @@ impl Status {
         let snapshot = Arc::clone(&self.snapshots.borrow());
         // This one may be newer than what was followed so far.
         self.note(&snapshot);
-        let metrics = meter.tell();
+        let metrics = meter.tell(Exposition::Text);
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let vitals = Vitals {
             held: self.room.waiting(),

@@ -32,7 +32,7 @@ use crate::engine::client::{Client, Trouble, no_answer};
 use crate::engine::convert::Occurrence;
 use crate::engine::search::{Search, Urgency};
 use crate::engine::timeline::Timeline;
-use crate::engine::{Sighting, Wanted};
+use crate::engine::{Errors, Sighting, Wanted};
 use crate::evidence::{Container, Engine, Network, Target};
 use crate::readiness::CRASH_LOOP_WINDOW;
 
@@ -84,7 +84,15 @@ pub async fn watch_within(
     look: Arc<Notify>,
     sightings: watch::Sender<Sighting>,
 ) {
-    let mut watcher = Watcher { limits, wanted, sightings, last: None, seen: None, timeline: Timeline::default() };
+    let mut watcher = Watcher {
+        limits,
+        wanted,
+        sightings,
+        last: None,
+        seen: None,
+        timeline: Timeline::default(),
+        errors: Errors::default(),
+    };
     let closed = watcher.sightings.clone();
     tokio::select! {
         () = closed.closed() => {}
@@ -101,6 +109,7 @@ struct Watcher {
     /// The last look since the engine came back.
     seen: Option<Seen>,
     timeline: Timeline,
+    errors: Errors,
 }
 
 /// What one look told.
@@ -118,6 +127,7 @@ impl Watcher {
         let mut last_excused: Option<Instant> = None;
         loop {
             let Err(trouble) = self.session(host, look).await;
+            self.count(&trouble);
             let was_there = self.seen.take().is_some();
             if was_there {
                 pause = self.limits.asked_pace;
@@ -136,7 +146,12 @@ impl Watcher {
             if self.sightings.borrow().engine != engine {
                 tracing::warn!(reason = trouble.to_string(), "the container engine does not tell what it knows");
             }
-            self.publish(Sighting { engine, events: self.timeline.happenings(), ..Sighting::default() });
+            self.publish(Sighting {
+                engine,
+                events: self.timeline.happenings(),
+                errors: self.errors,
+                ..Sighting::default()
+            });
 
             let attempted = Instant::now();
             tokio::select! {
@@ -171,6 +186,7 @@ impl Watcher {
                     // A guard that lets us see containers but no events costs us promptness, not sight: whoever
                     // wants to know asks.
                     Some(Err(Trouble::Forbidden(reason))) => {
+                        self.errors.forbidden += 1;
                         tracing::warn!(reason = &*reason, "the engine does not tell its events: changes are noticed late");
                         listening = false;
                     }
@@ -222,8 +238,18 @@ impl Watcher {
             networks: seen.networks.clone(),
             events: self.timeline.happenings(),
             log: seen.log.clone(),
+            errors: self.errors,
         });
         self.seen = Some(seen);
+    }
+
+    fn count(&mut self, trouble: &Trouble) {
+        let Errors { forbidden, unavailable, ended } = &mut self.errors;
+        *match trouble {
+            Trouble::Forbidden(_) => forbidden,
+            Trouble::Unavailable(_) => unavailable,
+            Trouble::Ended => ended,
+        } += 1;
     }
 
     fn publish(&self, sighting: Sighting) {

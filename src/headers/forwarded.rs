@@ -63,6 +63,21 @@ pub fn forward(headers: &mut HeaderMap, sender: &Sender) {
     }
 }
 
+/// Whom a request came from, after [`forward`] has written it down: the nearest address that is not `trusted` to speak for
+/// others, or the farthest one if all are. What is no address ends the search, whoever wrote it.
+pub fn client(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
+    let line = headers.get(FOR)?.to_str().ok()?;
+    let mut farthest = None;
+    for item in line.rsplit(',') {
+        let Ok(address) = item.trim().parse::<IpAddr>() else { break };
+        farthest = Some(address);
+        if !trusted(address) {
+            break;
+        }
+    }
+    farthest
+}
+
 /// Several lines become one, so that nobody reads only the first or only the last of them.
 fn append_for(headers: &mut HeaderMap, address: &HeaderValue) {
     let mut lines = match headers.entry(FOR) {
@@ -126,6 +141,27 @@ fn value(text: String) -> HeaderValue {
 mod tests {
     use super::super::headers;
     use super::*;
+
+    #[test]
+    fn the_client_is_the_nearest_whom_nobody_trusts() {
+        let of = |line: &str| {
+            let trusted = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_private());
+            client(&headers(&[("x-forwarded-for", line)]), trusted).map(|address| address.to_string())
+        };
+        for (line, expected) in [
+            ("203.0.113.9", Some("203.0.113.9")),
+            ("203.0.113.9, 10.0.0.2", Some("203.0.113.9")),
+            ("198.51.100.1, 203.0.113.9, 10.0.0.2", Some("203.0.113.9")),
+            ("10.0.0.9, 10.0.0.2", Some("10.0.0.9")),
+            ("2001:db8::1,10.0.0.2", Some("2001:db8::1")),
+            ("\"; forged=\"1, 10.0.0.2", Some("10.0.0.2")),
+            ("unknown", None),
+            ("", None),
+        ] {
+            assert_eq!(of(line).as_deref(), expected, "{line}");
+        }
+        assert_eq!(client(&headers(&[]), |_| true), None);
+    }
 
     fn sender(peer: &str, trusted: bool) -> Sender {
         over_tls(peer, trusted, false)

@@ -1,7 +1,7 @@
-//! Answers of our own, and the one log line that every request gets.
+//! Answers of our own, and what is remembered of a request until it has one.
 
 use std::fmt;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
@@ -13,12 +13,14 @@ use tokio::time::Instant;
 
 use super::body::Body;
 use super::journey::Toll;
+use super::record::{Id, Known, Record, cut};
 use crate::admission::{self, Refusal};
-use crate::config::Detail;
-use crate::diagnosis::Diagnosis;
+use crate::config::{Config, Detail, TrustedPeers};
+use crate::diagnosis::{Code, Diagnosis};
 use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Brand, Language, Page, negotiate};
+use crate::telemetry::meter::{Fate, Ledger};
 use crate::watch::Snapshot;
 
 /// Asks for our own view of the upstream instead of the upstream's answer; pages update themselves with it. A header
@@ -26,18 +28,6 @@ use crate::watch::Snapshot;
 const STATUS_QUERY: HeaderName = HeaderName::from_static("x-anteroom");
 /// The readiness in an answer to [`STATUS_QUERY`].
 const STATE: HeaderName = HeaderName::from_static("x-anteroom-state");
-/// In bytes: what a log line repeats of what a client sent, which may be as long as a head.
-const LOGGED_MOST: usize = 1 << 10;
-
-/// How a request ended, for the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Logged {
-    Passed,
-    Held,
-    Retried,
-    Diagnosed,
-}
-
 /// Whether a request asks for our own view of the upstream.
 pub fn is_status_query(headers: &HeaderMap) -> bool {
     headers.get(STATUS_QUERY).is_some_and(|value| value == "status")
@@ -53,11 +43,26 @@ pub struct Ticket<'a> {
     brand: &'a Brand,
     /// In which the client speaks; the upstream may hear another.
     version: Version,
+    ledger: &'a Ledger,
+    trusted: &'a TrustedPeers,
+    /// Whether it is in the ledger. Atomic only since others may look at it while its request waits.
+    settled: AtomicBool,
+}
+
+/// A request that is dropped without an answer: its client has left.
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.settled.load(Relaxed) && !std::thread::panicking() {
+            self.settle(Fate::Left, None);
+        }
+    }
 }
 
 impl<'a> Ticket<'a> {
-    pub fn new(id: u64, detail: Detail, brand: &'a Brand, version: Version) -> Self {
-        Self { started: Instant::now(), toll: Toll::default(), id, detail, brand, version }
+    pub fn new(id: u64, config: &'a Config, brand: &'a Brand, version: Version, ledger: &'a Ledger) -> Self {
+        let (toll, settled) = (Toll::default(), AtomicBool::new(false));
+        let Config { detail, ref trusted_peers, .. } = *config;
+        Self { started: Instant::now(), toll, id, detail, brand, version, ledger, trusted: trusted_peers, settled }
     }
 
     /// Explains why the request did not pass.
@@ -70,10 +75,14 @@ impl<'a> Ticket<'a> {
     ) -> Response<Body> {
         let diagnosis = snapshot.diagnose(failure, bound);
         let page = self.render(head, &diagnosis);
-        let code = diagnosis.findings.first().map_or("unknown", |finding| finding.code.as_str());
-        self.log(head, page.status, Logged::Diagnosed, Some(code));
+        let finding = diagnosis.findings.first().map(|finding| finding.code);
+        if let Some(code) = finding {
+            self.ledger.diagnosed(code);
+        }
+        let code = finding.map_or("unknown", Code::as_str);
+        let record = self.record(head, page.status, Fate::Diagnosed, Some(code));
         let status = page.status;
-        let mut answer = respond(page);
+        let mut answer = respond(page).map(|body| body.recorded(record));
         answer.headers_mut().insert(PROXY_STATUS, proxy_status(status, code));
         answer
     }
@@ -84,6 +93,7 @@ impl<'a> Ticket<'a> {
         let mut page = self.render(head, &snapshot.diagnose(None, None));
         page.status = StatusCode::OK;
         page.retry_after = None;
+        self.settle(Fate::Own, Some(page.status));
         let mut answer = respond(page);
         answer.headers_mut().insert(STATE, HeaderValue::from_static(snapshot.state.name()));
         answer.headers_mut().append(VARY, HeaderValue::from_static("x-anteroom"));
@@ -94,6 +104,7 @@ impl<'a> Ticket<'a> {
     /// Refuses a request, for the client's own mistake as a rule, and closes the connection.
     pub fn refuse(&self, head: &Parts, refusal: Refusal) -> Response<Body> {
         let (status, reason) = (refusal.status(), refusal.reason());
+        self.settle(Fate::Refused, Some(status));
         let (method, path) = (cut(head.method.as_str()), cut(head.uri.path()));
         tracing::debug!(id = %self.id(), method, path, status = status.as_u16(), reason, "refused");
         let mut answer = bare(status, proxy_status(status, reason));
@@ -110,31 +121,37 @@ impl<'a> Ticket<'a> {
     /// Answers an OPTIONS request that may go no further (RFC 9110 §9.3.7).
     pub fn options(&self, head: &Parts) -> Response<Body> {
         tracing::debug!(id = %self.id(), path = cut(head.uri.path()), "answered OPTIONS in the upstream's place");
+        self.settle(Fate::Own, Some(StatusCode::NO_CONTENT));
         let mut answer = bare(StatusCode::NO_CONTENT, proxy_status_without_error());
         answer.headers_mut().insert(ALLOW, admission::ALLOW);
         answer
     }
 
-    /// Writes the request's line to the log. What did not happen is left out of it.
-    pub fn log(&self, head: &Parts, status: StatusCode, outcome: Logged, finding: Option<&'static str>) {
+    /// Counts the request, and has its line written when what the record is given to has ended.
+    pub fn record(
+        &self,
+        head: &Parts,
+        status: StatusCode,
+        outcome: Fate,
+        finding: Option<&'static str>,
+    ) -> Option<Box<Record>> {
         let outcome = match outcome {
-            Logged::Passed if self.toll.retries > 0 => Logged::Retried,
-            Logged::Passed if !self.toll.held.is_zero() => Logged::Held,
+            Fate::Passed if self.toll.retries > 0 => Fate::Retried,
+            Fate::Passed if !self.toll.held.is_zero() => Fate::Held,
             outcome => outcome,
         };
-        // The query may hold tokens, so only the path is logged.
-        tracing::info!(
-            target: "anteroom::access",
-            id = %self.id(),
-            method = cut(head.method.as_str()),
-            path = cut(head.uri.path()),
-            status = status.as_u16(),
-            ?outcome,
-            took_ms = millis(self.started.elapsed()),
-            held_ms = (!self.toll.held.is_zero()).then(|| millis(self.toll.held)),
-            retries = (self.toll.retries > 0).then_some(self.toll.retries),
-            finding,
-        );
+        self.settle(outcome, Some(status));
+        let Self { id, started, toll, trusted, .. } = *self;
+        Record::of(head, trusted, Known { id, started, toll, status, outcome, finding })
+    }
+
+    /// Counts the request, once.
+    fn settle(&self, fate: Fate, status: Option<StatusCode>) {
+        self.settled.store(true, Relaxed);
+        self.ledger.ended(fate, status, self.started.elapsed());
+        if !self.toll.held.is_zero() {
+            self.ledger.held(self.toll.held);
+        }
     }
 
     fn render(&self, head: &Parts, diagnosis: &Diagnosis) -> Page {
@@ -147,14 +164,6 @@ impl<'a> Ticket<'a> {
 
     fn id(&self) -> impl fmt::Display {
         Id(self.id)
-    }
-}
-
-struct Id(u64);
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
     }
 }
 
@@ -187,15 +196,6 @@ fn bare(status: StatusCode, proxy_status: HeaderValue) -> Response<Body> {
     answer
 }
 
-/// What a log line repeats of a text.
-fn cut(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LOGGED_MOST)]
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// The answer to a request whose handling panicked: a bug of ours, which costs one answer and no connection.
 pub fn panicked(_payload: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
     tracing::error!("a request's handler panicked; this is a bug in anteroom");
@@ -203,16 +203,4 @@ pub fn panicked(_payload: Box<dyn std::any::Any + Send + 'static>) -> Response<B
     let mut answer = bare(status, proxy_status(status, "a bug in anteroom"));
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_log_line_repeats_only_the_beginning_of_a_long_text() {
-        assert_eq!(cut("/short"), "/short");
-        assert_eq!(cut(&"x".repeat(64 << 10)).len(), LOGGED_MOST);
-        assert_eq!(cut(&"\u{20ac}".repeat(LOGGED_MOST)).len(), LOGGED_MOST - 1, "cut between two characters");
-    }
 }

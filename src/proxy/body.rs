@@ -8,6 +8,7 @@ use http::header::HeaderName;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::record::Record;
 use crate::upstream::Lease;
 use crate::upstream::body::Tape;
 use crate::upstream::trailers::{self, Slot};
@@ -29,6 +30,16 @@ pub struct Body {
     /// Where trailers go, if the client's connection speaks HTTP/1.1.
     trailers: Option<Slot>,
     unread: Unread,
+    record: Option<Box<Record>>,
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let is_whole = http_body::Body::is_end_stream(self);
+        if let Some(record) = self.record.as_mut().filter(|_| is_whole) {
+            record.is_whole();
+        }
+    }
 }
 
 /// What the client has yet to send of its request. Once the answer is written it is read and thrown away for a while.
@@ -86,8 +97,14 @@ impl Body {
         self
     }
 
+    /// Has the request's line written when this body has ended.
+    pub fn recorded(mut self, record: Option<Box<Record>>) -> Self {
+        self.record = record;
+        self
+    }
+
     fn new(kind: Kind) -> Self {
-        Self { kind, trailers: None, unread: Unread(None) }
+        Self { kind, trailers: None, unread: Unread(None), record: None }
     }
 
     fn without_lease(mut self) -> Self {
@@ -121,30 +138,13 @@ impl http_body::Body for Body {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let request_is_over = self.request_is_over();
-        let frame = match &mut self.kind {
-            Kind::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Kind::Passed { incoming, lease, nominated } => {
-                let length = http_body::Body::size_hint(incoming);
-                let shared = lease.as_ref().is_some_and(Lease::is_shared);
-                match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
-                    Some(Ok(frame)) => match frame.into_trailers() {
-                        Ok(mut fields) => {
-                            trailers::remove(&mut fields, nominated);
-                            trailers::end(fields, self.trailers.as_ref(), &length).map(Ok)
-                        }
-                        Err(data) => Some(Ok(data)),
-                    },
-                    Some(Err(error)) => Some(Err(error.into())),
-                    None if shared && is_given_up(incoming, &length, request_is_over) => {
-                        return Poll::Ready(Some(Err(BodyError::GivenUp)));
-                    }
-                    None => None,
-                }
+        let frame = ready!(self.next_frame(cx));
+        if let Some(record) = &mut self.record {
+            match &frame {
+                Some(Ok(frame)) => record.passed(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(_)) => record.is_broken(),
+                None => record.is_whole(),
             }
-        };
-        if frame.is_none() || self.is_end_stream() {
-            self.release();
         }
         Poll::Ready(frame)
     }
@@ -161,5 +161,36 @@ impl http_body::Body for Body {
             Kind::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
             Kind::Passed { incoming, .. } => http_body::Body::size_hint(incoming),
         }
+    }
+}
+
+impl Body {
+    fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let request_is_over = self.request_is_over();
+        let frame = match &mut self.kind {
+            Kind::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
+            Kind::Passed { incoming, lease, nominated } => {
+                let length = http_body::Body::size_hint(incoming);
+                let shared = lease.as_ref().is_some_and(Lease::is_shared);
+                match ready!(http_body::Body::poll_frame(Pin::new(&mut *incoming), cx)) {
+                    Some(Ok(frame)) => match frame.into_trailers() {
+                        Ok(mut fields) => {
+                            trailers::remove(&mut fields, nominated);
+                            trailers::end(fields, self.trailers.as_ref(), &length).map(Ok)
+                        }
+                        Err(data) => Some(Ok(data)),
+                    },
+                    Some(Err(error)) => Some(Err(error.into())),
+                    None if shared && is_given_up(incoming, &length, request_is_over) => {
+                        return Poll::Ready(Some(Err(BodyError::GivenUp)));
+                    }
+                    None => None,
+                }
+            }
+        };
+        if frame.is_none() || http_body::Body::is_end_stream(self) {
+            self.release();
+        }
+        Poll::Ready(frame)
     }
 }

@@ -41,6 +41,9 @@ pub trait Errand {
     /// What it does there. Ends only if it finds a reason not to wait any longer.
     fn while_held(&self) -> impl Future<Output = Refusal>;
 
+    /// It will be sent again because of this.
+    fn is_retried(&self, _because: &Failure) {}
+
     /// Whether the run of the target that it was sent to has answered anyone as one that is ready does.
     fn is_target_proven(&self, run: u64) -> bool;
 }
@@ -179,6 +182,7 @@ impl Way<'_> {
                     if !self.is_ready() {
                         // What it said is of no account any more.
                         last_failure = None;
+                        errand.is_retried(&setback.failure);
                         toll.retries += 1;
                         continue;
                     }
@@ -191,6 +195,7 @@ impl Way<'_> {
                     };
                 }
             }
+            errand.is_retried(&setback.failure);
             last_failure = Some(setback.failure);
             toll.retries += 1;
         }

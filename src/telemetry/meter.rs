@@ -1,20 +1,34 @@
 //! What is counted, and how it is told: OpenMetrics on the admin port.
 
-use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
-use prometheus_client::metrics::{counter::Counter, family::Family, gauge::Gauge};
-use prometheus_client::registry::Registry;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
 
-/// The media type of [`Meter::tell`].
-pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+mod exposition;
+mod histogram;
+mod ledger;
+mod rare;
+mod reason;
+
+pub use self::exposition::Exposition;
+use self::ledger::Ledgers;
+pub use self::ledger::{Fate, Ledger};
+use self::rare::Rare;
+use crate::diagnosis::Code;
+use crate::evidence::Failure;
 
 /// The counters of the whole process.
 #[derive(Debug)]
 pub struct Meter {
     registry: Registry,
-    limits: Family<LimitLabel, Counter>,
+    ledgers: Arc<Ledgers>,
+    rare: Arc<Rare>,
     connections: Gauge,
     tunnels: Gauge,
 }
@@ -42,11 +56,13 @@ pub enum Limit {
     HeldBytes,
     /// `ANTEROOM_PATIENCE_*`: a request was held, or would have been, for longer than its kind may be.
     Patience,
+    /// As much was sent again in the last seconds as may be.
+    RetryBudget,
 }
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connections,
         Self::HeaderSize,
         Self::HeaderTimeout,
@@ -57,6 +73,7 @@ impl Limit {
         Self::Held,
         Self::HeldBytes,
         Self::Patience,
+        Self::RetryBudget,
     ];
 
     fn name(self) -> &'static str {
@@ -71,41 +88,76 @@ impl Limit {
             Self::Held => "held",
             Self::HeldBytes => "held_bytes",
             Self::Patience => "patience",
+            Self::RetryBudget => "retry_budget",
         }
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct LimitLabel {
-    limit: Limit,
-}
-
-impl EncodeLabelValue for Limit {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> std::fmt::Result {
-        encoder.write_str(self.name())
-    }
+/// How the engine failed to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    Forbidden,
+    Unavailable,
+    /// Its stream of events ended.
+    Ended,
 }
 
 impl Default for Meter {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("anteroom");
-        let limits = Family::<LimitLabel, Counter>::default();
-        let (connections, tunnels) = (Gauge::default(), Gauge::default());
-        registry.register("limit_reached", "How often clients came to the end of a limit", limits.clone());
-        registry.register("connections_open", "Connections of clients", connections.clone());
-        registry.register("upgrades_open", "Connections that have switched protocols", tunnels.clone());
-        // A series that begins at its first event hides that event from `rate()`.
-        for limit in Limit::ALL {
-            drop(limits.get_or_create(&LimitLabel { limit }));
-        }
-        Self { registry, limits, connections, tunnels }
+        Self::new([])
     }
 }
 
 impl Meter {
+    /// `others` tell what is known elsewhere, when they are asked.
+    pub fn new(others: impl IntoIterator<Item = Box<dyn Collector>>) -> Self {
+        let mut registry = Registry::default();
+        let (ledgers, rare) = (Arc::<Ledgers>::default(), Arc::<Rare>::default());
+        let (connections, tunnels) = (Gauge::default(), Gauge::default());
+        let help = "When the process started, since the beginning of 1970";
+        // Its name is Prometheus' own, and so has no prefix.
+        registry.register_with_unit("process_start_time", help, Unit::Seconds, ConstGauge::new(since_1970()));
+        let ours = registry.sub_registry_with_prefix("anteroom");
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        ours.register("build", "Which anteroom this is", version);
+        ours.register("connections_open", "Connections of clients", connections.clone());
+        ours.register("upgrades_open", "Connections that have switched protocols", tunnels.clone());
+        ours.register_collector(Box::new(Arc::clone(&ledgers)));
+        ours.register_collector(Box::new(Arc::clone(&rare)));
+        others.into_iter().for_each(|other| ours.register_collector(other));
+        Self { registry, ledgers, rare, connections, tunnels }
+    }
+
+    /// A worker's own ledger, which is added to those of the others.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        self.ledgers.open()
+    }
+
     /// A client came to the end of a limit.
     pub fn reached(&self, limit: Limit) {
-        self.limits.get_or_create(&LimitLabel { limit }).inc();
+        count(&self.rare.limits[limit as usize]);
+    }
+
+    /// A probe has ended.
+    pub fn probed(&self, failure: Option<&Failure>) {
+        count(failure.map_or(&self.rare.probes_passed, |failure| &self.rare.probes_failed[reason::index(failure)]));
+    }
+
+    /// A finding became the root cause.
+    pub fn found(&self, code: Code) {
+        if let Some(at) = Code::ALL.iter().position(|its| *its == code) {
+            count(&self.rare.findings[at]);
+        }
+    }
+
+    /// The engine did not answer as it should, so often.
+    pub fn engine_failed(&self, trouble: Trouble, times: u64) {
+        self.rare.engine_errors[trouble as usize].fetch_add(times, Relaxed);
+    }
+
+    /// The target has become ready so long after its start.
+    pub fn warmed_up(&self, took: Duration) {
+        self.rare.warmups.observe(took);
     }
 
     /// Counts a connection until the guard is dropped.
@@ -118,12 +170,20 @@ impl Meter {
         Counted::new(&self.tunnels)
     }
 
-    /// Everything, as text.
-    pub fn tell(&self) -> String {
-        let mut text = String::new();
-        text::encode(&mut text, &self.registry).expect("a string takes whatever is written to it");
-        text
+    /// Everything.
+    pub fn tell(&self, exposition: Exposition) -> String {
+        let mut encoded = String::new();
+        text::encode(&mut encoded, &self.registry).expect("a string takes whatever is written to it");
+        exposition.write(encoded)
     }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+fn since_1970() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Something that is counted while it lasts.
@@ -145,14 +205,55 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
+
+    #[test]
+    fn what_workers_count_is_told_as_one() {
+        let meter = Meter::default();
+        let ledgers = [meter.ledger(), meter.ledger()];
+        for ledger in &ledgers {
+            ledger.ended(Fate::Passed, Some(StatusCode::OK), Duration::from_micros(2_500));
+            ledger.retried(&Failure::ClosedEarly);
+        }
+        ledgers[0].ended(Fate::Left, None, Duration::ZERO);
+        ledgers[1].ended(
+            Fate::Passed,
+            Some(StatusCode::from_u16(999).expect("three digits")),
+            Duration::from_secs(999),
+        );
+        let text = meter.tell(Exposition::Text);
+        for line in [
+            "anteroom_requests_total{outcome=\"passed\",status=\"2xx\"} 2",
+            "anteroom_requests_total{outcome=\"passed\",status=\"5xx\"} 1",
+            "anteroom_requests_total{outcome=\"left\",status=\"none\"} 1",
+            "anteroom_request_duration_seconds_bucket{le=\"0.001\",outcome=\"passed\"} 0",
+            "anteroom_request_duration_seconds_bucket{le=\"0.0025\",outcome=\"passed\"} 2",
+            "anteroom_request_duration_seconds_bucket{le=\"120.0\",outcome=\"passed\"} 2",
+            "anteroom_request_duration_seconds_bucket{le=\"+Inf\",outcome=\"passed\"} 3",
+            "anteroom_request_duration_seconds_count{outcome=\"passed\"} 3",
+            "anteroom_request_duration_seconds_sum{outcome=\"passed\"} 999.005",
+            "anteroom_retries_total{reason=\"closed_early\"} 2",
+        ] {
+            assert!(text.lines().any(|its| its == line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn indices_are_those_of_the_lists() {
+        assert!(Limit::ALL.iter().enumerate().all(|(at, limit)| *limit as usize == at));
+        let troubles = [Trouble::Forbidden, Trouble::Unavailable, Trouble::Ended];
+        let named = troubles.map(|trouble| format!("{trouble:?}").to_lowercase());
+        assert_eq!((troubles.map(|it| it as usize), named.each_ref().map(String::as_str)), ([0, 1, 2], rare::TROUBLES));
+    }
 
     #[test]
     fn every_limit_is_told_before_it_was_ever_reached() {
         let meter = Arc::new(Meter::default());
         meter.reached(Limit::Requests);
         let tunnel = meter.tunnel();
-        let text = meter.tell();
+        let text = meter.tell(Exposition::OpenMetrics);
         for limit in Limit::ALL {
             let count = u32::from(limit == Limit::Requests);
             let line = format!("anteroom_limit_reached_total{{limit=\"{}\"}} {count}\n", limit.name());
@@ -160,6 +261,6 @@ mod tests {
         }
         assert!(text.contains("anteroom_upgrades_open 1\n"), "{text}");
         drop(tunnel);
-        assert!(meter.tell().contains("anteroom_upgrades_open 0\n"));
+        assert!(meter.tell(Exposition::OpenMetrics).contains("anteroom_upgrades_open 0\n"));
     }
 }

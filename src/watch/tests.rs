@@ -66,7 +66,14 @@ impl Stage {
         let room = Room::new(1024, 1 << 20);
         let look = Arc::new(Notify::new());
         let learned = watch::Sender::new(History::default());
-        let sources = Sources { sightings, reports, room: Arc::clone(&room), look: Arc::clone(&look), learned };
+        let sources = Sources {
+            sightings,
+            reports,
+            room: Arc::clone(&room),
+            look: Arc::clone(&look),
+            learned,
+            meter: Arc::default(),
+        };
         tokio::task::spawn_local(run(subject, script.clone(), sources, publish));
         Self { script, sightings: sighted, reports: report, room, look, snapshots }
     }

@@ -80,12 +80,12 @@ impl Warming {
         }
     }
 
-    /// The target is ready.
-    pub(super) fn is_ready(&mut self) {
-        if let (Some(Run { began, was_away: true }), Some(key)) = (self.run.take(), &self.key) {
-            let took = began.elapsed();
-            self.learned.send_modify(|history| history.record(key, took));
-            tracing::info!(took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "the target has warmed up");
-        }
+    /// The target is ready. Says how long that took, if it was learned.
+    pub(super) fn is_ready(&mut self) -> Option<Duration> {
+        let (Some(Run { began, was_away: true }), Some(key)) = (self.run.take(), &self.key) else { return None };
+        let took = began.elapsed();
+        self.learned.send_modify(|history| history.record(key, took));
+        tracing::info!(took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "the target has warmed up");
+        Some(took)
     }
 }

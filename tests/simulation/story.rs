@@ -112,6 +112,7 @@ async fn story(seed: u64) -> (String, Duration) {
         room: room.clone(),
         look: Notify::new().into(),
         learned: watch::Sender::default(),
+        meter: Arc::default(),
     };
     tokio::task::spawn_local(watcher::run(subject, Prober(Rc::clone(&world)), sources, publish));
     tokio::task::spawn_local(Rc::clone(&world).turn(began + LASTS, sighted));

@@ -6,6 +6,7 @@ pub mod encrypted;
 pub mod http2;
 pub mod message;
 pub mod raw;
+pub mod scrape;
 pub mod seen;
 
 use std::net::SocketAddr;

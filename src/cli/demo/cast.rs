@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::watch;
 
-use crate::engine::Sighting;
+use crate::engine::{Errors, Sighting};
 use crate::evidence::{
     Attachment, Compose, Container, EVENTS_KEPT, Engine, Happening, Moment, Network, RestartPolicy, Status, Target,
 };
@@ -127,6 +127,7 @@ impl Cast {
             networks: Arc::new([Network { id: NETWORK_ID.into(), name: NETWORK.into() }]),
             events: self.events.as_slice().into(),
             log: Arc::new([]),
+            errors: Errors::default(),
         });
     }
 }

@@ -1,0 +1,167 @@
+//! The log as whoever collects it reads it: each request's line, by a process of its own.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+use support::raw::Peer;
+use support::{FakeUpstream, nobody, soon};
+use tokio::sync::mpsc;
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+/// A process that logs as JSON. Dropping it ends it.
+struct Anteroom {
+    process: Child,
+    address: SocketAddr,
+    lines: mpsc::UnboundedReceiver<String>,
+}
+
+impl Drop for Anteroom {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Anteroom {
+    async fn start(upstream: SocketAddr, format: &str) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_anteroom"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", format])
+            .env_clear()
+            .env("ANTEROOM_UPSTREAM", format!("http://{upstream}"))
+            .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let stdout = BufReader::new(process.stdout.take().expect("it is piped"));
+        let (tell, lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let mut anteroom = Self { process, address: upstream, lines };
+        let start = anteroom.line("anteroom listens").await;
+        let address = start.split("listen").find_map(|part| {
+            let from = part.find(|it: char| it.is_ascii_digit())?;
+            part[from..].split(['"', ' ']).next()?.parse().ok()
+        });
+        anteroom.address = address.expect("it says where");
+        anteroom
+    }
+
+    /// The next line with this in it.
+    async fn line(&mut self, part: &str) -> String {
+        soon(async {
+            loop {
+                let line = self.lines.recv().await.expect("it logs on");
+                if line.contains(part) {
+                    return line;
+                }
+            }
+        })
+        .await
+    }
+
+    /// What the next line of a request says.
+    async fn request(&mut self) -> Value {
+        let line = self.line("anteroom::access").await;
+        serde_json::from_str::<Value>(&line).expect("JSON")["fields"].take()
+    }
+}
+
+#[tokio::test]
+async fn a_request_has_one_line_that_says_everything_but_its_query() {
+    let upstream = FakeUpstream::start().await;
+    let mut anteroom = Anteroom::start(upstream.address, "json").await;
+    let mut client = Peer::connect(anteroom.address).await;
+    client
+        .send(format!(
+            "GET /a/b?token=hush HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 203.0.113.9\r\nTraceparent: {TRACE}\r\n\r\n"
+        ))
+        .await;
+    let mut served = upstream.accept().await;
+    let head = served.head().await;
+    assert!(head.contains(&format!("Traceparent: {TRACE}\r\n")), "it passes untouched: {head}");
+    served.send("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n3\r\ntwo\r\n0\r\n\r\n").await;
+    client.until("\r\n0\r\n\r\n").await;
+    let line = anteroom.request().await;
+    for (field, expected) in [
+        ("client", "203.0.113.9"),
+        ("method", "GET"),
+        ("path", "/a/b"),
+        ("trace_id", "4bf92f3577b34da6a3ce929d0e0e4736"),
+    ] {
+        assert_eq!(line[field], expected, "{field} in {line}");
+    }
+    assert_eq!((line["status"].as_u64(), line["bytes"].as_u64()), (Some(201), Some(7)), "{line}");
+    assert!(line["took_ms"].is_u64() && line["id"].as_str().is_some_and(|id| id.len() == 16), "{line}");
+    assert!(matches!(line["outcome"].as_str(), Some("passed" | "held")), "{line}");
+    assert!(line.get("cut").is_none() && line.get("finding").is_none() && !line.to_string().contains("hush"), "{line}");
+
+    client.send("HEAD /c HTTP/1.1\r\nHost: a\r\nTraceparent: 00-NONSENSE\r\n\r\n").await;
+    assert!(served.head().await.contains("Traceparent: 00-NONSENSE\r\n"), "what is no trace passes untouched, too");
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n").await;
+    client.head().await;
+    let line = anteroom.request().await;
+    assert_eq!((line["path"].as_str(), line["client"].as_str()), (Some("/c"), Some("127.0.0.1")), "{line}");
+    assert_eq!(line["outcome"], "passed");
+    for absent in ["bytes", "cut", "trace_id", "held_ms", "retries"] {
+        assert!(line.get(absent).is_none(), "{absent} in {line}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_does_not_get_to_its_end_says_who_cut_it() {
+    let upstream = FakeUpstream::start().await;
+    let mut anteroom = Anteroom::start(upstream.address, "json").await;
+    const BEGINNING: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour";
+    for cut in ["upstream", "client"] {
+        let mut client = Peer::connect(anteroom.address).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut served = upstream.accept().await;
+        served.head().await;
+        served.send(BEGINNING).await;
+        client.until("four").await;
+        if cut == "upstream" {
+            drop(served)
+        } else {
+            client.reset()
+        }
+        let line = anteroom.request().await;
+        assert_eq!((line["cut"].as_str(), line["bytes"].as_u64()), (Some(cut), Some(4)), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_diagnosed_request_names_its_finding_and_how_long_it_was_held() {
+    let mut anteroom = Anteroom::start(nobody().await, "json").await;
+    let mut client = Peer::connect(anteroom.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nPrefer: wait=1\r\nAccept: application/json\r\n\r\n").await;
+    let answer = client.answer().await;
+    let line = anteroom.request().await;
+    assert_eq!((line["outcome"].as_str(), line["status"].as_u64()), (Some("diagnosed"), Some(503)), "{line}");
+    assert_eq!(line["finding"], answer.json()["findings"][0]["code"], "{line}");
+    assert_eq!(line["bytes"].as_u64(), Some(answer.body.len() as u64), "{line}");
+    assert!(line["held_ms"].as_u64() >= Some(900), "{line}");
+}
+
+#[tokio::test]
+async fn a_tunnel_has_its_line_while_it_is_open() {
+    let upstream = FakeUpstream::start().await;
+    let mut anteroom = Anteroom::start(upstream.address, "text").await;
+    let mut client = Peer::connect(anteroom.address).await;
+    client.send("GET /live HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n").await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n").await;
+    client.head().await;
+    let line = anteroom.line("anteroom::access").await;
+    for part in [" path=\"/live\"", " status=101", " client=127.0.0.1"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert!(!line.contains("cut="), "{line}");
+    client.send("still open").await;
+    assert_eq!(served.exactly(10).await, "still open");
+}
