@@ -123,12 +123,14 @@ fn wrap(f: &mut Formatter<'_>, indent: &str, text: &str) -> fmt::Result {
 }
 
 /// A text in pieces that stay whole: words, each with the space before it, and single East Asian characters, each with
-/// the punctuation behind it, which begins no line.
+/// the punctuation behind it, which begins no line, and the bracket before it, which ends none.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let begins = |c: char| c == ' ' || columns(c) == 2 && !"，。：；、）".contains(c);
+    let holds = |before: &str, c: char| c != ' ' && before.ends_with(['(', '（']);
     let mut rest = text;
     std::iter::from_fn(move || {
-        let end = rest.char_indices().skip(1).find(|(_, c)| begins(*c)).map_or(rest.len(), |(at, _)| at);
+        let mut inside = rest.char_indices().skip(1);
+        let end = inside.find(|(at, c)| begins(*c) && !holds(&rest[..*at], *c)).map_or(rest.len(), |(at, _)| at);
         let (piece, behind) = rest.split_at(end);
         rest = behind;
         (!piece.is_empty()).then_some(piece)
@@ -238,9 +240,12 @@ Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37
                 super::wrap(f, "  ", &self.0)
             }
         }
-        let text = format!("{}。{}", "容".repeat(49), "器".repeat(3));
-        let lines = format!("  {}\n    容。{}\n", "容".repeat(48), "器".repeat(3));
-        assert_eq!(Wrapped(text).to_string(), lines);
+        for (end, first, second) in [("容。器", "", "容。器"), (" (容器)", "", "(容器)"), ("a容。器", "a", "容。器")]
+        {
+            let full = "容".repeat(if first.is_empty() { 48 } else { 47 });
+            let lines = format!("  {full}{first}\n    {second}\n");
+            assert_eq!(Wrapped(format!("{full}{end}")).to_string(), lines);
+        }
     }
 
     #[test]
