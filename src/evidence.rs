@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime};
 
 use crate::warmup::Progress;
 
+use crate::phrase::Phrase;
+
 /// All that is known at one moment. Cheap to clone: the large parts are shared.
 #[derive(Clone, Debug)]
 pub struct Evidence {
@@ -337,8 +339,8 @@ pub struct Happening {
 /// Why an upstream could not be reached or did not answer: of a probe, or of a real request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The resolver does not know the name, or does not answer. The text is the resolver's.
-    NameNotResolved { reason: Box<str> },
+    /// The resolver does not know the name, or does not answer. The text is the resolver's, where it said any.
+    NameNotResolved { reason: Phrase },
     /// A single-label name resolved to an address outside our own networks: not connected to.
     NameResolvedOutside { address: IpAddr },
     /// Connection refused by the address.
@@ -349,7 +351,7 @@ pub enum Failure {
     ConnectTimeout,
     /// Connected, but no TLS came about: a certificate, a version, or no TLS at all on the other side. In words, which
     /// may quote the other side.
-    Tls { reason: Box<str> },
+    Tls { reason: Phrase },
     /// The connection was closed or reset before the head of an answer.
     ClosedEarly,
     /// The head of the answer did not come in time.
@@ -357,7 +359,7 @@ pub enum Failure {
     /// What came in answer to plain HTTP is TLS.
     SpeaksTls,
     /// What came is not HTTP.
-    NotHttp { reason: Box<str> },
+    NotHttp { reason: Phrase },
     /// The ready path answered, but neither 2xx nor 3xx; or a request got a 502, 503 or 504, as all did so far.
     NotReady { status: u16 },
     /// It failed in a way that may be tried again, but the retries of the last seconds used up what is allowed.

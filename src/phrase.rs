@@ -60,9 +60,33 @@ impl Phrase {
         Self(Kind::List { joint, items: items.into_iter().map(|item| item.say()).collect() })
     }
 
+    /// With every text of others changed, as what may hold a secret is.
+    pub fn with_foreign(&self, change: fn(&str) -> String) -> Self {
+        let all = |phrases: &[Self]| phrases.iter().map(|phrase| phrase.with_foreign(change)).collect();
+        Self(match &self.0 {
+            Kind::Foreign(text) => Kind::Foreign(change(text).into()),
+            Kind::Ours { template, within } => Kind::Ours { template, within: all(within) },
+            Kind::List { joint, items } => Kind::List { joint, items: all(items) },
+        })
+    }
+
     /// In another language.
     pub fn said_in(&self, table: &Table) -> String {
         Said { phrase: self, table }.to_string()
+    }
+}
+
+/// What others wrote.
+impl From<&str> for Phrase {
+    fn from(text: &str) -> Self {
+        text.say()
+    }
+}
+
+/// What others wrote.
+impl From<String> for Phrase {
+    fn from(text: String) -> Self {
+        Self(Kind::Foreign(text.into()))
     }
 }
 
@@ -185,6 +209,13 @@ mod tests {
         assert_eq!(phrase.to_string(), "{0} ago {1} {9} {it} ago");
         assert_eq!(phrase.said_in(&BACKWARDS), "前{0} ago {1} {9} {it}");
         assert_eq!("{0} ago".say().said_in(&BACKWARDS), "{0} ago");
+    }
+
+    #[test]
+    fn all_that_is_foreign_can_be_changed_and_nothing_else() {
+        let list = Phrase::list(" b ", ["a", "b"]);
+        let phrase = phrase!("{0} a {1}", "a", list).with_foreign(str::to_uppercase);
+        assert_eq!(phrase.to_string(), "A a A b B");
     }
 
     #[test]

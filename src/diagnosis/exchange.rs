@@ -163,22 +163,22 @@ pub(super) fn tls_mismatch(evidence: &Evidence) -> Option<Finding> {
     }
     // No warming target shows it: its certificate does not change while it starts.
     let reason = facts::failures(evidence).find_map(|failure| match failure {
-        Failure::Tls { reason } => Some(redact(reason)),
+        Failure::Tls { reason } => Some(reason.with_foreign(redact)),
         _ => None,
     })?;
     let title = phrase!("No TLS with {0}: {1}", facts::upstream(evidence), reason);
-    Some(broken(evidence, Code::TlsMismatch, title, &Failure::Tls { reason: reason.into() }))
+    Some(broken(evidence, Code::TlsMismatch, title, &Failure::Tls { reason }))
 }
 
 /// What answers on the port is no web server.
 pub(super) fn not_http(evidence: &Evidence) -> Option<Finding> {
     // The one failure that no warming target shows: even a probe's is meant as it looks.
     let reason = facts::failures(evidence).find_map(|failure| match failure {
-        Failure::NotHttp { reason } => Some(redact(reason)),
+        Failure::NotHttp { reason } => Some(reason.with_foreign(redact)),
         _ => None,
     })?;
     let title = phrase!("What answers at {0} does not speak HTTP: {1}", facts::upstream(evidence), reason);
-    Some(broken(evidence, Code::NotHttp, title, &Failure::NotHttp { reason: reason.into() }))
+    Some(broken(evidence, Code::NotHttp, title, &Failure::NotHttp { reason }))
 }
 
 /// Connected, and then silence.

@@ -134,16 +134,16 @@ pub(super) fn upstream(evidence: &Evidence) -> String {
 /// A failure in a few words.
 pub(super) fn failure(failure: &Failure) -> Phrase {
     match failure {
-        Failure::NameNotResolved { reason } => phrase!("name not resolved: {0}", redact(reason)),
+        Failure::NameNotResolved { reason } => phrase!("name not resolved: {0}", reason.with_foreign(redact)),
         Failure::NameResolvedOutside { address } => phrase!("name resolved to the foreign address {0}", address),
         Failure::Refused { address } => phrase!("connection refused by {0}", address),
         Failure::Unreachable { reason } => phrase!("unreachable: {0}", redact(reason)),
         Failure::ConnectTimeout => phrase!("no answer to the connection attempt"),
-        Failure::Tls { reason } => phrase!("no TLS: {0}", redact(reason)),
+        Failure::Tls { reason } => phrase!("no TLS: {0}", reason.with_foreign(redact)),
         Failure::ClosedEarly => phrase!("connection closed before the answer"),
         Failure::NoAnswer => phrase!("connected, but no answer in time"),
         Failure::SpeaksTls => phrase!("answered plain HTTP with TLS"),
-        Failure::NotHttp { reason } => phrase!("answer is not HTTP: {0}", redact(reason)),
+        Failure::NotHttp { reason } => phrase!("answer is not HTTP: {0}", reason.with_foreign(redact)),
         Failure::NotReady { status } => phrase!("answered {0}", status),
         Failure::RetryBudgetSpent => phrase!("not tried again: the retry budget is spent"),
         Failure::Loop => phrase!("not sent: the request had passed through here before"),

@@ -244,7 +244,7 @@ pub(super) fn resolved_outside(evidence: &Evidence) -> Option<Finding> {
 /// The name leads nowhere. Where the container or its network is at fault, this is the mere consequence.
 pub(super) fn not_resolved(evidence: &Evidence) -> Option<Finding> {
     let reason = facts::failures(evidence).find_map(|failure| match failure {
-        Failure::NameNotResolved { reason } => Some(redact(reason)),
+        Failure::NameNotResolved { reason } => Some(reason.with_foreign(redact)),
         _ => None,
     })?;
     let host = &evidence.upstream.host;

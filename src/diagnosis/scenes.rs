@@ -13,6 +13,7 @@ use crate::evidence::{
     Bound, Compose, Container, Dependency, Engine, Evidence, Failure, HealthStatus, RestartPolicy, Status, Stray,
     Target,
 };
+use crate::phrase::phrase;
 
 /// What happened, what was seen of it, and what must be made of it.
 pub(crate) type Scene = (&'static str, Evidence, Vec<Code>);
@@ -403,7 +404,7 @@ fn network() -> Vec<Scene> {
 
 fn exchange() -> Vec<Scene> {
     use Code::*;
-    let tls = || Failure::Tls { reason: "its certificate has expired".into() };
+    let tls = || Failure::Tls { reason: phrase!("its certificate has expired") };
     let not_http = || Failure::NotHttp { reason: "SSH-2.0-OpenSSH".into() };
     vec![
         ("connection attempts vanish", probed(grafana(), Some(Failure::ConnectTimeout)), vec![ConnectTimeout]),

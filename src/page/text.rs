@@ -244,7 +244,7 @@ Reference: 01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37
                 super::wrap(f, "  ", &self.0)
             }
         }
-        for (end, first, second) in [("容。器", "", "容。器"), ("(容器)", "", "(容器)"), ("a容。器", "a", "容。器")]
+        for (end, first, second) in [("容。器", "", "容。器"), (" (容器)", "", "(容器)"), ("a容。器", "a", "容。器")]
         {
             let full = "容".repeat(if first.is_empty() { 48 } else { 47 });
             let lines = format!("  {full}{first}\n    {second}\n");

@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::journey::Setback;
 use super::upgrade::Switch;
 use crate::evidence::Failure;
+use crate::phrase::{Phrase, phrase};
 use crate::retry::{self, Reach};
 use crate::tls::Protocols;
 use crate::upstream::body::Tape;
@@ -77,7 +78,7 @@ impl Exchange {
             Ok(answer) => match framing::unambiguous(answer.headers()).and_then(|()| self.switches_rightly(&answer)) {
                 Ok(()) => Ok((answer, lease)),
                 Err(reason) => {
-                    let failure = Failure::NotHttp { reason: reason.into() };
+                    let failure = Failure::NotHttp { reason };
                     Err(Setback { failure, connection, reach: Reach::Sent })
                 }
             },
@@ -95,10 +96,10 @@ impl Exchange {
     }
 
     /// An upstream may switch protocols only if the client offered to (RFC 9110 §7.8).
-    fn switches_rightly(&self, answer: &Response<Incoming>) -> Result<(), &'static str> {
+    fn switches_rightly(&self, answer: &Response<Incoming>) -> Result<(), Phrase> {
         match &self.switch {
             Some(switch) => switch.agreed(answer.status(), answer.headers()),
-            None if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err("it switched protocols unasked"),
+            None if answer.status() == StatusCode::SWITCHING_PROTOCOLS => Err(phrase!("it switched protocols unasked")),
             None => Ok(()),
         }
     }

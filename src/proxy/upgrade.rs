@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::headers;
+use crate::phrase::{Phrase, phrase};
 use crate::telemetry::meter::{Counted, Meter};
 use crate::upstream;
 
@@ -80,19 +81,23 @@ impl Switch {
     ///
     /// # Errors
     /// What is wrong, as a sentence about the upstream.
-    pub fn agreed(&self, status: StatusCode, answer: &HeaderMap) -> Result<(), &'static str> {
+    pub fn agreed(&self, status: StatusCode, answer: &HeaderMap) -> Result<(), Phrase> {
         if status != StatusCode::SWITCHING_PROTOCOLS {
             // To a CONNECT, success is the tunnel.
             let mistakable = self.by_connect.is_some() && status.is_success();
-            return if mistakable { Err("it answered a request for a WebSocket as any other") } else { Ok(()) };
+            return if mistakable {
+                Err(phrase!("it answered a request for a WebSocket as any other"))
+            } else {
+                Ok(())
+            };
         }
         if !headers::agrees(&self.offered, answer) {
-            return Err("it switched to a protocol that was not offered");
+            return Err(phrase!("it switched to a protocol that was not offered"));
         }
         match &self.by_connect {
             // The key was ours, so that nobody else can check what became of it.
             Some(ByConnect { accept }) if answer.get(SEC_WEBSOCKET_ACCEPT) != Some(accept) => {
-                Err("it accepted another WebSocket than the one it was asked for")
+                Err(phrase!("it accepted another WebSocket than the one it was asked for"))
             }
             Some(_) | None => Ok(()),
         }

@@ -4,55 +4,57 @@ use std::io;
 
 use tokio_rustls::rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
+use crate::phrase::{Phrase, phrase};
+
 /// In characters: the other side may name a thousand names in its certificate.
 const LONGEST: usize = 200;
 
 /// Says why TLS did not come about; `None` if the connection ended for another reason.
-pub fn explain(error: &io::Error) -> Option<Box<str>> {
+pub fn explain(error: &io::Error) -> Option<Phrase> {
     let error = error.get_ref()?.downcast_ref::<Error>()?;
-    let reason = match error {
+    Some(match error {
         Error::InvalidCertificate(error) => certificate(error),
-        Error::InvalidMessage(InvalidMessage::InvalidContentType) => "it does not speak TLS".to_owned(),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => phrase!("it does not speak TLS"),
         Error::AlertReceived(alert) => refusal(*alert),
-        Error::PeerIncompatible(_) => format!("it knows no way that we know: {error}"),
-        error => error.to_string(),
-    };
-    Some(bounded(&reason).into())
+        Error::PeerIncompatible(_) => phrase!("it knows no way that we know: {0}", bounded(error)),
+        error => bounded(error).into(),
+    })
 }
 
-fn certificate(error: &CertificateError) -> String {
+fn certificate(error: &CertificateError) -> Phrase {
     match error {
-        CertificateError::UnknownIssuer => "its certificate is signed by nobody whom we trust".to_owned(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "its certificate has expired".to_owned(),
+        CertificateError::UnknownIssuer => phrase!("its certificate is signed by nobody whom we trust"),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => phrase!("its certificate has expired"),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet".to_owned()
+            phrase!("its certificate is not valid yet")
         }
-        CertificateError::BadSignature => "its certificate is not signed by whom it says".to_owned(),
-        CertificateError::NotValidForNameContext { .. } => format!("its {error}"),
+        CertificateError::BadSignature => phrase!("its certificate is not signed by whom it says"),
+        CertificateError::NotValidForNameContext { .. } => phrase!("its {0}", bounded(error)),
         // The library's own name for it, and no variant: what `openssl req -x509` makes unless it is told otherwise.
         CertificateError::Other(error) if error.to_string() == "CaUsedAsEndEntity" => {
-            "its certificate is an authority's own (CA:TRUE), which no server may show".to_owned()
+            phrase!("its certificate is an authority's own (CA:TRUE), which no server may show")
         }
-        error => format!("its certificate is not acceptable: {error}"),
+        error => phrase!("its certificate is not acceptable: {0}", bounded(error)),
     }
 }
 
-fn refusal(alert: AlertDescription) -> String {
+fn refusal(alert: AlertDescription) -> Phrase {
     match alert {
-        AlertDescription::CertificateRequired => "it demands a certificate of ours".to_owned(),
+        AlertDescription::CertificateRequired => phrase!("it demands a certificate of ours"),
         AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::CertificateExpired
         | AlertDescription::UnsupportedCertificate
-        | AlertDescription::UnknownCA => format!("it refuses our certificate ({alert:?})"),
-        AlertDescription::UnrecognisedName => "it does not know the name that we ask for".to_owned(),
-        AlertDescription::NoApplicationProtocol => "it speaks none of the protocols that we offer".to_owned(),
-        alert => format!("it ended the handshake with the alert {alert:?}"),
+        | AlertDescription::UnknownCA => phrase!("it refuses our certificate ({0})", format!("{alert:?}")),
+        AlertDescription::UnrecognisedName => phrase!("it does not know the name that we ask for"),
+        AlertDescription::NoApplicationProtocol => phrase!("it speaks none of the protocols that we offer"),
+        alert => phrase!("it ended the handshake with the alert {0}", format!("{alert:?}")),
     }
 }
 
 /// Cut to a length, and without what could move a terminal's cursor.
-fn bounded(reason: &str) -> String {
+fn bounded(error: &impl ToString) -> String {
+    let reason = error.to_string();
     let mut characters = reason.chars().filter(|character| !character.is_control());
     let mut short: String = characters.by_ref().take(LONGEST).collect();
     if characters.next().is_some() {
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     fn words(error: Error) -> String {
-        explain(&io::Error::new(io::ErrorKind::InvalidData, error)).expect("an error of TLS").into()
+        explain(&io::Error::new(io::ErrorKind::InvalidData, error)).expect("an error of TLS").to_string()
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 
 use super::strays::Strays;
 use crate::evidence::{Failure, Scheme, Stray, Upstream};
+use crate::phrase::{Phrase, phrase};
 use crate::readiness::single_label;
 use crate::tls::{self, Protocols, Stream, Towards};
 
@@ -150,7 +151,7 @@ impl Dialer {
             Ok(Ok(stream)) => Ok(Stream::Tls(Box::new(stream.into()))),
             // One that accepts and closes, as an engine's port forwarder does, is away rather than at odds with us.
             Ok(Err(error)) => Err(tls::explain(&error).map_or(Failure::ClosedEarly, |reason| Failure::Tls { reason })),
-            Err(_) => Err(Failure::Tls { reason: "it did not finish the handshake in time".into() }),
+            Err(_) => Err(Failure::Tls { reason: phrase!("it did not finish the handshake in time") }),
         }
     }
 
@@ -159,15 +160,17 @@ impl Dialer {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![(address, *port).into()]);
         }
-        let unresolved = |reason: String| Failure::NameNotResolved { reason: reason.into() };
+        let unresolved = |reason: Phrase| Failure::NameNotResolved { reason };
         let addresses: Vec<SocketAddr> = match timeout_at(deadline, lookup_host((&**host, *port))).await {
             Ok(Ok(addresses)) => addresses.collect(),
-            Ok(Err(error)) => return Err(unresolved(error.to_string())),
-            Err(_) => return Err(unresolved(format!("the resolver did not answer in {:?}", self.timeout))),
+            Ok(Err(error)) => return Err(unresolved(error.to_string().into())),
+            Err(_) => {
+                return Err(unresolved(phrase!("the resolver did not answer in {0}", format!("{:?}", self.timeout))));
+            }
         };
         match &self.inside {
             Some(inside) if single_label(host) => ours(addresses, inside),
-            Some(_) | None if addresses.is_empty() => Err(unresolved("the name has no address".to_owned())),
+            Some(_) | None if addresses.is_empty() => Err(unresolved(phrase!("the name has no address"))),
             Some(_) | None => Ok(addresses),
         }
     }
@@ -176,7 +179,7 @@ impl Dialer {
 /// Those of a name's addresses that lie in our own networks.
 fn ours(addresses: Vec<SocketAddr>, inside: &Inside) -> Result<Vec<SocketAddr>, Failure> {
     let Some(first) = addresses.first().copied() else {
-        return Err(Failure::NameNotResolved { reason: "the name has no address".into() });
+        return Err(Failure::NameNotResolved { reason: phrase!("the name has no address") });
     };
     let ours: Vec<_> = addresses.into_iter().filter(|address| inside(address.ip())).collect();
     if ours.is_empty() { Err(Failure::NameResolvedOutside { address: first.ip() }) } else { Ok(ours) }

@@ -4,6 +4,7 @@ use std::error::Error as _;
 
 use super::tongue::{self, Foreign};
 use crate::evidence::Failure;
+use crate::phrase::phrase;
 use crate::tls;
 
 /// Of the error that a connection ended with.
@@ -14,13 +15,13 @@ pub fn failure(error: &hyper::Error) -> Failure {
     let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     // What the upstream sent was against the protocol; most likely it speaks another one.
     if let Some(error) = http2.filter(|error| error.is_library() && !error.is_remote()) {
-        return Failure::NotHttp { reason: format!("it does not speak HTTP/2: {error}").into() };
+        return Failure::NotHttp { reason: phrase!("it does not speak HTTP/2: {0}", error.to_string()) };
     }
     // In TLS 1.3 the other side refuses our certificate only after we have begun to speak (RFC 8446 §4.4.2.4).
     let io = error.source().and_then(|source| source.downcast_ref().or_else(|| http2?.get_io()));
     match io.and_then(tongue::foreign) {
         Some(Foreign::Tls) => return Failure::SpeaksTls,
-        Some(foreign) => return Failure::NotHttp { reason: foreign.to_string().into() },
+        Some(Foreign::Other(start)) => return Failure::NotHttp { reason: phrase!("it begins with \"{0}\"", start) },
         None => {}
     }
     let reason = io.and_then(tls::explain);

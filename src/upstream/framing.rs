@@ -6,24 +6,26 @@
 use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 
+use crate::phrase::{Phrase, phrase};
+
 /// Refuses a head that says more than one thing about the length of its body, or something that we do not undo.
 ///
 /// # Errors
 /// What is wrong, as the end of a sentence about the answer.
-pub fn unambiguous(head: &HeaderMap) -> Result<(), &'static str> {
+pub fn unambiguous(head: &HeaderMap) -> Result<(), Phrase> {
     let mut lengths = head.get_all(CONTENT_LENGTH).iter();
     let mut codings = head.get_all(TRANSFER_ENCODING).iter();
     match (lengths.next(), codings.next()) {
         (None, None) => Ok(()),
-        (Some(_), Some(_)) => Err("its answer has a length and a transfer coding"),
+        (Some(_), Some(_)) => Err(phrase!("its answer has a length and a transfer coding")),
         // Also `5, 5`: a list is what somebody made of two lines.
         (Some(length), None) if lengths.next().is_some() || !length.as_bytes().iter().all(u8::is_ascii_digit) => {
-            Err("its answer has no single length")
+            Err(phrase!("its answer has no single length"))
         }
         (Some(_), None) => Ok(()),
         // Another coding would have to be undone, since the header that names it is for one connection only.
         (None, Some(coding)) if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            Err("its answer has a transfer coding other than chunked")
+            Err(phrase!("its answer has a transfer coding other than chunked"))
         }
         (None, Some(_)) => Ok(()),
     }

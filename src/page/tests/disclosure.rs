@@ -86,12 +86,11 @@ fn written_container(container: &Container, text: &str, fields: Fields) -> Conta
 }
 
 fn written_failure(failure: Failure, text: &str) -> Failure {
-    let reason = text.into();
     match failure {
-        Failure::NameNotResolved { .. } => Failure::NameNotResolved { reason },
-        Failure::Unreachable { .. } => Failure::Unreachable { reason },
-        Failure::Tls { .. } => Failure::Tls { reason },
-        Failure::NotHttp { .. } => Failure::NotHttp { reason },
+        Failure::NameNotResolved { .. } => Failure::NameNotResolved { reason: text.into() },
+        Failure::Unreachable { .. } => Failure::Unreachable { reason: text.into() },
+        Failure::Tls { .. } => Failure::Tls { reason: text.into() },
+        Failure::NotHttp { .. } => Failure::NotHttp { reason: text.into() },
         failure => failure,
     }
 }
