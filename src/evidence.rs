@@ -119,7 +119,8 @@ impl Scheme {
 pub enum Engine {
     /// Not asked yet.
     Unknown,
-    /// It answers. The version is the engine's own word, e.g. `20.10.24`.
+    /// It answers. The version is the engine's own word, e.g. `20.10.24`; with [`PODMAN`] before it where that is what
+    /// answers.
     Available { version: Box<str> },
     /// Nothing answers: no socket, connection refused, no answer in time. The reason is for people.
     Unavailable { reason: Box<str> },
@@ -127,6 +128,16 @@ pub enum Engine {
     Forbidden { reason: Box<str> },
     /// A stand-in of `anteroom demo`: everything the evidence says is simulated, and is labelled so.
     Simulated,
+}
+
+/// How the version of an engine begins that is no Docker.
+pub const PODMAN: &str = "Podman ";
+
+impl Engine {
+    /// Whether it is operated by `podman` rather than by `docker`.
+    pub fn is_podman(&self) -> bool {
+        matches!(self, Self::Available { version } if version.starts_with(PODMAN))
+    }
 }
 
 /// What is known of the container behind the upstream's host name.

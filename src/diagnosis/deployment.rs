@@ -52,6 +52,7 @@ pub fn examine(project: &Project, now: Instant) -> Vec<Located> {
     all.extend(of_deployment(upkeep::dashboard(project)));
     all.sort_by_key(|it| (std::cmp::Reverse(it.finding.severity), follows(&it.finding)));
     offer_once(&mut all);
+    remedy::in_words_of(&project.engine, all.iter_mut().flat_map(|it| &mut it.finding.remedies));
     all
 }
 

@@ -6,9 +6,25 @@
 
 pub(super) use super::Remedy;
 use super::command::{Invocation, name};
-use crate::evidence::{Compose, Container, Evidence, Status, Upstream};
+use crate::evidence::{Compose, Container, Engine, Evidence, Status, Upstream};
 use crate::phrase::{Phrase, phrase};
 use crate::project::Project;
+
+/// Has commands for Docker said to the engine that is there. Podman takes the same words, but for two.
+pub(super) fn in_words_of<'a>(engine: &Engine, remedies: impl Iterator<Item = &'a mut Remedy>) {
+    if !engine.is_podman() {
+        return;
+    }
+    for remedy in remedies {
+        let line = |line: &str| match line.strip_prefix("docker ") {
+            // It cannot filter by it.
+            Some(rest) if rest.starts_with("ps --filter publish=") => "podman port --all".to_owned(),
+            Some(rest) => format!("podman {rest}"),
+            None => line.to_owned(),
+        };
+        remedy.command = remedy.command.split('\n').map(line).collect::<Vec<_>>().join("\n");
+    }
+}
 
 /// Starts a stopped container again, by the smallest command that can.
 pub(super) fn start(evidence: &Evidence, container: &Container) -> Option<Remedy> {

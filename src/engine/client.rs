@@ -90,8 +90,8 @@ impl Client {
         let docker = open(host)?;
         let client = Self { docker, host: host.into(), limit, version: Box::default() };
         let docker = in_its_version(client.call(client.docker.clone().negotiate_version()).await?);
-        let version = client.call(docker.version()).await?.version.unwrap_or_default();
-        Ok(Self { docker, version: convert::cut(&version, REASON_MOST), ..client })
+        let version = convert::version(client.call(docker.version()).await?);
+        Ok(Self { docker, version, ..client })
     }
 
     /// The events of containers and networks from `since` on, and then as they come.

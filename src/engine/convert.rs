@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bollard::models;
 
 use crate::evidence::{
-    Attachment, Compose, Container, Dependency, Happening, Health, HealthStatus, Moment, Network, RestartPolicy, Status,
+    Attachment, Compose, Container, Dependency, Happening, Health, HealthStatus, Moment, Network, PODMAN,
+    RestartPolicy, Status,
 };
 use crate::project::traefik::Rule;
 use crate::project::{Mount, Published, Setup};
@@ -105,6 +106,13 @@ pub fn container(inspected: models::ContainerInspectResponse) -> Option<Containe
         routed_ports: routed_ports(&labels),
         compose: compose(&labels),
     })
+}
+
+/// `GET /version`. Podman says who it is by the name of its first component.
+pub fn version(told: models::SystemVersion) -> Box<str> {
+    let is_podman = told.components.iter().flatten().any(|component| component.name.starts_with("Podman"));
+    let name = if is_podman { PODMAN } else { "" };
+    cut(&format!("{name}{}", told.version.unwrap_or_default()), NAME_MOST)
 }
 
 /// What of the same answer only a look at a whole project needs.

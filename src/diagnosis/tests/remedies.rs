@@ -22,6 +22,32 @@ fn one_stopped_service_is_mended_by_the_smallest_command() {
 }
 
 #[test]
+fn podman_is_told_in_its_own_name() {
+    let engine = Engine::Available { version: "Podman 5.4.2".into() };
+    let podman = |evidence: Evidence| commands(&Evidence { engine: engine.clone(), ..evidence });
+    let exited = podman(with(ended(1, MINUTE)));
+    assert_eq!(
+        exited,
+        [
+            COMPOSE.replace("docker compose", "podman compose") + " up -d cvat_grafana",
+            "podman logs --tail 50 cvat_grafana".to_owned()
+        ]
+    );
+    let plain = Container { compose: None, ..ended(1, MINUTE) };
+    assert_eq!(podman(with(plain))[0], "podman start cvat_grafana");
+    let taken = Container {
+        status: Status::Created,
+        error: "Bind for 0.0.0.0:3000 failed: port is already allocated".into(),
+        ..grafana()
+    };
+    assert_eq!(podman(with(taken))[0], "podman port --all");
+    // Snippets are the files' and not the engine's.
+    let snippet =
+        verdict(&Evidence { engine: engine.clone(), ..with(ended(1, MINUTE)) }).findings.swap_remove(0).remedies.pop();
+    assert!(snippet.is_some_and(|it| it.permanent && it.command.starts_with("services:")));
+}
+
+#[test]
 fn the_classic_case_gets_down_and_up_for_the_files_of_the_deployment() {
     let classic = "cd /home/ops/cvat\n\
                    docker compose -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml -f \

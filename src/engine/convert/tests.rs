@@ -136,6 +136,20 @@ fn a_cut_takes_the_whole_of_the_word_that_it_meets() {
 }
 
 #[test]
+fn podman_is_known_by_its_component() {
+    let component = |name: &str| models::SystemVersionComponents {
+        name: name.to_owned(),
+        version: "5.4.2".to_owned(),
+        details: None,
+    };
+    let told = |name: &str| {
+        let components = Some(vec![component(name)]);
+        version(models::SystemVersion { version: Some("5.4.2".to_owned()), components, ..Default::default() })
+    };
+    assert_eq!((&*told("Podman Engine"), &*told("Engine")), ("Podman 5.4.2", "5.4.2"));
+}
+
+#[test]
 fn hostile_lengths_are_cut_between_characters() {
     let inspected = models::ContainerInspectResponse {
         id: Some("a".repeat(64)),
