@@ -60,6 +60,11 @@ impl Phrase {
         Self(Kind::List { joint, items: items.into_iter().map(|item| item.say()).collect() })
     }
 
+    /// What it is, where it is wholly of others.
+    pub fn foreign(&self) -> Option<&str> {
+        if let Kind::Foreign(text) = &self.0 { Some(text) } else { None }
+    }
+
     /// With every text of others changed, as what may hold a secret is.
     pub fn with_foreign(&self, change: fn(&str) -> String) -> Self {
         let all = |phrases: &[Self]| phrases.iter().map(|phrase| phrase.with_foreign(change)).collect();

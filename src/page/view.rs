@@ -14,6 +14,7 @@ use crate::config::{Detail, Support};
 use crate::diagnosis::redact::redact_lines;
 use crate::diagnosis::{Confidence, Diagnosis, Finding, Severity};
 use crate::evidence::{Bound, Container, Engine, Evidence, Failure, Moment, Target};
+use crate::phrase::Phrase;
 use crate::readiness::State;
 use crate::warmup::Progress;
 
@@ -193,7 +194,7 @@ fn document(
         kind: root.map_or_else(|| "about:blank".into(), |root| format!("{}{}", problem::FINDINGS, root.code.as_str())),
         title: root.map_or(status.canonical_reason().unwrap_or_default(), |root| (words.meaning)(root.code)).into(),
         status: status.as_u16(),
-        detail: root.filter(|_| detailed).map_or(sentence, |root| foreign::line(&root.title.said_in(&words.phrases))),
+        detail: root.filter(|_| detailed).map_or(sentence, |root| said(&root.title, words)),
         instance: problem::instance(audience.request_id),
         state: diagnosis.state.name(),
         findings: diagnosis.findings.iter().map(|found| finding(found, words, detailed)).collect(),
@@ -225,11 +226,7 @@ pub(super) fn finding(found: &Finding, words: &'static Words, detailed: bool) ->
     let remedies = found.remedies.iter().take(if detailed { usize::MAX } else { 0 });
     problem::Finding {
         code: found.code.as_str(),
-        title: if detailed {
-            foreign::line(&found.title.said_in(&words.phrases))
-        } else {
-            (words.meaning)(found.code).into()
-        },
+        title: if detailed { said(&found.title, words) } else { (words.meaning)(found.code).into() },
         severity: match found.severity {
             Severity::Info => "info",
             Severity::Warning => "warning",
@@ -245,19 +242,24 @@ pub(super) fn finding(found: &Finding, words: &'static Words, detailed: bool) ->
             severity => format!("{severity}{}{}", words.comma, (words.confidence)(found.confidence)),
         },
         evidence: facts
-            .map(|(name, value)| problem::Fact {
-                name,
-                value: foreign::line(&value.said_in(&words.phrases)),
-                label: words.phrases.find(name),
-            })
+            .map(|(name, value)| problem::Fact { name, value: said(value, words), label: words.phrases.find(name) })
             .collect(),
         remedies: remedies
             .map(|remedy| problem::Remedy {
                 command: foreign::command(&remedy.command),
-                effect: foreign::line(&remedy.effect.said_in(&words.phrases)),
+                effect: said(&remedy.effect, words),
                 permanent: remedy.permanent,
             })
             .collect(),
+    }
+}
+
+/// A phrase in the reader's language, harmless. Each foreign text is made so by itself, since the nets for secrets do
+/// not know where one ends in a sentence of another script; and the whole once more, since two of them may make one.
+fn said(phrase: &Phrase, words: &Words) -> String {
+    match phrase.foreign() {
+        Some(text) => foreign::line(text),
+        None => foreign::line(&phrase.with_foreign(foreign::line).said_in(&words.phrases)),
     }
 }
 
