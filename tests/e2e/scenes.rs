@@ -77,6 +77,21 @@ fn explains(stack: &Stack, code: &str, remedy: &str) {
     text.expect(503).by_anteroom().header("content-type", "text/plain; charset=utf-8").has(code).has(last_line);
 }
 
+/// Runs the first finding's first remedy as it is printed, and waits until Grafana answers again.
+#[track_caller]
+fn mends(stack: &Stack) {
+    mends_by(stack, 0);
+}
+
+/// The same with the remedy of this number.
+#[track_caller]
+fn mends_by(stack: &Stack, number: usize) {
+    let answer = stack.ask("/analytics/").header("prefer", "wait=0").send();
+    let command = answer.expect(503).member(&format!("/findings/0/remedies/{number}/command"));
+    stack.run(&command.unwrap_or_else(|| panic!("there is no such remedy\n{answer}")));
+    stack.ask("/analytics/").until("Grafana answers", |answer| answer.is_from("grafana"));
+}
+
 /// Waits until this is the first finding, whatever the state, and asks without patience.
 #[track_caller]
 fn names(stack: &Stack, code: &str) -> Answer {
