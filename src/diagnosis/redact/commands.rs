@@ -38,8 +38,8 @@ fn taken_by(before: &str, program: &str) -> Option<(&'static [&'static str], Tak
         "http" | "https" | "ab" | "hey" | "wrk" => (&["-a", "-A", "--auth"], Takes::Pair),
         "snmpget" | "snmpwalk" => (&["-c"], Takes::Either),
         "rabbitmqctl" => (&["add_user", "change_password", "authenticate_user"], Takes::Words(2, 2)),
-        // Grafana's: `grafana-cli admin reset-admin-password x`.
-        "reset-admin-password" => (&[], Takes::Words(1, 1)),
+        // Grafana's: `grafana-cli admin reset-admin-password --homepath /usr/share/grafana x`
+        "reset-admin-password" => (&[], Takes::Words(1, 2)),
         // `mc alias set NAME URL ACCESS SECRET`
         "mc" | "mcli" => (&["set", "add"], Takes::Words(4, 4)),
         // `htpasswd -b FILE USER PASSWORD`, `-nb USER PASSWORD`, `-bBC 12 FILE USER PASSWORD`
@@ -126,8 +126,7 @@ fn number(counted: Option<u8>, options: &[&str], word: &str) -> Option<u8> {
     if options.iter().any(is_given) {
         return Some(0);
     }
-    let is_option = word.starts_with("--") || word.starts_with('-') && word.len() == 2;
-    counted.map(|number| number.saturating_add(u8::from(!is_option)))
+    counted.map(|number| number.saturating_add(u8::from(!word.starts_with('-'))))
 }
 
 /// Where the argument of an option is that ends at `at`.
@@ -235,7 +234,7 @@ fn login(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usize
     }
     // SQL's own, and a method of SMTP's.
     let is_another = ["create", "alter", "drop", "with"].iter().any(|verb| before.eq_ignore_ascii_case(verb));
-    if word != "LOGIN" || is_another || before.ends_with("AUTH") {
+    if word != "LOGIN" || is_another || before.ends_with("AUTH") || is_remark(user) {
         return None;
     }
     let at = from + user.len();
@@ -244,7 +243,7 @@ fn login(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usize
     let value = from..from + shell_word(&line[from..]).max(secret.len());
     let is_last = !line[value.end..].contains(char::is_alphanumeric);
     let is_secret = is_last && !secret.bytes().all(|b| b.is_ascii_uppercase()) || !is_prose(&line[from..]);
-    (is_secret && !is_remark(secret) && !values::is_empty(secret)).then_some(value)
+    (is_secret && !is_remark(secret) && !values::is_empty(&line[value.clone()])).then_some(value)
 }
 
 /// What is written to a program that reads a secret: `echo x | docker login --password-stdin`.

@@ -257,7 +257,11 @@ pub(crate) const SECRETS: &[(&str, &str)] = &[
     ("Portuguese", "host=db senha=§w"),
     ("Japanese", "パスワード：§w"),
     ("grafana-cli", "grafana-cli admin reset-admin-password §w"),
-    ("grafana cli", "docker exec cvat_grafana grafana cli --homepath /usr/share/grafana admin reset-admin-password '§w'"),
+    (
+        "grafana cli",
+        "docker exec cvat_grafana grafana cli --homepath /usr/share/grafana admin reset-admin-password '§w'",
+    ),
+    ("grafana-cli with an option", "grafana-cli admin reset-admin-password --homepath \"/usr/share/grafana\" §w"),
     ("grafana-cli, listed", "Cmd: [\"grafana-cli\",\"admin\",\"reset-admin-password\",\"§w\"]"),
     ("aws configure", "aws configure set aws_secret_access_key §w"),
     ("aws configure, of a profile", "aws configure set profile.dev.aws_secret_access_key §w --region x"),
@@ -275,7 +279,7 @@ pub(crate) const SECRETS: &[(&str, &str)] = &[
     ("LinkedIn's session", "sent theme=dark; li_at=§w"),
     ("token in a path", "\"GET /data/§h/reset HTTP/1.1\" 200"),
     ("token in the path of a URL", "see https://x.example.com/srv/§h/docker-compose.yml"),
-    ("age", "identity AGE-SECRET-KEY-1QYQSZQGPQYQSZQGPQYQSZQGPQYQSZ§r"),
+    ("age", "identity AGE-SECRET-KEY-1QYQSZQGPQYQSZQGPQYQSZQGPQYQSZ§w"),
 ];
 
 /// What has to stay, to the byte.
@@ -364,12 +368,14 @@ pub(crate) const HARMLESS: &[&str] = &[
     "cd '/deploy/9f3b1c7e5a2d8064bb17e93ac5d24f60/it'\\''s'",
     "vault login failed: permission denied",
     "LOGIN FAILED for bob",
+    "LOGIN incorrect password",
+    "grafana-cli admin reset-admin-password failed",
     "statement: ALTER ROLE cvat WITH LOGIN SUPERUSER",
     "login from 10.0.0.7:51342 accepted, LOGIN page served in 3 ms",
     "docker login registry.example.com:5000 succeeded at login time 18:20:13",
     "mc: add the alias first",
     "aws configure list failed",
-    "htpasswd: cannot create file /etc/nginx/users",
+    "htpasswd -B users: no such file",
     "falsches Kennwort für Benutzer cvat",
     "mot de passe incorrect pour cvat",
     "ssh: handshake failed: SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8 is not known",

@@ -22,7 +22,7 @@ pub(super) enum Sort {
 }
 
 /// Without `_-.`, anywhere in a name.
-const STRONG: [&str; 52] = [
+const STRONG: [&str; 54] = [
     "password",
     "passwd",
     "passphrase",
@@ -245,6 +245,10 @@ pub(super) fn sort(name: &str) -> Sort {
     if bare.ends_with("cookie") || bare.ends_with("cookies") {
         return Sort::Cookie;
     }
+    // LinkedIn's session, which reads as a time.
+    if bare == "liat" {
+        return Sort::Strong;
+    }
     let question = parts.len() > 1 && QUESTIONS.contains(&first.as_str());
     // `AWS_ACCESS_KEY_ID` by itself opens nothing.
     let identifies = last == "id" && parts.iter().any(|part| part == "key" || part == "client");
@@ -254,9 +258,7 @@ pub(super) fn sort(name: &str) -> Sort {
     let strong = STRONG.iter().any(|part| bare.contains(part))
         || STRONG_ENDS.iter().any(|end| bare.ends_with(end))
         || STRONG_PARTS.contains(&last.as_str())
-        || last == "key" && first == "x"
-        // LinkedIn's session.
-        || bare == "liat";
+        || last == "key" && first == "x";
     if strong {
         Sort::Strong
     } else if WEAK_PARTS.iter().any(|part| parts.iter().any(|own| own == part)) || bare.ends_with("key") {

@@ -135,7 +135,8 @@ fn is_blind(stack: &Stack, options: &[&str], code: &str) {
     assert!(!seeing.tells(code), "{seeing}");
     // With Grafana down it still tells both, what was tried first.
     stack.grafana().exit(1);
-    let down = Ask::new(port, "/").for_status().until("Grafana is missed", |status| status.value(STATE) != Some("ready"));
+    let down =
+        Ask::new(port, "/").for_status().until("Grafana is missed", |status| status.value(STATE) != Some("ready"));
     assert!(down.tells(code) && !told(&down), "{down}");
     stack.container("another").remove();
 }

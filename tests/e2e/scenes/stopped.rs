@@ -79,9 +79,8 @@ fn running_out_of_memory_is_named_and_the_remedy_mends_it(stack: &Stack) {
 
 fn running_out_of_memory_again_and_again_is_named_before_the_loop(stack: &Stack) {
     stack.set(&[("GRAFANA_DELAY", "60000"), ("GRAFANA_EAT_AFTER", "100")]);
-    let both = |status: &Answer| {
-        status.code().as_deref() == Some("target-oom-killed") && status.tells("target-crash-loop")
-    };
+    let both =
+        |status: &Answer| status.code().as_deref() == Some("target-oom-killed") && status.tells("target-crash-loop");
     let status = stack.ask("/analytics/").for_status().until("anteroom tells memory, then the loop", both);
     status.state("down").says("64 MiB").lacks(&["target-exited"]);
 }
