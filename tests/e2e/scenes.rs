@@ -80,15 +80,16 @@ fn explains(stack: &Stack, code: &str, remedy: &str) {
 /// Runs the first finding's first remedy as it is printed, and waits until Grafana answers again.
 #[track_caller]
 fn mends(stack: &Stack) {
-    mends_by(stack, 0);
+    let answer = stack.ask("/analytics/").header("prefer", "wait=0").send();
+    let command = answer.expect(503).member("/findings/0/remedies/0/command");
+    mends_by(stack, &command.unwrap_or_else(|| panic!("there is no remedy\n{answer}")));
 }
 
-/// The same with the remedy of this number.
+/// The same with a remedy that need not be the first one.
 #[track_caller]
-fn mends_by(stack: &Stack, number: usize) {
-    let answer = stack.ask("/analytics/").header("prefer", "wait=0").send();
-    let command = answer.expect(503).member(&format!("/findings/0/remedies/{number}/command"));
-    stack.run(&command.unwrap_or_else(|| panic!("there is no such remedy\n{answer}")));
+fn mends_by(stack: &Stack, command: &str) {
+    stack.ask("/analytics/").header("prefer", "wait=0").send().expect(503).offers(command);
+    stack.run(command);
     stack.ask("/analytics/").until("Grafana answers", |answer| answer.is_from("grafana"));
 }
 

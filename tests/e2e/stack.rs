@@ -115,11 +115,6 @@ impl Stack {
         assert!(run.is_err(), "compose has started it: {variables:?}");
     }
 
-    /// Traefik's published port.
-    pub fn port(&self) -> u16 {
-        self.port.load(Relaxed)
-    }
-
     /// The name of CVAT's network.
     pub fn network(&self) -> String {
         format!("{}_cvat", self.project)

@@ -44,7 +44,7 @@ fn a_published_port_that_is_taken_is_named_with_who_has_it_and_free_again_the_re
     let another = stack.container("another");
     assert!(stack.shell(&who).expect("it runs").contains(another.name()), "that is who has it");
     another.remove();
-    mends_by(stack, 1);
+    mends_by(stack, &stack.remedy(&["up -d cvat_grafana"]));
 }
 
 fn a_network_that_was_made_anew_is_named_and_the_classic_remedy_mends_it(stack: &Stack) {
