@@ -80,17 +80,16 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
         if let Some(secret) = said {
             at = secret.end;
             cuts.cut(secret);
-        } else if takes.is_some() {
         } else if matches!(word, "|" | "||" | "&&" | ";" | "&") {
             program = None;
-        } else if let Some((options, takes)) = program {
+        } else if let Some((options, takes)) = program.filter(|_| takes.is_none()) {
             if let Takes::Words(first, last) = takes {
                 counted = number(counted, options, word);
                 if counted.is_some_and(|number| (first..=last).contains(&number)) {
-                    let from = start - usize::from(line[..start].ends_with(is_quote));
-                    let value = from..from + shell_word(&line[from..]).max(word.len());
+                    let value = with_quotes(line, start, word);
                     // `vault login failed` is what a sentence has, too.
-                    if !values::is_empty(&line[value.clone()]) && !(options.is_empty() && is_remark(word)) {
+                    let is_remark = options.is_empty() && is_remark(word);
+                    if !is_remark && !values::is_empty(&line[value.clone()]) {
                         at = value.end;
                         cuts.cut(value);
                     }
@@ -172,6 +171,12 @@ fn shell_word(text: &str) -> usize {
     word + joined.unwrap_or_default()
 }
 
+/// All of a word that begins there, with the quotes around it.
+fn with_quotes(line: &str, start: usize, word: &str) -> Range<usize> {
+    let from = start - usize::from(line[..start].ends_with(is_quote));
+    from..from + shell_word(&line[from..]).max(word.len())
+}
+
 /// The next word from `at` on.
 fn next(line: &str, at: usize) -> Option<Word<'_>> {
     let parts = |c: char| {
@@ -239,10 +244,9 @@ fn login(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usize
     }
     let at = from + user.len();
     let (from, secret) = next(line, at)?;
-    let from = from - usize::from(line[..from].ends_with(is_quote));
-    let value = from..from + shell_word(&line[from..]).max(secret.len());
+    let value = with_quotes(line, from, secret);
     let is_last = !line[value.end..].contains(char::is_alphanumeric);
-    let is_secret = is_last && !secret.bytes().all(|b| b.is_ascii_uppercase()) || !is_prose(&line[from..]);
+    let is_secret = is_last && !secret.bytes().all(|b| b.is_ascii_uppercase()) || !is_prose(&line[value.start..]);
     (is_secret && !is_remark(secret) && !values::is_empty(&line[value.clone()])).then_some(value)
 }
 
