@@ -125,6 +125,29 @@ impl Answer {
         self
     }
 
+    /// A remedy of the first finding, whichever it is, to the letter.
+    #[track_caller]
+    pub fn offers(&self, command: &str) -> &Self {
+        let remedies = self.json()["findings"][0]["remedies"].clone();
+        let mut remedies = remedies.as_array().map(Vec::as_slice).unwrap_or_default().iter();
+        assert!(remedies.any(|remedy| remedy["command"] == command), "no remedy is {command:?}\n{self}");
+        self
+    }
+
+    /// The first finding's title has this.
+    #[track_caller]
+    pub fn says(&self, text: &str) -> &Self {
+        let title = self.member("/findings/0/title");
+        assert!(title.is_some_and(|title| title.contains(text)), "the title has nothing of {text:?}\n{self}");
+        self
+    }
+
+    /// Whether a finding is told, be it the first one or not.
+    pub fn tells(&self, code: &str) -> bool {
+        let document: Value = serde_json::from_str(&self.body).unwrap_or_default();
+        document["findings"].as_array().is_some_and(|findings| findings.iter().any(|finding| finding["code"] == code))
+    }
+
     /// A piece of the first finding's evidence; what it means may follow the value.
     #[track_caller]
     pub fn evidence(&self, name: &str, value: &str) -> &Self {

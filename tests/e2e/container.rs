@@ -35,6 +35,13 @@ impl<'a> Container<'a> {
         self.wait_until("exited");
     }
 
+    /// It keeps ending by itself until its policy, which has so many attempts, gives up.
+    #[track_caller]
+    pub fn give_up_after(&self, most: u8) {
+        self.act(&["update", "--restart", &format!("on-failure:{most}"), &self.name]);
+        self.wait_until("exited");
+    }
+
     #[track_caller]
     pub fn kill(&self) {
         self.without_restart();

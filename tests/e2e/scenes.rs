@@ -77,6 +77,22 @@ fn explains(stack: &Stack, code: &str, remedy: &str) {
     text.expect(503).by_anteroom().header("content-type", "text/plain; charset=utf-8").has(code).has(last_line);
 }
 
+/// Runs the first finding's first remedy as it is printed, and waits until Grafana answers again.
+#[track_caller]
+fn mends(stack: &Stack) {
+    let answer = stack.ask("/analytics/").header("prefer", "wait=0").send();
+    let command = answer.expect(503).member("/findings/0/remedies/0/command");
+    mends_by(stack, &command.unwrap_or_else(|| panic!("there is no remedy\n{answer}")));
+}
+
+/// The same with a remedy that need not be the first one.
+#[track_caller]
+fn mends_by(stack: &Stack, command: &str) {
+    stack.ask("/analytics/").header("prefer", "wait=0").send().expect(503).offers(command);
+    stack.run(command);
+    stack.ask("/analytics/").until("Grafana answers", |answer| answer.is_from("grafana"));
+}
+
 /// Waits until this is the first finding, whatever the state, and asks without patience.
 #[track_caller]
 fn names(stack: &Stack, code: &str) -> Answer {

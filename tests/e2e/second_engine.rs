@@ -62,8 +62,13 @@ impl SecondEngine {
     }
 
     /// Where the `docker` command finds it: a path that is short enough for a socket, wherever the checkout is.
-    fn host(&self) -> String {
+    pub fn host(&self) -> String {
         format!("unix:///proc/{}/root/run/docker.sock", self.inside)
+    }
+
+    /// What lies in it goes with the engine.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     pub fn docker(&self, words: &[&str]) -> Result<String> {

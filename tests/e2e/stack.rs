@@ -115,11 +115,6 @@ impl Stack {
         assert!(run.is_err(), "compose has started it: {variables:?}");
     }
 
-    /// Traefik's published port.
-    pub fn port(&self) -> u16 {
-        self.port.load(Relaxed)
-    }
-
     /// The name of CVAT's network.
     pub fn network(&self) -> String {
         format!("{}_cvat", self.project)
@@ -187,6 +182,7 @@ impl Stack {
     /// `another`, and the janitor removes it, too.
     #[track_caller]
     pub fn another_anteroom(&self, options: &[&str]) -> u16 {
+        self.soil();
         let (name, network) = (format!("{}_another", self.project), format!("{}_cvat", self.project));
         let label = format!("{LABEL}={}", self.run);
         let image = self.container("anteroom").inspect("{{.Config.Image}}");
@@ -215,7 +211,7 @@ impl Stack {
             return Ok(());
         }
         // Paused or on the wrong network: whatever it was, nobody misses it.
-        self.engine.docker(["rm", "-f", self.grafana().name()])?;
+        self.engine.docker(["rm", "-f", self.grafana().name(), self.container("another").name()])?;
         let other = format!("{}_other", self.project);
         if !self.engine.docker(["network", "ls", "-q", "--filter", &format!("name={other}")])?.is_empty() {
             self.engine.docker(["network", "rm", &other])?;

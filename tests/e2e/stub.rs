@@ -8,6 +8,7 @@
 //! | `STUB_PORT` | where it listens, default 3000 |
 //! | `STUB_DELAY` | how long after its start it listens, in milliseconds |
 //! | `STUB_EXIT_AFTER`, `STUB_EXIT_CODE` | it ends by itself: milliseconds after its start, and how |
+//! | `STUB_EAT_AFTER` | milliseconds after its start it allocates memory until the kernel kills it |
 //! | `STUB_BIND` | the address on which it listens, default `0.0.0.0` |
 //! | `STUB_MODE` | `grafana`: what it does with a connection instead of answering: `hang`, `close`, `garbage`, `tls`, `unready` (503) |
 //! | `STUB_SAYS` | what it prints at its start |
@@ -64,6 +65,12 @@ fn serve() {
         thread::spawn(move || {
             thread::sleep(Duration::from_millis(after));
             process::exit(code);
+        });
+    }
+    if let Some(after) = number("STUB_EAT_AFTER") {
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(after));
+            eat();
         });
     }
     let role = setting("STUB_ROLE").unwrap_or_else(|| "grafana".to_owned());

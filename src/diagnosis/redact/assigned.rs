@@ -105,7 +105,7 @@ pub(super) fn without_values<'a>(line: &'a str, carry: &mut Carry) -> Cow<'a, st
 }
 
 fn is_name(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '_' | '-' | '.')
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '.') || names::is_accent(c)
 }
 
 /// A name in its line.
@@ -425,7 +425,7 @@ fn is_last(word: &str) -> bool {
 }
 
 /// Whether a word tells what happened to a secret: `token refreshed`.
-fn is_remark(word: &str) -> bool {
+pub(super) fn is_remark(word: &str) -> bool {
     let word = word.trim_end().trim_end_matches(['.', '!', '?', ':', ',']);
     COMPLAINTS.contains(&word.to_ascii_lowercase().as_str())
         || ["ed", "ing", "reset", "set", "found"].iter().any(|end| word.ends_with(end))

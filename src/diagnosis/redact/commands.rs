@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::assigned::is_remark;
 use super::values::{self, blanks, is_prose, is_quote, quote_mark, quoted};
 use super::{Cuts, REMOVED};
 
@@ -15,13 +16,15 @@ enum Takes {
     Either,
     /// As `Either`, and only if a sign parts it from a name.
     Pair,
-    /// After so many words that are none.
-    After(u8),
+    /// As the words of these numbers, counted from the option, or from a program that needs none.
+    Words(u8, u8),
 }
 
-/// The option by which a program, given without its directory, takes a secret.
-fn taken_by(program: &str) -> Option<(&'static [&'static str], Takes)> {
+/// The option by which a program, given without its directory, takes a secret. Some of its orders are as good as
+/// programs; the word before tells which are meant.
+fn taken_by(before: &str, program: &str) -> Option<(&'static [&'static str], Takes)> {
     Some(match program {
+        "login" if before == "vault" => (&[], Takes::Words(1, 1)),
         "mysql" | "mariadb" | "mysqldump" | "mariadb-dump" | "mysqladmin" | "mariadb-admin" | "mysqlimport"
         | "mysqlcheck" => (&["-p"], Takes::Attached),
         "sshpass" | "mongo" | "mongosh" | "mongodump" | "mongorestore" | "login" | "mysqlsh" => {
@@ -34,7 +37,15 @@ fn taken_by(program: &str) -> Option<(&'static [&'static str], Takes)> {
         "curl" => (&["-u", "-U", "-b", "--user", "--proxy-user", "--cookie"], Takes::Pair),
         "http" | "https" | "ab" | "hey" | "wrk" => (&["-a", "-A", "--auth"], Takes::Pair),
         "snmpget" | "snmpwalk" => (&["-c"], Takes::Either),
-        "rabbitmqctl" => (&["add_user", "change_password", "authenticate_user"], Takes::After(1)),
+        "rabbitmqctl" => (&["add_user", "change_password", "authenticate_user"], Takes::Words(2, 2)),
+        // Grafana's: `grafana-cli admin reset-admin-password --homepath /usr/share/grafana x`
+        "reset-admin-password" => (&[], Takes::Words(1, 2)),
+        // `mc alias set NAME URL ACCESS SECRET`
+        "mc" | "mcli" => (&["set", "add"], Takes::Words(4, 4)),
+        // `htpasswd -b FILE USER PASSWORD`, `-nb USER PASSWORD`, `-bBC 12 FILE USER PASSWORD`
+        "htpasswd" => (&["-b"], Takes::Words(2, 4)),
+        // `aws configure set profile.x.aws_secret_access_key x`
+        "configure" if before == "aws" => (&["aws_secret_access_key", "aws_session_token"], Takes::Words(1, 1)),
         _ => return None,
     })
 }
@@ -56,27 +67,33 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
     piped.into_iter().for_each(|value| cuts.cut(value));
     let mut at = 0;
     let mut program: Option<(&[&str], Takes)> = None;
-    let mut skipped = 0;
+    let (mut counted, mut before): (Option<u8>, _) = (None, "");
     while let Some((start, word)) = next(line, at) {
         at = start + word.len();
         let name = word.rsplit('/').next().unwrap_or(word);
-        if let Some(takes) = taken_by(name) {
-            (program, skipped) = (Some(takes), 0);
-        } else if let Some(secret) = phrase(line, word, at) {
+        let takes = taken_by(before, name);
+        if let Some((options, _)) = takes {
+            (program, counted) = (takes, options.is_empty().then_some(0));
+        }
+        let said = phrase(line, before, word, at);
+        before = word;
+        if let Some(secret) = said {
             at = secret.end;
             cuts.cut(secret);
         } else if matches!(word, "|" | "||" | "&&" | ";" | "&") {
             program = None;
-        } else if let Some((options, takes)) = program {
-            if let Takes::After(words) = takes {
-                skipped = if options.contains(&word) { 1 } else { skipped + u8::from(skipped > 0) };
-                if skipped == words + 2 {
-                    let from = start - usize::from(line[..start].ends_with(is_quote));
-                    let value = from..from + shell_word(&line[from..]).max(word.len());
-                    if !values::is_empty(&line[value.clone()]) {
+        } else if let Some((options, takes)) = program.filter(|_| takes.is_none()) {
+            if let Takes::Words(first, last) = takes {
+                counted = number(counted, options, word);
+                if counted.is_some_and(|number| (first..=last).contains(&number)) {
+                    let value = with_quotes(line, start, word);
+                    // `vault login failed` is what a sentence has, too.
+                    let is_remark = options.is_empty() && is_remark(word);
+                    if !is_remark && !values::is_empty(&line[value.clone()]) {
+                        at = value.end;
                         cuts.cut(value);
                     }
-                    program = None;
+                    program = program.filter(|_| counted < Some(last));
                 }
                 continue;
             }
@@ -95,6 +112,20 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
         }
     }
     cuts.finish()
+}
+
+/// The number of a word, once there is an option to count from. Further options do not count.
+fn number(counted: Option<u8>, options: &[&str], word: &str) -> Option<u8> {
+    let is_given = |option: &&str| match option.strip_prefix('-') {
+        // Letters may be joined.
+        Some(letter) => word.starts_with('-') && !word.starts_with("--") && word.contains(letter),
+        // A profile may stand before it.
+        None => word.rsplit('.').next() == Some(option),
+    };
+    if options.iter().any(is_given) {
+        return Some(0);
+    }
+    counted.map(|number| number.saturating_add(u8::from(!word.starts_with('-'))))
 }
 
 /// Where the argument of an option is that ends at `at`.
@@ -140,6 +171,12 @@ fn shell_word(text: &str) -> usize {
     word + joined.unwrap_or_default()
 }
 
+/// All of a word that begins there, with the quotes around it.
+fn with_quotes(line: &str, start: usize, word: &str) -> Range<usize> {
+    let from = start - usize::from(line[..start].ends_with(is_quote));
+    from..from + shell_word(&line[from..]).max(word.len())
+}
+
 /// The next word from `at` on.
 fn next(line: &str, at: usize) -> Option<Word<'_>> {
     let parts = |c: char| {
@@ -153,8 +190,12 @@ fn next(line: &str, at: usize) -> Option<Word<'_>> {
     Some((start, &line[start..end]))
 }
 
-/// Where a secret is after words that are no program: Redis's and SMTP's `AUTH`, SQL's `IDENTIFIED … BY`.
-fn phrase(line: &str, word: &str, end: usize) -> Option<Range<usize>> {
+/// Where a secret is after words that are no program: Redis's and SMTP's `AUTH`, SQL's `IDENTIFIED … BY`, IMAP's
+/// `LOGIN`.
+fn phrase(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usize>> {
+    if word.eq_ignore_ascii_case("login") {
+        return login(line, before, word, end);
+    }
     if word == "AUTH" {
         let first = end + between(&line[end..]);
         let (from, word) = next(line, end)?;
@@ -188,6 +229,25 @@ fn phrase(line: &str, word: &str, end: usize) -> Option<Range<usize>> {
         }
     }
     None
+}
+
+/// `LOGIN bob x`, as IMAP has it, and `login bob:x` of whoever says what was tried.
+fn login(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usize>> {
+    let (from, user) = next(line, end)?;
+    if let Some(colon) = user.find(':').filter(|colon| values::is_made_up(&user[colon + 1..])) {
+        return Some(from + colon + 1..from + user.len());
+    }
+    // SQL's own, and a method of SMTP's.
+    let is_another = ["create", "alter", "drop", "with"].iter().any(|verb| before.eq_ignore_ascii_case(verb));
+    if word != "LOGIN" || is_another || before.ends_with("AUTH") || is_remark(user) {
+        return None;
+    }
+    let at = from + user.len();
+    let (from, secret) = next(line, at)?;
+    let value = with_quotes(line, from, secret);
+    let is_last = !line[value.end..].contains(char::is_alphanumeric);
+    let is_secret = is_last && !secret.bytes().all(|b| b.is_ascii_uppercase()) || !is_prose(&line[value.start..]);
+    (is_secret && !is_remark(secret) && !values::is_empty(&line[value.clone()])).then_some(value)
 }
 
 /// What is written to a program that reads a secret: `echo x | docker login --password-stdin`.

@@ -22,7 +22,7 @@ pub(super) enum Sort {
 }
 
 /// Without `_-.`, anywhere in a name.
-const STRONG: [&str; 25] = [
+const STRONG: [&str; 54] = [
     "password",
     "passwd",
     "passphrase",
@@ -45,15 +45,58 @@ const STRONG: [&str; 25] = [
     "authconfig",
     "basicauth",
     "fromliteral",
+    // Cookies that are the key to an account, besides those that say so.
+    "aspsessionid",
+    "wordpresslogged",
+    "sapisid",
+    // The password of other languages.
+    "kennwort",
+    "motdepasse",
+    "contraseña",
+    "contrasena",
+    "contrasenya",
+    "senha",
+    "parola",
+    "wachtwoord",
+    "hasło",
+    "haslo",
+    "heslo",
+    "lösenord",
+    "losenord",
+    "adgangskode",
+    "salasana",
+    "jelszó",
+    "jelszo",
+    "şifre",
+    "sifre",
+    "пароль",
+    "パスワード",
+    "비밀번호",
+    "암호",
+    "密碼",
+    "暗証番号",
+    "סיסמה",
     "密码",
     "密钥",
     "口令",
 ];
 /// Without `_-.`, at the end of a name.
-const STRONG_ENDS: [&str; 11] =
-    ["token", "pw", "pwd", "dsn", "jwt", "accesssignature", "sessionid", "samlresponse", "passin", "passout", "令牌"];
+const STRONG_ENDS: [&str; 12] = [
+    "token",
+    "pw",
+    "pwd",
+    "dsn",
+    "jwt",
+    "accesssignature",
+    "sessionid",
+    "sessid",
+    "samlresponse",
+    "passin",
+    "passout",
+    "令牌",
+];
 /// As the last part of a name.
-const STRONG_PARTS: [&str; 9] = ["pass", "pw", "creds", "cred", "psk", "otp", "totp", "mfa", "bearer"];
+const STRONG_PARTS: [&str; 10] = ["pass", "passe", "pw", "creds", "cred", "psk", "otp", "totp", "mfa", "bearer"];
 /// As any part of a name.
 const WEAK_PARTS: [&str; 22] = [
     "key",
@@ -202,6 +245,10 @@ pub(super) fn sort(name: &str) -> Sort {
     if bare.ends_with("cookie") || bare.ends_with("cookies") {
         return Sort::Cookie;
     }
+    // LinkedIn's session, which reads as a time.
+    if bare == "liat" {
+        return Sort::Strong;
+    }
     let question = parts.len() > 1 && QUESTIONS.contains(&first.as_str());
     // `AWS_ACCESS_KEY_ID` by itself opens nothing.
     let identifies = last == "id" && parts.iter().any(|part| part == "key" || part == "client");
@@ -229,20 +276,20 @@ fn may_matter(name: &str) -> bool {
     !name.is_ascii()
         || bytes.iter().enumerate().any(|(at, byte)| {
             let pieces: &[&[u8]] = match byte.to_ascii_lowercase() {
-                b'a' => &[b"auth", b"assertion"],
+                b'a' => &[b"auth", b"assertion", b"aspsess", b"adgangskode"],
                 b'b' => &[b"bearer"],
-                b'c' => &[b"cred", b"cookie", b"code", b"csrf", b"crumb", b"community"],
+                b'c' => &[b"cred", b"cookie", b"code", b"csrf", b"crumb", b"community", b"contrase"],
                 b'd' => &[b"dsn"],
-                b'h' => &[b"hmac"],
-                b'j' => &[b"jwt"],
-                b'k' => &[b"key"],
-                b'l' => &[b"literal"],
+                b'h' => &[b"hmac", b"heslo", b"haslo"],
+                b'j' => &[b"jwt", b"jelszo"],
+                b'k' => &[b"key", b"kennwort"],
+                b'l' => &[b"literal", b"li_at", b"losenord"],
                 b'm' => &[b"mfa"],
                 b'o' => &[b"otp"],
-                b'p' => &[b"pass", b"pw", b"private", b"psk", b"pin"],
-                b's' => &[b"secret", b"session", b"sig", b"sid", b"salt", b"seed", b"saml", b"string"],
+                b'p' => &[b"pass", b"pw", b"private", b"psk", b"pin", b"parola"],
+                b's' => &[b"secret", b"sess", b"sig", b"sid", b"sal", b"seed", b"saml", b"string", b"senha", b"sifre"],
                 b't' => &[b"token", b"totp", b"ticket"],
-                b'w' => &[b"webhook"],
+                b'w' => &[b"webhook", b"wordpress", b"wachtwoord"],
                 b'x' => &[b"xsrf"],
                 _ => &[],
             };
@@ -250,14 +297,19 @@ fn may_matter(name: &str) -> bool {
         })
 }
 
-/// Its parts in lower case: split at `_-.`, and where a capital begins another word.
+/// A mark that some write after the letter that bears it.
+pub(super) fn is_accent(c: char) -> bool {
+    ('\u{300}'..='\u{36f}').contains(&c)
+}
+
+/// Its parts in lower case and without such marks: split at `_-.`, and where a capital begins another word.
 fn parts(name: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut before = '\0';
     for c in name.chars() {
         if matches!(c, '_' | '-' | '.') {
             parts.push(String::new());
-        } else {
+        } else if !is_accent(c) {
             if c.is_uppercase() && before.is_lowercase() {
                 parts.push(String::new());
             }

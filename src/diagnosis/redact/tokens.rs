@@ -14,7 +14,7 @@ fn prefixes(first: u8) -> &'static [(&'static str, usize)] {
         b'1' => &[("1//0", 20)],
         b'A' => &[
             ("AKIA", 16), ("ASIA", 16), ("ABIA", 16), ("ACCA", 16), ("AIza", 30), ("ATATT3", 20), ("ATBB", 20),
-            ("AKCp", 50),
+            ("AKCp", 50), ("AGE-SECRET-KEY-1", 20),
         ],
         b'G' => &[("GOCSPX-", 20), ("GR1348941", 16)],
         b'N' => &[("NRAK-", 20)],
@@ -53,6 +53,12 @@ fn prefixes(first: u8) -> &'static [(&'static str, usize)] {
         _ => &[],
     }
 }
+/// Where the files of a server are. What a path on from there names is no way into anything, unlike a URL's.
+#[rustfmt::skip]
+const ROOTS: [&str; 18] = [
+    "/srv/", "/opt/", "/home/", "/root/", "/var/", "/usr/", "/etc/", "/mnt/", "/media/", "/data/", "/tmp/", "/run/",
+    "/app/", "/builds/", "/workspace/", "/Users/", "/Volumes/", "/volume1/",
+];
 /// From so many characters on, a word without sense is taken for a secret.
 const LONG: usize = 32;
 /// A git commit, and a container's or image's id or digest.
@@ -171,14 +177,28 @@ fn long(cuts: &mut Cuts<'_>, line: &str, piece: Range<usize>) -> usize {
         return piece.end;
     }
     let mut at = piece.start;
+    let is_file = is_of_a_file(line, &piece);
     for part in word.split(['/', '+']) {
-        if is_secret(part) && !identified(line, at) {
+        let names_a_folder = is_file && part.bytes().all(|b| b.is_ascii_hexdigit());
+        if is_secret(part) && !names_a_folder && !identified(line, at) {
             let padding = if at + part.len() == piece.end { padding } else { 0 };
             cuts.cut(at..at + part.len() + padding);
         }
         at += part.len() + 1;
     }
     piece.end
+}
+
+/// Whether a word is the path of a file: by its root, by what it is called, or by the `cd` before it.
+fn is_of_a_file(line: &str, piece: &Range<usize>) -> bool {
+    let (before, word) = (&line.as_bytes()[..piece.start], &line[piece.clone()]);
+    let is_whole = word.starts_with('/') && before.last().is_none_or(|b| b" \"'=,:([`~".contains(b));
+    // `GET /data/…`
+    let is_asked_for = before.trim_ascii_end().last().is_some_and(u8::is_ascii_uppercase);
+    let of_compose = || [".yml", ".yaml"].iter().any(|end| line[piece.end..].starts_with(end));
+    let entered = || before.trim_ascii_end().ends_with(b"cd") || before.ends_with(b"cd '");
+    let is_path = is_whole && !is_asked_for && !word.starts_with("//");
+    is_path && (ROOTS.iter().any(|root| word.starts_with(root)) || of_compose() || entered())
 }
 
 fn is_secret(word: &str) -> bool {

@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use super::{names, scenes};
 use crate::answer::Answer;
+use crate::ask::Ask;
 use crate::stack::Stack;
 
 scenes![
-    a_port_that_nobody_listens_on_is_named_with_the_one_that_is_open only FileProvider,
+    a_port_that_nobody_listens_on_is_named_with_the_one_that_is_open,
     a_grafana_that_listens_on_127_0_0_1_is_named,
-    an_answer_that_never_comes_is_named only FileProvider,
+    an_answer_that_never_comes_is_named,
     a_connection_that_is_closed_without_an_answer_is_named,
     an_answer_that_is_no_http_is_named_as_it_begins,
     an_answer_in_tls_is_named,
     a_health_check_that_fails_is_named_and_its_output_shown_at_full_alone,
     a_clickhouse_that_is_down_is_told_though_grafana_answers,
+    a_login_that_is_down_is_told_by_anteroom_where_traefik_says_nothing,
+    an_engine_that_is_not_there_is_told_though_grafana_answers,
+    an_engine_that_may_not_be_asked_is_told_though_grafana_answers,
     a_second_container_with_the_name_is_told_though_grafana_answers,
     a_one_off_container_is_told_though_grafana_answers,
     a_plugin_that_cannot_be_downloaded_is_named_by_the_log_and_secrets_are_not_shown,
@@ -88,6 +92,57 @@ fn a_clickhouse_that_is_down_is_told_though_grafana_answers(stack: &Stack) {
     stack.run(&command);
     stack.ask("/analytics/").for_status().until("nothing is left to say", |status| status.code().is_none());
 }
+
+fn a_login_that_is_down_is_told_by_anteroom_where_traefik_says_nothing(stack: &Stack) {
+    let port = stack.another_anteroom(&[&UPSTREAM[..], &SOCKET, &["--user", "0:0"]].concat());
+    let status = || Ask::new(port, "/").for_status();
+    let ready = |status: &Answer| status.value(STATE) == Some("ready");
+    let whole = status().until("it is ready", ready);
+    assert!(!whole.tells("auth-backend-down"), "{whole}");
+    let server = stack.container("cvat_server");
+    server.stop();
+    let mute = stack.ask("/analytics/").until("Traefik finds nobody to ask", |answer| answer.status == 500);
+    assert_eq!(mute.body, "", "{mute}");
+    let told = status().until("anteroom tells it", |status| status.code().as_deref() == Some("auth-backend-down"));
+    told.state("ready").says(server.name()).remedy(&stack.remedy(&["up -d cvat_server"]));
+    stack.run(&told.member("/findings/0/remedies/0/command").expect("a remedy"));
+    stack.ask("/analytics/").until("Grafana answers", |answer| answer.is_from("grafana"));
+    status().until("nothing is left to say", |status| !status.tells("auth-backend-down"));
+    stack.container("another").remove();
+}
+
+const UPSTREAM: [&str; 2] = ["--env", "ANTEROOM_UPSTREAM=http://grafana:3000"];
+const SOCKET: [&str; 2] = ["--volume", "/var/run/docker.sock:/var/run/docker.sock:ro"];
+
+fn an_engine_that_is_not_there_is_told_though_grafana_answers(stack: &Stack) {
+    is_blind(stack, &UPSTREAM, "engine-unavailable");
+}
+
+fn an_engine_that_may_not_be_asked_is_told_though_grafana_answers(stack: &Stack) {
+    is_blind(stack, &[&UPSTREAM[..], &SOCKET, &["--user", "65534:65534"]].concat(), "engine-forbidden");
+}
+
+/// An anteroom so started says in its document why it cannot see containers, and works.
+#[track_caller]
+fn is_blind(stack: &Stack, options: &[&str], code: &str) {
+    let port = stack.another_anteroom(options);
+    let told = |status: &Answer| status.code().as_deref() == Some(code);
+    let status = Ask::new(port, "/").for_status().until(&format!("anteroom tells {code}"), told);
+    status.state("ready").lacks(&["cvat_grafana"]);
+    Ask::new(port, "/").send().expect(200).from("grafana");
+    // The near miss: the one beside it, that may ask.
+    let seeing = stack.ask("/analytics/").for_status().send();
+    assert!(!seeing.tells(code), "{seeing}");
+    // With Grafana down it still tells both, what was tried first.
+    stack.grafana().exit(1);
+    let down =
+        Ask::new(port, "/").for_status().until("Grafana is missed", |status| status.value(STATE) != Some("ready"));
+    assert!(down.tells(code) && !told(&down), "{down}");
+    stack.container("another").remove();
+}
+
+/// Where an answer to the page's question has the readiness at a glance.
+const STATE: &str = "x-anteroom-state";
 
 fn a_second_container_with_the_name_is_told_though_grafana_answers(stack: &Stack) {
     let image = stack.grafana().inspect("{{.Config.Image}}");

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::scenes;
+use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::load::{Load, Tally};
 use crate::runner::is_required;
@@ -20,6 +21,7 @@ use crate::stack::Stack;
 scenes![
     nothing_is_lost_or_done_twice_when_the_engine_is_restarted only Labels,
     nobody_notices_when_an_engine_with_live_restore_is_restarted only Labels,
+    a_grafana_that_a_restarted_engine_leaves_down_is_named_and_the_remedy_mends_it only Labels,
 ];
 
 /// How long the engine is away, besides the time that it takes to stop and to start.
@@ -27,7 +29,7 @@ const AWAY: Duration = Duration::from_secs(1);
 
 fn nothing_is_lost_or_done_twice_when_the_engine_is_restarted(stack: &Stack) {
     let upstream = |_: &str| "127.0.0.1:3000".to_owned();
-    with_second_engine(stack, &[], upstream, |engine| {
+    with_second_engine(stack, &[], run_always, upstream, |engine| {
         let before = engine.docker(&["inspect", "--format", "{{.State.StartedAt}}", GRAFANA])?;
         let tally = under_load(engine, stack);
         let after = engine.docker(&["inspect", "--format", "{{.State.StartedAt}}", GRAFANA])?;
@@ -40,7 +42,7 @@ fn nothing_is_lost_or_done_twice_when_the_engine_is_restarted(stack: &Stack) {
 fn nobody_notices_when_an_engine_with_live_restore_is_restarted(stack: &Stack) {
     // Not the published port: the engine's forwarder ends with it, whatever becomes of the containers.
     let upstream = |address: &str| format!("{address}:3000");
-    with_second_engine(stack, &["--live-restore"], upstream, |engine| {
+    with_second_engine(stack, &["--live-restore"], run_always, upstream, |engine| {
         under_load(engine, stack).was_undisturbed();
         // The stream of events has come back.
         engine.docker(&["stop", GRAFANA])?;
@@ -48,6 +50,54 @@ fn nobody_notices_when_an_engine_with_live_restore_is_restarted(stack: &Stack) {
         inside(engine, || {
             told.until("the stop is seen", |status| status.code().as_deref() == Some("target-stopped-by-hand"));
         });
+        Ok(())
+    });
+}
+
+/// As CVAT before October 2024: all but Grafana are started again.
+const PROJECT: &str = "
+services:
+  cvat_grafana:
+    container_name: grafana
+    image: IMAGE
+    ports: [\"127.0.0.1:3000:3000\"]
+  cvat_clickhouse:
+    image: IMAGE
+    restart: always
+    environment: {STUB_ROLE: idle}
+  cvat_vector:
+    image: IMAGE
+    restart: always
+    environment: {STUB_ROLE: idle}
+";
+
+fn a_grafana_that_a_restarted_engine_leaves_down_is_named_and_the_remedy_mends_it(stack: &Stack) {
+    let upstream = |_: &str| "127.0.0.1:3000".to_owned();
+    let folder = stack.scratch("second/project");
+    let on = |engine: &SecondEngine, commands: &str| {
+        stack.shell(&format!("export DOCKER_HOST='{}'\n{commands}", engine.host()))
+    };
+    let compose = format!("cd '{}'\ndocker compose", folder.display());
+    let start = |engine: &SecondEngine, image: &str| {
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("docker-compose.yml"), PROJECT.replace("IMAGE", image))?;
+        on(engine, &format!("{compose} up -d")).map(drop)
+    };
+    with_second_engine(stack, &[], start, upstream, |engine| {
+        engine.restart(|| thread::sleep(AWAY))?;
+        let mut command = String::new();
+        inside(engine, || {
+            let told = |status: &Answer| {
+                status.value("x-anteroom-state") == Some("down")
+                    && status.code().as_deref() == Some("target-not-restarted")
+            };
+            let status = ask().for_status().until("the restart is seen", told);
+            status.says("engine restarted").says("has no restart policy");
+            command = status.member("/findings/0/remedies/0/command").expect("a remedy");
+        });
+        assert!(command.starts_with("cd ") && command.ends_with(" up -d cvat_grafana"), "{command}");
+        on(engine, &command)?;
+        inside(engine, || drop(ask().until("Grafana answers", |answer| answer.is_from("grafana"))));
         Ok(())
     });
 }
@@ -61,11 +111,20 @@ fn ask() -> Ask {
     Ask::at(SocketAddr::from(ANTEROOM), "/api/ds/query")
 }
 
-/// Starts the engine with a Grafana that it starts again, and anteroom in front of that.
+/// A Grafana by itself, which the engine starts again.
+fn run_always(engine: &SecondEngine, image: &str) -> Result<()> {
+    let ledger = format!("{}:/ledger", engine.directory().join("ledger").display());
+    let mut run = vec!["run", "--detach", "--name", GRAFANA, "--restart", "always", "--volume", &ledger];
+    run.extend(["--env", "STUB_LEDGER=/ledger/posts", "--publish", "127.0.0.1:3000:3000", image]);
+    engine.docker(&run).map(drop)
+}
+
+/// Starts the engine, a Grafana in it, and anteroom in front of that.
 #[track_caller]
 fn with_second_engine(
     stack: &Stack,
     options: &'static [&'static str],
+    start: impl FnOnce(&SecondEngine, &str) -> Result<()>,
     upstream: impl Fn(&str) -> String,
     play: impl FnOnce(&SecondEngine) -> Result<()>,
 ) {
@@ -81,10 +140,7 @@ fn with_second_engine(
         let archive = directory.join("stub.tar").display().to_string();
         stack.docker(&["save", "--output", &archive, &image]);
         engine.docker(&["load", "--input", &archive])?;
-        let ledger = format!("{}:/ledger", directory.join("ledger").display());
-        let mut run = vec!["run", "--detach", "--name", GRAFANA, "--restart", "always", "--volume", &ledger];
-        run.extend(["--env", "STUB_LEDGER=/ledger/posts", "--publish", "127.0.0.1:3000:3000", &image]);
-        engine.docker(&run)?;
+        start(&engine, &image)?;
         let address = engine.docker(&["inspect", "--format", "{{.NetworkSettings.IPAddress}}", GRAFANA])?;
         let upstream = format!("http://{}", upstream(address.trim()));
         let environment = [

@@ -1,14 +1,14 @@
 //! Grafana cannot be started: the engine says why, and nowhere else would anybody see it.
 
-use super::{explains, names, scenes};
+use super::{explains, mends, mends_by, names, scenes};
 use crate::stack::Stack;
 
 scenes![
-    a_program_that_is_not_there_is_named only FileProvider,
-    a_program_that_may_not_be_run_is_named only FileProvider,
-    a_mount_that_cannot_be_made_is_named only FileProvider,
-    a_published_port_that_is_taken_is_named_with_who_has_it,
-    a_network_that_was_made_anew_is_named,
+    a_program_that_is_not_there_is_named,
+    a_program_that_may_not_be_run_is_named,
+    a_mount_that_cannot_be_made_is_named,
+    a_published_port_that_is_taken_is_named_with_who_has_it_and_free_again_the_remedy_mends_it,
+    a_network_that_was_made_anew_is_named_and_the_classic_remedy_mends_it,
     a_lost_alias_is_named_and_the_remedy_mends_it,
 ];
 
@@ -36,21 +36,25 @@ fn mounts(stack: &Stack) -> String {
     )
 }
 
-fn a_published_port_that_is_taken_is_named_with_who_has_it(stack: &Stack) {
-    let port = stack.port().to_string();
+fn a_published_port_that_is_taken_is_named_with_who_has_it_and_free_again_the_remedy_mends_it(stack: &Stack) {
+    let port = stack.another_anteroom(&["--env", "ANTEROOM_UPSTREAM=http://grafana:3000"]).to_string();
     stack.set_in_vain(&[("GRAFANA_PUBLISHED", &port)]);
     let who = format!("docker ps --filter publish={port}");
     explains(stack, "port-conflict", &who);
-    assert!(stack.shell(&who).expect("it runs").contains("traefik"), "that is who has it");
+    let another = stack.container("another");
+    assert!(stack.shell(&who).expect("it runs").contains(another.name()), "that is who has it");
+    another.remove();
+    mends_by(stack, &stack.remedy(&["up -d cvat_grafana"]));
 }
 
-fn a_network_that_was_made_anew_is_named(stack: &Stack) {
+fn a_network_that_was_made_anew_is_named_and_the_classic_remedy_mends_it(stack: &Stack) {
     let other = stack.other_network();
     stack.grafana().move_to(&other);
     stack.grafana().stop();
     stack.docker(&["network", "rm", &other]);
     stack.other_network();
     explains(stack, "network-stale", &stack.classic_remedy());
+    mends(stack);
 }
 
 fn a_lost_alias_is_named_and_the_remedy_mends_it(stack: &Stack) {
@@ -58,7 +62,5 @@ fn a_lost_alias_is_named_and_the_remedy_mends_it(stack: &Stack) {
     stack.docker(&["network", "connect", &stack.network(), stack.grafana().name()]);
     let answer = names(stack, "alias-missing");
     answer.expect(503).finding("alias-missing").remedy(&stack.remedy(&["up -d --force-recreate cvat_grafana"]));
-    let command = answer.member("/findings/0/remedies/0/command").expect("a remedy");
-    stack.run(&command);
-    stack.ask("/analytics/").until("Grafana answers", |answer| answer.is_from("grafana"));
+    mends(stack);
 }
