@@ -48,7 +48,9 @@ fn candidates(target: &Container, evidence: &Evidence) -> Vec<u16> {
     let declared = [&target.exposed_ports[..], &target.routed_ports].concat();
     let age = target.started.as_ref().and_then(|started| evidence.seen_at.duration_since(started.at).ok());
     let is_old = age.is_some_and(|age| age >= LONG_START);
-    if (declared.is_empty() || target.declares(port)) && !is_old {
+    // A label says where requests are sent, and may be what is wrong; the image says where it listens.
+    let is_its_own = target.exposed_ports.contains(&port) || target.exposed_ports.is_empty() && target.declares(port);
+    if (declared.is_empty() || is_its_own) && !is_old {
         return Vec::new();
     }
     let usual = USUAL.iter().filter(|_| is_old);
@@ -75,6 +77,14 @@ mod tests {
         assert_eq!(asked(299, &[9000, 3000], 3000), [0; 0]);
         assert_eq!(asked(300, &[9000, 3000], 3000), [9000, 80, 443, 5000, 8000, 8080, 8443, 8888]);
         assert_eq!(asked(300, &[], 4000), USUAL);
+        // A label that still has the old number.
+        let labelled = |exposed: &[u16]| {
+            let routed =
+                Container { exposed_ports: exposed.into(), routed_ports: vec![3000], started: ago(5), ..grafana() };
+            Survey::default().due(&Evidence { probe: refused(), ..with(routed) }).map(|(_, ports)| ports)
+        };
+        assert_eq!(labelled(&[4000]), Some(vec![4000]));
+        assert_eq!(labelled(&[]), None);
     }
 
     #[test]

@@ -1,0 +1,94 @@
+//! `anteroom doctor` as a program: exit codes, what it asks an engine, and what it lets out of it.
+
+#[expect(dead_code, reason = "the tests of the engine's task need more of it")]
+#[path = "support/fake_docker.rs"]
+mod fake_docker;
+
+use std::process::Command;
+
+use fake_docker::{FakeDocker, recorded};
+use serde_json::{Value, json};
+
+/// Exit code, standard output and standard error.
+async fn doctor(host: String, words: &'static [&'static str]) -> (i32, String, String) {
+    let run = move || {
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"));
+        doctor.arg("doctor").args(words).env("DOCKER_HOST", host).env_remove("NO_COLOR");
+        let output = doctor.output().expect("the doctor runs");
+        let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
+        (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
+    };
+    tokio::task::spawn_blocking(run).await.expect("it does not panic")
+}
+
+/// A container of another project, on a network of its own.
+fn stranger(number: usize) -> Value {
+    let mut container = recorded("running", &format!("stranger{number}"), &[]);
+    container["Config"]["Labels"]["com.docker.compose.project"] = json!(format!("project{}", number / 10));
+    container["NetworkSettings"]["Networks"] =
+        json!({ format!("project{}_default", number / 10): { "NetworkID": format!("{number:064x}"), "Aliases": [] } });
+    container
+}
+
+#[tokio::test]
+async fn a_host_of_two_hundred_containers_is_asked_about_one_project_alone() {
+    let engine = FakeDocker::start();
+    (0..200).for_each(|number| engine.put(stranger(number)));
+    engine.put(recorded("exited-1", "cvat_grafana", &["grafana"]));
+    engine.put(recorded("running", "cvat_clickhouse", &["clickhouse"]));
+    engine.put_network("live", "enginefix_cvat");
+    let (code, report, complaint) = doctor(engine.host(), &["--json"]).await;
+    assert_eq!((code, complaint.as_str()), (1, ""), "{report}");
+    let document: Value = serde_json::from_str(&report).expect("a document");
+    assert_eq!(document["project"], "cvat");
+    assert_eq!(document["findings"][0]["code"], "target-exited");
+    assert_eq!(document["services"].as_array().map(Vec::len), Some(2));
+    let inspected = engine.requests().into_iter().filter(|it| it.contains("/containers/") && it.ends_with("/json"));
+    assert_eq!(inspected.filter(|it| !it.contains("/containers/json")).count(), 2);
+    assert!(engine.requests().iter().all(|it| it.starts_with("GET ")), "{:?}", engine.requests());
+}
+
+#[tokio::test]
+async fn nothing_that_others_wrote_acts_on_the_terminal_or_tells_a_secret() {
+    let engine = FakeDocker::start();
+    let mut container = recorded("start-failed", "cvat_grafana", &["grafana"]);
+    container["State"]["Error"] =
+        json!("\u{1b}[2Jcannot reach postgres://cvat:correct-horse@db:5432 \u{202e}\r\nforged line");
+    container["Config"]["Image"] = json!("registry.example.org/\u{7}grafana");
+    engine.put(container);
+    for words in [&["--json"][..], &[]] {
+        let (code, report, _) = doctor(engine.host(), if words.is_empty() { &[] } else { &["--json"] }).await;
+        assert_eq!(code, 1, "{report}");
+        assert!(report.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{report:?}");
+        assert!(!report.contains("correct-horse") && !report.contains("\nforged line"), "{report}");
+        assert!(report.contains("cannot reach"), "{report}");
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_and_a_project_that_is_not_there_are_no_findings() {
+    let nowhere = std::env::temp_dir().join("no-engine-listens-here.sock");
+    let (code, report, complaint) = doctor(format!("unix://{}", nowhere.display()), &[]).await;
+    assert_eq!((code, report.as_str()), (2, ""));
+    assert!(complaint.contains("there is no socket at"), "{complaint}");
+
+    let engine = FakeDocker::start();
+    let (code, _, complaint) = doctor(engine.host(), &[]).await;
+    assert!(code == 2 && complaint.contains("no container that compose has made"), "{code} {complaint}");
+    engine.put(recorded("running", "web", &[]));
+    let (code, _, complaint) = doctor(engine.host(), &["--project", "nobody"]).await;
+    assert!(code == 2 && complaint.contains("there are cvat"), "{code} {complaint}");
+    let (code, _, complaint) = doctor(engine.host(), &["--url", "ftp://x/"]).await;
+    assert!(code == 64 && complaint.contains("begins with http://"), "{code} {complaint}");
+}
+
+#[tokio::test]
+async fn an_engine_that_tells_only_what_a_page_needs_is_enough() {
+    let engine = FakeDocker::start();
+    engine.put(recorded("exited-1", "cvat_grafana", &["grafana"]));
+    for path in ["/info", "/events", "/logs", "/images", "/networks"] {
+        engine.set_mood(path, Some(fake_docker::Mood::Refuses(403)));
+    }
+    let (code, report, _) = doctor(engine.host(), &["--json"]).await;
+    assert!(code == 1 && report.contains("target-exited"), "{report}");
+}
