@@ -225,7 +225,7 @@ _anteroom() {
             return 0
             ;;
         anteroom__subcmd__serve)
-            opts="-h --upstream --listen --admin-listen --ready-path --patience-navigation --patience-request --patience-stream --grace --max-held --replay-bytes --spool-dir --spool-bytes --connect-timeout --response-timeout --max-connections --max-header-bytes --max-headers --header-timeout --idle-timeout --max-requests --max-body-bytes --host-header --trusted-peers --detail --page-css --page-logo --page-support --page-note --container --depends-on --state-dir --threads --log --log-format --tls-cert --tls-key --tls-client-ca --upstream-ca --upstream-cert --upstream-key --notify-url --notify-format --notify-after --notify-key-file --notify-ca --docker-host --docker-tls-verify --help"
+            opts="-h --upstream --listen --admin-listen --ready-path --patience-navigation --patience-request --patience-stream --grace --max-held --replay-bytes --spool-dir --spool-bytes --connect-timeout --response-timeout --max-connections --max-header-bytes --max-headers --header-timeout --idle-timeout --max-requests --max-body-bytes --host-header --trusted-peers --detail --page-css --page-logo --page-support --page-note --container --depends-on --state-dir --threads --log --log-format --tls-cert --tls-key --tls-client-ca --upstream-ca --upstream-cert --upstream-key --notify-url --notify-format --notify-after --notify-key-file --notify-ca --docker-host --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -412,10 +412,6 @@ _anteroom() {
                     return 0
                     ;;
                 --docker-host)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --docker-tls-verify)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

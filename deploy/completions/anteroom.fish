@@ -77,7 +77,6 @@ complete -c anteroom -n "__fish_anteroom_using_subcommand serve" -l notify-after
 complete -c anteroom -n "__fish_anteroom_using_subcommand serve" -l notify-key-file -d 'sign messages with this key (HMAC-SHA-256), so that a receiver can tell whose they are [default: messages are not signed] ANTEROOM_NOTIFY_KEY_FILE takes the path of a file with a key of 16 to 1024 bytes in it, e.g. /run/secrets/notify-key; it is read at the start' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand serve" -l notify-ca -d 'the roots that an https:// receiver is trusted by, instead of the system\'s [default: the system\'s roots] ANTEROOM_NOTIFY_CA takes the path of a PEM file, e.g. /run/secrets/tls.pem; it is read again when it changes' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand serve" -l docker-host -d 'the container engine; it is only read [default: unix:///var/run/docker.sock] DOCKER_HOST takes unix:///path, tcp://host:port or http://host:port' -r
-complete -c anteroom -n "__fish_anteroom_using_subcommand serve" -l docker-tls-verify -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand serve" -s h -l help -d 'Print help'
 complete -c anteroom -n "__fish_anteroom_using_subcommand demo" -l listen -d 'where to open the demo; port 0 lets the system choose' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand demo" -l warmup -d 'how long the service needs to start' -r

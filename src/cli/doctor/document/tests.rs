@@ -25,7 +25,7 @@ fn member(container: &Container) -> Member {
 
 /// The deployment of a scene, as a visit would find it.
 fn project(evidence: &Evidence) -> Project {
-    let found = evidence.target.container().into_iter();
+    let found = evidence.target.found().into_iter();
     let containers = found.chain(evidence.others.iter()).filter(|container| container.compose.is_some());
     let mut project = Project::of("cvat", evidence.engine.clone(), evidence.seen_at);
     project.members = containers.map(member).collect();
