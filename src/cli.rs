@@ -87,7 +87,8 @@ pub fn run(
     arguments: impl Iterator<Item = OsString>,
     environment: impl Iterator<Item = (OsString, OsString)>,
 ) -> Result<(), Failure> {
-    let matches = match command().try_get_matches_from(arguments) {
+    let command = command().mut_subcommand("serve", |serve| serve.args(refused()));
+    let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
@@ -107,8 +108,9 @@ pub fn run(
     }
 }
 
-/// The whole command, as help and usage errors see it.
-fn command() -> Command {
+/// The whole command, as help and usage errors see it; completions and the man page are made from it.
+#[doc(hidden)]
+pub fn command() -> Command {
     Command::new("anteroom")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Waits for a slow service, and says why when waiting is pointless")
@@ -119,8 +121,6 @@ fn command() -> Command {
                 .about("Stand in front of a service")
                 .next_line_help(true)
                 .args(SETTINGS.iter().map(argument))
-                // They are refused by name, together with everything else that is wrong.
-                .args(LATER.iter().map(|later| Arg::new(later.flag).long(later.flag).hide(true)))
                 .after_help("A flag wins over its variable. An empty variable counts as unset."),
         )
         .subcommand(demo::command())
@@ -131,6 +131,11 @@ fn command() -> Command {
                 .next_line_help(true)
                 .args(SETTINGS.iter().filter(|setting| setting.name == "ANTEROOM_ADMIN_LISTEN").map(argument)),
         )
+}
+
+/// Flags that are refused by name, together with everything else that is wrong. Nobody should be offered one.
+fn refused() -> impl Iterator<Item = Arg> {
+    LATER.iter().map(|later| Arg::new(later.flag).long(later.flag).hide(true))
 }
 
 fn argument(setting: &Setting) -> Arg {

@@ -121,11 +121,11 @@ fn seconds(duration: Duration) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     mod disclosure;
     mod notice;
     mod phrases;
-    mod schema;
+    pub(crate) mod schema;
 
     use super::*;
     use crate::warmup::{Progress, Usual};

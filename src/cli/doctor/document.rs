@@ -138,3 +138,6 @@ fn offer(remedy: &Remedy) -> Offer {
         permanent: remedy.permanent,
     }
 }
+
+#[cfg(test)]
+mod tests;

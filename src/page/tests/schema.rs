@@ -1,6 +1,6 @@
 //! `docs/problem.schema.json` is what programs are written against: it and the documents say the same.
 
-pub(super) mod checker;
+pub(crate) mod checker;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -68,25 +68,7 @@ fn every_document_fits_the_schema_and_has_no_member_that_it_does_not_name() {
 
 #[test]
 fn every_member_is_described_and_more_members_are_allowed() {
-    let schema = Schema::read(SCHEMA);
-    every_schema(schema.root(), &mut |part| {
-        assert_eq!(part.get("additionalProperties"), None, "later versions add members");
-        assert_eq!(part.get("unevaluatedProperties"), None, "later versions add members");
-        let members = part["properties"].as_object().into_iter().flatten();
-        for (name, member) in members.map(|(name, member)| (name.as_str(), member)).chain([("it", part)]) {
-            let description = member["description"].as_str().unwrap_or_default();
-            assert!(description.len() >= 8 && description.ends_with('.'), "{name}: {description:?}");
-        }
-        // All of them are always there, if only as null, except those that are said to be otherwise.
-        let required =
-            part["required"].as_array().map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>());
-        let named = part["properties"].as_object().map(|named| named.keys().map(String::as_str));
-        if let Some(named) = named {
-            let required = required.expect("an object says what it has");
-            let optional: Vec<&str> = named.filter(|name| !required.contains(name)).collect();
-            assert!(optional.iter().all(|name| ["simulated", "log", "health_output"].contains(name)), "{optional:?}");
-        }
-    });
+    is_described(&Schema::read(SCHEMA), &["simulated", "log", "health_output"]);
 }
 
 #[test]
@@ -102,8 +84,29 @@ fn every_code_is_a_type_and_a_code_of_the_schema() {
     assert_eq!(schema.errors(&document).len(), 1);
 }
 
+/// Every part and every member has a sentence; all members are always there, if only as null, except these.
+pub(crate) fn is_described(schema: &Schema, optional: &[&str]) {
+    every_schema(schema.root(), &mut |part| {
+        assert_eq!(part.get("additionalProperties"), None, "later versions add members");
+        assert_eq!(part.get("unevaluatedProperties"), None, "later versions add members");
+        let members = part["properties"].as_object().into_iter().flatten();
+        for (name, member) in members.map(|(name, member)| (name.as_str(), member)).chain([("it", part)]) {
+            let description = member["description"].as_str().unwrap_or_default();
+            assert!(description.len() >= 8 && description.ends_with('.'), "{name}: {description:?}");
+        }
+        let required =
+            part["required"].as_array().map(|names| names.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+        let named = part["properties"].as_object().map(|named| named.keys().map(String::as_str));
+        if let Some(named) = named {
+            let required = required.expect("an object says what it has");
+            let missing: Vec<&str> = named.filter(|name| !required.contains(name)).collect();
+            assert!(missing.iter().all(|name| optional.contains(name)), "{missing:?}");
+        }
+    });
+}
+
 /// The names of all members, at any depth.
-pub(super) fn members(value: &Value, names: &mut BTreeSet<String>) {
+pub(crate) fn members(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::Object(all) => all.iter().for_each(|(name, member)| {
             names.insert(name.clone());
@@ -115,7 +118,7 @@ pub(super) fn members(value: &Value, names: &mut BTreeSet<String>) {
 }
 
 /// The schema of the document, and those of all its parts.
-pub(super) fn every_schema(root: &Value, look: &mut impl FnMut(&Value)) {
+pub(crate) fn every_schema(root: &Value, look: &mut impl FnMut(&Value)) {
     look(root);
     root["$defs"].as_object().into_iter().flatten().for_each(|(_, part)| look(part));
 }
