@@ -36,11 +36,12 @@ pub(super) async fn ask_everyone(project: &mut Project) {
     }
 }
 
-/// Who is asked by a router, or is CVAT's Grafana, speaks HTTP. A database would only note a connection that says
+/// Who is asked by a router, or is CVAT's Grafana, speaks HTTP. An anteroom speaks it for the service behind it, whose
+/// faults are not its own. A database would only note a connection that says
 /// nothing, and a request as an error.
 fn speaks_http(project: &Project, member: &Member) -> bool {
-    let is_analytics = project.analytics().is_some_and(|it| it.container.id == member.container.id);
-    is_analytics || !member.container.routed_ports.is_empty()
+    let is = |it: Option<&Member>| it.is_some_and(|it| it.container.id == member.container.id);
+    !is(project.anteroom()) && (is(project.analytics()) || !member.container.routed_ports.is_empty())
 }
 
 async fn ask(member: &Member, http: bool) -> (Reach, Option<u16>) {
