@@ -14,14 +14,22 @@ use crate::telemetry;
 pub mod demo;
 pub mod doctor;
 pub mod healthcheck;
+mod paint;
 pub mod serve;
+pub mod wait;
 
 /// `EX_USAGE` of sysexits: the command was used wrongly, and starting it again will not help.
 const EXIT_USAGE: u8 = 64;
 /// `doctor` looked, and something is wrong.
 const EXIT_FINDINGS: u8 = 1;
-/// `doctor` could not look.
+/// `wait` was told that waiting is pointless.
+const EXIT_POINTLESS: u8 = 1;
+/// `doctor` or `wait` could not look.
 const EXIT_BLIND: u8 = 2;
+/// `wait` found nobody of that name.
+const EXIT_NOT_FOUND: u8 = 3;
+/// `wait` waited for as long as it may.
+const EXIT_TIMED_OUT: u8 = 4;
 /// Anything else: a supervisor may try again.
 const EXIT_FAILURE: u8 = 1;
 
@@ -46,9 +54,18 @@ pub enum Failure {
     /// `doctor` has found something, and has printed it.
     #[error("something is wrong")]
     Findings,
-    /// `doctor` could not look.
+    /// `doctor` or `wait` could not look.
     #[error("cannot look: {0}")]
     Blind(String),
+    /// `wait`: a service will not become ready by itself. With the cause.
+    #[error("waiting is pointless: {0}")]
+    Pointless(String),
+    /// `wait`: there is no such service or project.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// `wait`: not all were ready in time. With the cause.
+    #[error("time is up: {0}")]
+    TimedOut(String),
     /// The system gave no threads, timers or sockets.
     #[error("cannot run")]
     Run(#[source] io::Error),
@@ -65,7 +82,10 @@ impl Failure {
         match self {
             Self::Usage(_) | Self::Settings(_) => EXIT_USAGE,
             Self::Findings => EXIT_FINDINGS,
+            Self::Pointless(_) => EXIT_POINTLESS,
             Self::Blind(_) => EXIT_BLIND,
+            Self::NotFound(_) => EXIT_NOT_FOUND,
+            Self::TimedOut(_) => EXIT_TIMED_OUT,
             Self::Unhealthy(_) | Self::Listen(_) | Self::DemoListen(_) | Self::Run(_) => EXIT_FAILURE,
         }
     }
@@ -103,6 +123,7 @@ pub fn run(
         Some(("serve", given)) => serve::run(input(&flags(given), &environment)),
         Some(("demo", given)) => demo::run(given),
         Some(("doctor", given)) => doctor::run(given, &environment),
+        Some(("wait", given)) => wait::run(given, &environment),
         Some(("healthcheck", given)) => healthcheck::run(input(&flags(given), &environment)),
         Some(_) | None => unreachable!("clap refuses what is not among the subcommands"),
     }
@@ -125,6 +146,7 @@ pub fn command() -> Command {
         )
         .subcommand(demo::command())
         .subcommand(doctor::command())
+        .subcommand(wait::command())
         .subcommand(
             Command::new("healthcheck")
                 .about("Ask a running anteroom whether it lives; exit 0 or 1")

@@ -27,7 +27,7 @@
 //!
 //! | the shell: thin and asynchronous | |
 //! |---|---|
-//! | [`cli`] | `serve`, `demo`, `healthcheck` |
+//! | [`cli`] | `serve`, `demo`, `doctor`, `wait`, `healthcheck` |
 //! | [`instance`] | listeners, workers, watcher and admin port, put together |
 //! | [`server`] | accept, limits, drain: one runtime a worker thread |
 //! | [`proxy`] | the life of one request |

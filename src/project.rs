@@ -2,6 +2,7 @@
 //! judges one target. It holds what the engine, the deployment's files, Traefik and our own probes told, and says which
 //! of it is what: who asks whom, who has done its work, who will come by itself.
 
+pub mod awaited;
 pub mod definitions;
 pub mod traefik;
 

@@ -23,6 +23,9 @@ use crate::project::{Address, Asked, Disk, Member, Project, Reach, Setup, Standi
 use crate::readiness::CRASH_LOOP_WINDOW;
 use crate::surroundings;
 
+pub use ask::status;
+pub use reach::Heard;
+
 /// One call. An engine that is busy starting containers takes 0.3 s (measured).
 const CALL_LIMIT: Duration = Duration::from_secs(3);
 /// Calls under way at once: one that blocks, as on a container that is dying, must not delay the others.
@@ -66,6 +69,16 @@ impl Visit {
     /// # Errors
     /// The engine's.
     pub async fn look(&self, project: &str) -> Result<Project, Trouble> {
+        let mut seen = self.glance(project, &Heard::default()).await?;
+        self.read_logs(&mut seen).await;
+        Ok(seen)
+    }
+
+    /// The same without the logs, for who looks again and again: those that were `heard` are not asked.
+    ///
+    /// # Errors
+    /// The engine's.
+    pub async fn glance(&self, project: &str, heard: &Heard) -> Result<Project, Trouble> {
         let since = SystemTime::now().checked_sub(CRASH_LOOP_WINDOW).unwrap_or(SystemTime::UNIX_EPOCH);
         let (list, networks, history) = join!(self.client.list(), self.client.networks(), self.client.history(since));
         let (list, networks) = (list?, networks?);
@@ -91,9 +104,8 @@ impl Visit {
         };
         seen.members.sort_by(|one, other| one.container.name.cmp(&other.container.name));
         if self.here {
-            reach::ask_everyone(&mut seen).await;
+            reach::ask_everyone(&mut seen, heard).await;
         }
-        self.read_logs(&mut seen).await;
         Ok(seen)
     }
 
@@ -101,11 +113,10 @@ impl Visit {
     /// from Traefik's ports and rules.
     pub async fn look_deeper(&self, project: &mut Project, address: Option<Address>) {
         if self.here {
-            project.definitions = files::definitions(project);
             project.rules = files::rules(project);
             project.disk = self.disk().await;
         }
-        self.find_images(project).await;
+        self.read_definitions(project).await;
         let address = address.or_else(|| project.public_address().filter(|_| self.here));
         let dashboard = project.traefik().filter(|_| self.here).and_then(|traefik| {
             traefik.setup.published.iter().find(|port| port.inside == DASHBOARD).map(|port| port.outside)
@@ -127,6 +138,12 @@ impl Visit {
         project.silent_ports = dashboard.filter(|_| matches!(api, Some(None))).into_iter().collect();
     }
 
+    /// Adds what the compose files define.
+    pub async fn read_definitions(&self, project: &mut Project) {
+        project.definitions = self.here.then(|| files::definitions(project)).flatten();
+        self.find_images(project).await;
+    }
+
     async fn inspect(&self, ids: &[&str]) -> Result<Vec<(Container, Setup)>, Trouble> {
         let calls: Vec<_> = ids.iter().map(|id| self.client.inspect_with_setup(id)).collect();
         let answers: Vec<_> = stream::iter(calls).buffered(CALLS_AT_ONCE).collect().await;
@@ -134,8 +151,8 @@ impl Visit {
         answers.into_iter().filter_map(Result::transpose).collect()
     }
 
-    /// The logs of those that are not well: they may say why.
-    async fn read_logs(&self, project: &mut Project) {
+    /// Adds the logs of those that are not well: they may say why.
+    pub async fn read_logs(&self, project: &mut Project) {
         let unwell: Vec<usize> = (0..project.members.len())
             .filter(|index| matches!(project.standing(&project.members[*index]), Standing::Coming | Standing::Hopeless))
             .take(CALLS_AT_ONCE)

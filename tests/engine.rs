@@ -1,5 +1,6 @@
 //! The engine's task against a stand-in engine on a real socket.
 
+#[expect(dead_code, reason = "the logs are for the tests of `wait`")]
 #[path = "support/fake_docker.rs"]
 mod fake_docker;
 

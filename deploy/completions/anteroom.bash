@@ -31,6 +31,9 @@ _anteroom() {
             anteroom,serve)
                 cmd="anteroom__subcmd__serve"
                 ;;
+            anteroom,wait)
+                cmd="anteroom__subcmd__wait"
+                ;;
             anteroom__subcmd__help,demo)
                 cmd="anteroom__subcmd__help__subcmd__demo"
                 ;;
@@ -46,6 +49,9 @@ _anteroom() {
             anteroom__subcmd__help,serve)
                 cmd="anteroom__subcmd__help__subcmd__serve"
                 ;;
+            anteroom__subcmd__help,wait)
+                cmd="anteroom__subcmd__help__subcmd__wait"
+                ;;
             *)
                 ;;
         esac
@@ -53,7 +59,7 @@ _anteroom() {
 
     case "${cmd}" in
         anteroom)
-            opts="-h -V --help --version serve demo doctor healthcheck help"
+            opts="-h -V --help --version serve demo doctor wait healthcheck help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -141,7 +147,7 @@ _anteroom() {
             return 0
             ;;
         anteroom__subcmd__help)
-            opts="serve demo doctor healthcheck help"
+            opts="serve demo doctor wait healthcheck help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -211,6 +217,20 @@ _anteroom() {
             return 0
             ;;
         anteroom__subcmd__help__subcmd__serve)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        anteroom__subcmd__help__subcmd__wait)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -412,6 +432,36 @@ _anteroom() {
                     return 0
                     ;;
                 --docker-host)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        anteroom__subcmd__wait)
+            opts="-p -h --project --timeout --http --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --http)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

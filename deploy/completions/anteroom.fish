@@ -29,6 +29,7 @@ complete -c anteroom -n "__fish_anteroom_needs_command" -s V -l version -d 'Prin
 complete -c anteroom -n "__fish_anteroom_needs_command" -f -a "serve" -d 'Stand in front of a service'
 complete -c anteroom -n "__fish_anteroom_needs_command" -f -a "demo" -d 'Try it on a made-up service, without Docker and Traefik'
 complete -c anteroom -n "__fish_anteroom_needs_command" -f -a "doctor" -d 'Say what is wrong with a deployment, from its host'
+complete -c anteroom -n "__fish_anteroom_needs_command" -f -a "wait" -d 'Wait until services are ready, or say why they never will be: for deploy scripts'
 complete -c anteroom -n "__fish_anteroom_needs_command" -f -a "healthcheck" -d 'Ask a running anteroom whether it lives; exit 0 or 1'
 complete -c anteroom -n "__fish_anteroom_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c anteroom -n "__fish_anteroom_using_subcommand serve" -l upstream -d 'the service behind anteroom [required] ANTEROOM_UPSTREAM takes http://, https:// or h2c:// with host:port, without credentials, path and query; the port may be left out where it is the usual one' -r
@@ -93,10 +94,15 @@ complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -l url -d 'whe
 complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -l json -d 'a document by docs/doctor.schema.json'
 complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -l watch -d 'look again every two seconds, until stopped'
 complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c anteroom -n "__fish_anteroom_using_subcommand wait" -s p -l project -d 'the compose project [default: that of this folder, or CVAT\'s, or the only one]' -r
+complete -c anteroom -n "__fish_anteroom_using_subcommand wait" -l timeout -d 'how long to wait; 0s looks once' -r
+complete -c anteroom -n "__fish_anteroom_using_subcommand wait" -l http -d 'when the services are ready, wait also until this answers with 2xx or 3xx, without a login' -r
+complete -c anteroom -n "__fish_anteroom_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c anteroom -n "__fish_anteroom_using_subcommand healthcheck" -l admin-listen -d 'where /healthz, /readyz, /metrics and /status answer [default: 127.0.0.1:9090] ANTEROOM_ADMIN_LISTEN takes an IP address and a port, e.g. 0.0.0.0:8080 or [::]:8080; port 0 lets the system choose' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand healthcheck" -s h -l help -d 'Print help'
-complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor healthcheck help" -f -a "serve" -d 'Stand in front of a service'
-complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor healthcheck help" -f -a "demo" -d 'Try it on a made-up service, without Docker and Traefik'
-complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor healthcheck help" -f -a "doctor" -d 'Say what is wrong with a deployment, from its host'
-complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor healthcheck help" -f -a "healthcheck" -d 'Ask a running anteroom whether it lives; exit 0 or 1'
-complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor healthcheck help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor wait healthcheck help" -f -a "serve" -d 'Stand in front of a service'
+complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor wait healthcheck help" -f -a "demo" -d 'Try it on a made-up service, without Docker and Traefik'
+complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor wait healthcheck help" -f -a "doctor" -d 'Say what is wrong with a deployment, from its host'
+complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor wait healthcheck help" -f -a "wait" -d 'Wait until services are ready, or say why they never will be: for deploy scripts'
+complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor wait healthcheck help" -f -a "healthcheck" -d 'Ask a running anteroom whether it lives; exit 0 or 1'
+complete -c anteroom -n "__fish_anteroom_using_subcommand help; and not __fish_seen_subcommand_from serve demo doctor wait healthcheck help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

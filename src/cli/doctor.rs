@@ -7,17 +7,20 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::Uri;
 use tokio::time::sleep;
 
-use self::report::{Paint, Report};
+use self::report::Report;
 use super::Failure;
+use super::paint::Paint;
 use super::serve::block_on;
 use crate::diagnosis::Severity;
 use crate::diagnosis::deployment::examine;
+use crate::engine::client::Trouble;
 use crate::evidence::Scheme;
+use crate::page::foreign::line;
 use crate::project::{Address, Unclear, choose};
 use crate::visit::Visit;
 
 mod document;
-mod report;
+pub(super) mod report;
 
 /// Between two looks of `--watch`.
 const WATCH_PACE: Duration = Duration::from_secs(2);
@@ -95,19 +98,27 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
 ///
 /// # Errors
 /// The engine's, or nothing tells which one.
-pub(super) async fn project_of(visit: &Visit, wanted: Option<&str>) -> Result<Box<str>, Failure> {
-    let projects = visit.projects().await.map_err(blind)?;
+async fn project_of(visit: &Visit, wanted: Option<&str>) -> Result<Box<str>, Failure> {
+    chosen(visit, wanted).await.map_err(blind)?.map_err(|unclear| Failure::Blind(which(&unclear)))
+}
+
+/// The same, where it matters whether the engine did not answer or nothing tells which one is meant.
+pub(super) async fn chosen(visit: &Visit, wanted: Option<&str>) -> Result<Result<Box<str>, Unclear>, Trouble> {
+    let projects = visit.projects().await?;
     let folder = std::env::current_dir().ok();
     let folder =
         folder.as_deref().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy().to_lowercase();
-    choose(&projects, wanted, &folder).map_err(|Unclear { wanted: named, projects }| {
-        let names = projects.iter().map(|name| crate::page::foreign::line(name)).collect::<Vec<_>>().join(", ");
-        Failure::Blind(match (named, projects.is_empty()) {
-            (_, true) => "this engine has no container that compose has made".to_owned(),
-            (true, false) => format!("there is no project of this name; there are {names}"),
-            (false, false) => format!("--project has to say which of these is meant: {names}"),
-        })
-    })
+    Ok(choose(&projects, wanted, &folder))
+}
+
+/// Why no project could be chosen, for people.
+pub(super) fn which(unclear: &Unclear) -> String {
+    let names = unclear.projects.iter().map(|name| line(name)).collect::<Vec<_>>().join(", ");
+    match (unclear.wanted, unclear.projects.is_empty()) {
+        (_, true) => "this engine has no container that compose has made".to_owned(),
+        (true, false) => format!("there is no project of this name; there are {names}"),
+        (false, false) => format!("--project has to say which of these is meant: {names}"),
+    }
 }
 
 /// Where the engine is, if the environment says so.
@@ -116,11 +127,12 @@ pub(super) fn docker_host(environment: &[(String, String)]) -> Option<&str> {
     host.filter(|host| !host.is_empty())
 }
 
-pub(super) fn blind(trouble: crate::engine::client::Trouble) -> Failure {
-    Failure::Blind(format!("the container engine: {}", crate::page::foreign::line(&trouble.to_string())))
+pub(super) fn blind(trouble: Trouble) -> Failure {
+    Failure::Blind(format!("the container engine: {}", line(&trouble.to_string())))
 }
 
-fn address(text: &str) -> Result<Address, String> {
+/// A URL that is to be asked.
+pub(super) fn address(text: &str) -> Result<Address, String> {
     let uri: Uri = text.parse().map_err(|_| "is no URL".to_owned())?;
     let scheme = match uri.scheme_str() {
         Some("http") => Scheme::Http,

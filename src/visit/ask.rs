@@ -47,6 +47,14 @@ pub(super) async fn url(address: &Address) -> Result<Answered, Failure> {
     })
 }
 
+/// With which status an address answers.
+///
+/// # Errors
+/// It does not.
+pub async fn status(address: &Address) -> Result<u16, Failure> {
+    get(address, &address.path).await.map(|(response, _)| response.status().as_u16())
+}
+
 /// The routers that Traefik's API tells to have an error; `None` if there is no API.
 pub(super) async fn routers(port: u16) -> Option<Vec<Complaint>> {
     let address = Address { scheme: Scheme::Http, host: "localhost".to_owned(), port, path: String::new(), here: true };

@@ -1,8 +1,9 @@
 //! Asks every service that runs whether it answers, by its address on the engine's networks, which Linux lets its host
 //! reach. From where it does not, as from a desktop's virtual machine, nobody is called unreachable.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use http::HeaderValue;
@@ -23,9 +24,39 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
 /// Declared ports that are tried.
 const PORTS_MOST: usize = 8;
 
+/// The runs that have answered once, and on which port. Who looks again and again asks each but once: a database notes
+/// every connection that says nothing.
+#[derive(Debug, Default)]
+pub struct Heard(HashMap<(Box<str>, Option<SystemTime>), u16>);
+
+impl Heard {
+    /// Keeps what answered, and forgets the runs that are over.
+    pub fn note(&mut self, project: &Project) {
+        let answers = project.members.iter().filter_map(|member| match member.reach {
+            Reach::Answers { port } => Some((run(member), port)),
+            Reach::Untried | Reach::Fails { .. } => None,
+        });
+        self.0 = answers.collect();
+    }
+
+    /// Whether somebody was not asked for its sake.
+    pub fn spoke_for(&self, project: &Project) -> bool {
+        project.members.iter().any(|member| self.0.contains_key(&run(member)))
+    }
+}
+
+/// One start of one container.
+fn run(member: &Member) -> (Box<str>, Option<SystemTime>) {
+    let Container { id, started, .. } = &member.container;
+    (id.clone(), started.as_ref().map(|moment| moment.at))
+}
+
 /// Fills in how each member could be reached.
-pub(super) async fn ask_everyone(project: &mut Project) {
-    let asked = project.members.iter().map(|member| ask(member, speaks_http(project, member)));
+pub(super) async fn ask_everyone(project: &mut Project, heard: &Heard) {
+    let asked = project.members.iter().map(async |member| match heard.0.get(&run(member)) {
+        Some(port) if member.container.status == Status::Running => (Reach::Answers { port: *port }, None),
+        Some(_) | None => ask(member, speaks_http(project, member)).await,
+    });
     let answers = join_all(asked).await;
     for (member, (reach, elsewhere)) in project.members.iter_mut().zip(answers) {
         (member.reach, member.elsewhere) = (reach, elsewhere);

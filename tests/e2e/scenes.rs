@@ -15,6 +15,7 @@ mod pages;
 mod ready;
 mod stopped;
 mod unstartable;
+mod wait;
 mod warming;
 
 use crate::answer::Answer;
@@ -59,6 +60,7 @@ pub fn all() -> impl Iterator<Item = Scene> {
         broken::SCENES,
         unstartable::SCENES,
         doctor::SCENES,
+        wait::SCENES,
         browser::SCENES,
         pages::SCENES,
     ];

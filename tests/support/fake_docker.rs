@@ -1,7 +1,7 @@
 //! A stand-in for a Docker engine: hyper on a unix socket of its own, with containers that a test writes and a stream
 //! of events that it pushes to. It filters events and replays the past as the real one does.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,6 +53,8 @@ struct Shared {
 struct State {
     containers: Vec<Value>,
     networks: Vec<Value>,
+    /// What containers have written, by their ids.
+    logs: HashMap<String, String>,
     history: Vec<Value>,
     /// To the streams that are open.
     events: broadcast::Sender<Value>,
@@ -75,6 +77,7 @@ impl FakeDocker {
             state: Mutex::new(State {
                 containers: Vec::new(),
                 networks: Vec::new(),
+                logs: HashMap::new(),
                 history: Vec::new(),
                 events: broadcast::Sender::new(EVENTS_UNREAD),
             }),
@@ -126,6 +129,12 @@ impl FakeDocker {
 
     pub fn put_network(&self, id: &str, name: &str) {
         self.state().networks.push(json!({ "Id": id, "Name": name, "Driver": "bridge" }));
+    }
+
+    /// What a container has written to its standard error.
+    pub fn put_log(&self, container: &Value, text: &str) {
+        let id = container["Id"].as_str().expect("an id").to_owned();
+        self.state().logs.insert(id, text.to_owned());
     }
 
     /// From now on requests whose path contains `path` are taken in this mood; `None`: answered as usual.
@@ -263,6 +272,10 @@ fn usual(path: &str, query: &str, shared: &Shared) -> Response<Body> {
         "/containers/json" => with_status(200, &state.containers.iter().map(listed).collect()),
         "/networks" => with_status(200, &json!(state.networks)),
         "/events" => events(query, &state),
+        path if path.ends_with("/logs") => {
+            let log = state.logs.iter().find(|(id, _)| path.contains(id.as_str())).map(|(_, text)| text.as_str());
+            log_of(log.unwrap_or_default())
+        }
         path => {
             let id = path.strip_prefix("/containers/").and_then(|rest| rest.strip_suffix("/json")).unwrap_or("-");
             let found = state.containers.iter().find(|there| there["Id"].as_str().is_some_and(|it| it.starts_with(id)));
@@ -286,6 +299,19 @@ fn listed(container: &Value) -> Value {
     })
 }
 
+/// As the engine multiplexes it: the stream, three zeros, the length, and the line.
+fn log_of(text: &str) -> Response<Body> {
+    let mut frames = Vec::new();
+    for line in text.lines() {
+        let length = u32::try_from(line.len() + 1).expect("a line of a test");
+        frames.extend_from_slice(&[2, 0, 0, 0]);
+        frames.extend_from_slice(&length.to_be_bytes());
+        frames.extend_from_slice(line.as_bytes());
+        frames.push(b'\n');
+    }
+    Response::new(UnsyncBoxBody::new(Full::from(frames).map_err(|never| match never {})))
+}
+
 fn events(query: &str, state: &State) -> Response<Body> {
     let parameter = |name: &str| {
         let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
@@ -295,18 +321,22 @@ fn events(query: &str, state: &State) -> Response<Body> {
     let since: u64 = parameter("since").parse().unwrap_or(u64::MAX);
     let past = state.history.iter().filter(|event| event["time"].as_u64() >= Some(since)).cloned();
     let past: VecDeque<_> = past.collect();
-    let lines = stream::unfold((past, state.events.subscribe(), filters), async |(mut past, mut live, filters)| {
-        loop {
-            let event = match past.pop_front() {
-                Some(event) => event,
-                None => live.recv().await.ok()?,
-            };
-            if passes(&event, &filters) {
-                let line = Frame::data(Bytes::from(format!("{event}\n")));
-                return Some((Ok(line), (past, live, filters)));
+    // Who names an end is told the past alone.
+    let ends = !parameter("until").is_empty();
+    let lines =
+        stream::unfold((past, state.events.subscribe(), filters, ends), async |(mut past, mut live, filters, ends)| {
+            loop {
+                let event = match past.pop_front() {
+                    Some(event) => event,
+                    None if ends => return None,
+                    None => live.recv().await.ok()?,
+                };
+                if passes(&event, &filters) {
+                    let line = Frame::data(Bytes::from(format!("{event}\n")));
+                    return Some((Ok(line), (past, live, filters, ends)));
+                }
             }
-        }
-    });
+        });
     Response::new(UnsyncBoxBody::new(StreamBody::new(lines)))
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use crate::cli::paint::{BOLD, GREEN, Paint, RED, YELLOW};
 use crate::diagnosis::deployment::Located;
 use crate::diagnosis::{Confidence, Finding, Remedy, Severity};
 use crate::evidence::{Container, Engine, HealthStatus, Status};
@@ -11,34 +12,6 @@ use crate::project::{Member, Project, Reach, Standing};
 
 /// Rows of evidence that are shown of a finding: those that decided it stand first.
 const EVIDENCE_MOST: usize = 6;
-
-/// Whether a terminal is there to show colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Paint {
-    Colour,
-    Plain,
-}
-
-impl Paint {
-    /// `NO_COLOR` switches it off whatever its value (no-color.org), unless that is empty.
-    pub(super) fn of(terminal: bool, environment: &[(String, String)]) -> Self {
-        let unwanted = environment.iter().any(|(name, value)| name == "NO_COLOR" && !value.is_empty());
-        let dumb = environment.iter().any(|(name, value)| name == "TERM" && value == "dumb");
-        if terminal && !unwanted && !dumb { Self::Colour } else { Self::Plain }
-    }
-
-    fn put(self, code: &str, text: &str) -> String {
-        match self {
-            Self::Colour => format!("\x1b[{code}m{text}\x1b[0m"),
-            Self::Plain => text.to_owned(),
-        }
-    }
-}
-
-const RED: &str = "31";
-const GREEN: &str = "32";
-const YELLOW: &str = "33";
-const BOLD: &str = "1";
 
 /// What is printed.
 pub(super) struct Report<'a> {
@@ -108,7 +81,8 @@ impl Report<'_> {
     }
 }
 
-fn wide(text: &str) -> usize {
+/// Columns of a terminal.
+pub(in crate::cli) fn wide(text: &str) -> usize {
     text.chars().map(columns).sum()
 }
 
@@ -132,7 +106,8 @@ fn row(member: &Member) -> [String; 5] {
     [line(member.service()), state, health.to_owned(), restart_count.to_string(), answers]
 }
 
-fn finding(f: &mut Formatter<'_>, found: &Finding, paint: Paint) -> fmt::Result {
+/// One finding with its evidence and its remedies.
+pub(in crate::cli) fn finding(f: &mut impl fmt::Write, found: &Finding, paint: Paint) -> fmt::Result {
     let (colour, weight) = match found.severity {
         Severity::Error => (RED, "error"),
         Severity::Warning => (YELLOW, "warning"),
@@ -154,7 +129,7 @@ fn finding(f: &mut Formatter<'_>, found: &Finding, paint: Paint) -> fmt::Result 
     found.remedies.iter().try_for_each(|it| remedy(f, it, paint))
 }
 
-fn remedy(f: &mut Formatter<'_>, remedy: &Remedy, paint: Paint) -> fmt::Result {
+fn remedy(f: &mut impl fmt::Write, remedy: &Remedy, paint: Paint) -> fmt::Result {
     let permanent = if remedy.permanent { " (for good)" } else { "" };
     writeln!(f)?;
     wrap(f, "  ", &format!("{}{permanent}", line(&remedy.effect.to_string())))?;

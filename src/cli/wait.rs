@@ -1,0 +1,267 @@
+//! `anteroom wait`: for the line of a deploy script between `docker compose up -d` and whatever needs the services.
+
+use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::time::{sleep, sleep_until};
+
+use self::progress::{Progress, Row};
+use super::Failure;
+use super::doctor::{address, blind, chosen, docker_host, project, report, which};
+use super::paint::Paint;
+use super::serve::block_on;
+use crate::diagnosis::deployment::{examine, of_member};
+use crate::diagnosis::redact::redact_lines;
+use crate::engine::client::Trouble;
+use crate::evidence;
+use crate::page::foreign::line;
+use crate::project::awaited::{ABOUT_TO_APPEAR, Awaited, Verdict, Vigil};
+use crate::project::{Address, Member, Project, Standing};
+use crate::visit::{self, Heard, Visit};
+
+mod progress;
+
+/// Between two looks. A look at CVAT's twenty containers takes the engine some 20 ms; what is half a second late delays
+/// no deployment.
+const PACE: Duration = Duration::from_millis(500);
+/// An engine that starts many containers may leave a call unanswered; one that is away for longer is gone.
+const ENGINE_AWAY_MOST: Duration = Duration::from_secs(10);
+/// Of a log, those lines that are shown.
+const LINES_SHOWN: usize = 10;
+
+/// What it can be asked.
+pub(super) fn command() -> Command {
+    Command::new("wait")
+        .about("Wait until services are ready, or say why they never will be: for deploy scripts")
+        .long_about(
+            "Waits until the services of a compose project are ready, and those that they need before them. A service is \
+             ready when its containers run, their health checks pass, and they accept connections on the port that is asked \
+             (answer a request, where a router asks). A container that has done its work and exited with 0 is done. When a \
+             service is down for good, this ends at once, with the cause and the last lines of its log.\n\n\
+             Run it after `docker compose up -d`. It reads, and changes nothing.",
+        )
+        .args([
+            Arg::new("service")
+                .value_name("SERVICE")
+                .action(ArgAction::Append)
+                .help("whom to wait for [default: every service with a health check or a known port]"),
+            project(),
+            Arg::new("timeout")
+                .long("timeout")
+                .value_name("DURATION")
+                .default_value("5m")
+                .value_parser(humantime::parse_duration)
+                .help("how long to wait; 0s looks once"),
+            Arg::new("http")
+                .long("http")
+                .value_name("URL")
+                .value_parser(address)
+                .help("when the services are ready, wait also until this answers with 2xx or 3xx, without a login"),
+        ])
+        .after_help(
+            "Exit code: 0 all are ready, 1 waiting is pointless, 2 it could not look, 3 there is no such service or \
+             project, 4 time is up, 64 the arguments make no sense. A service or a project without any container gets 10 s \
+             to appear, unless the compose files tell that it never will. DOCKER_HOST says where the engine is, NO_COLOR \
+             switches colour off.",
+        )
+}
+
+/// Waits.
+///
+/// # Errors
+/// Waiting is pointless or has taken too long, there is nothing to wait for, or it cannot look.
+pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Result<(), Failure> {
+    let began = Instant::now();
+    let names = given.get_many::<String>("service").into_iter().flatten();
+    let timeout = *given.get_one::<Duration>("timeout").expect("there is a default");
+    let wanted = given.get_one::<String>("project").map(String::as_str);
+    // Who waits for longer than the clock goes, waits for ever.
+    let deadline = began.checked_add(timeout);
+    block_on(async {
+        let visit = Visit::begin(docker_host(environment)).await.map_err(blind)?;
+        let project = find(&visit, wanted, began, deadline).await?;
+        let watcher = Watcher {
+            visit,
+            project,
+            address: given.get_one::<Address>("http"),
+            vigil: Vigil::new(names.map(|name| name.as_str().into()), began),
+            heard: Heard::default(),
+            asked: None,
+            progress: Progress::start(began, environment),
+            paint: Paint::of(io::stderr().is_terminal(), environment),
+        };
+        watcher.wait(deadline).await
+    })
+}
+
+/// The project that is meant. One that is not there may be about to come, as a service may.
+async fn find(
+    visit: &Visit,
+    wanted: Option<&str>,
+    began: Instant,
+    deadline: Option<Instant>,
+) -> Result<Box<str>, Failure> {
+    loop {
+        let unclear = match chosen(visit, wanted).await.map_err(blind)? {
+            Ok(project) => return Ok(project),
+            Err(unclear) => unclear,
+        };
+        let is_ambiguous = !unclear.wanted && !unclear.projects.is_empty();
+        if is_ambiguous || began.elapsed() >= ABOUT_TO_APPEAR || is_over(deadline) {
+            return Err(Failure::NotFound(which(&unclear)));
+        }
+        sleep(PACE).await;
+    }
+}
+
+/// Who looks, and what it remembers.
+struct Watcher<'a> {
+    visit: Visit,
+    project: Box<str>,
+    address: Option<&'a Address>,
+    vigil: Vigil,
+    heard: Heard,
+    /// What the address answered when it was last asked.
+    asked: Option<Result<u16, evidence::Failure>>,
+    progress: Progress,
+    /// Of what is said last.
+    paint: Paint,
+}
+
+/// What a look came to.
+enum Step {
+    Ready,
+    /// By what some have answered earlier: they are asked once more, at once.
+    ReadyByHearsay,
+    Waiting,
+}
+
+impl Watcher<'_> {
+    async fn wait(mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+        let mut last: Option<(Project, Instant)> = None;
+        loop {
+            let looked_at = Instant::now();
+            match self.visit.glance(&self.project, &self.heard).await {
+                Ok(mut project) => match self.step(&mut project).await? {
+                    Step::Ready => return Ok(()),
+                    Step::ReadyByHearsay => continue,
+                    Step::Waiting => last = Some((project, looked_at)),
+                },
+                Err(trouble) => {
+                    let is_new = last.as_ref().is_some_and(|(_, at)| at.elapsed() < ENGINE_AWAY_MOST);
+                    if !is_new || matches!(trouble, Trouble::Forbidden(_)) {
+                        return Err(blind(trouble));
+                    }
+                }
+            }
+            if is_over(deadline) {
+                return Err(Failure::TimedOut(self.left(last.map(|(project, _)| project)).await));
+            }
+            let next = looked_at + PACE;
+            sleep_until(deadline.map_or(next, |deadline| deadline.min(next)).into()).await;
+        }
+    }
+
+    async fn step(&mut self, project: &mut Project) -> Result<Step, Failure> {
+        if self.vigil.misses_one(project) {
+            self.visit.read_definitions(project).await;
+        }
+        let by_hearsay = self.heard.spoke_for(project);
+        self.heard.note(project);
+        let (awaited, verdict) = self.vigil.judge(project, Instant::now());
+        let mut rows: Vec<Row> = awaited.iter().map(Row::of).collect();
+        if verdict == Verdict::Ready
+            && let Some(address) = self.address
+        {
+            self.asked = Some(visit::status(address).await);
+        }
+        rows.extend(self.address.zip(self.asked.as_ref()).map(|(address, asked)| Row::of_answer(address, asked)));
+        self.progress.show(&rows);
+        match verdict {
+            Verdict::Ready if self.address.is_some() && !self.asked.as_ref().is_some_and(is_good) => Ok(Step::Waiting),
+            Verdict::Ready if by_hearsay => {
+                self.heard = Heard::default();
+                Ok(Step::ReadyByHearsay)
+            }
+            Verdict::Ready => Ok(Step::Ready),
+            Verdict::Waiting => Ok(Step::Waiting),
+            Verdict::Pointless(service) => {
+                let service = service.to_owned();
+                self.visit.read_logs(project).await;
+                let headline = format!("{} is down", line(&service));
+                Err(Failure::Pointless(headline + &self.cause(project, &service)))
+            }
+            Verdict::Unknown(service) => Err(Failure::NotFound(unknown(project, service))),
+            Verdict::Nothing => Err(Failure::NotFound(format!(
+                "no service of {} has a health check or a port: name those to wait for",
+                line(&self.project)
+            ))),
+        }
+    }
+
+    /// Who was not ready when time was up, and why the first of them was not.
+    async fn left(&mut self, last: Option<Project>) -> String {
+        // There was a look, or an error would have been returned.
+        let Some(mut project) = last else { return String::new() };
+        self.visit.read_logs(&mut project).await;
+        let (awaited, _) = self.vigil.judge(&project, Instant::now());
+        let late: Vec<&Awaited<'_>> = awaited.iter().filter(|it| !it.is_ready()).collect();
+        let names = late.iter().map(|it| line(it.service)).collect::<Vec<_>>().join(", ");
+        match (late.first(), self.address) {
+            (Some(first), _) => {
+                let first = first.service.to_owned();
+                format!("not ready: {names}{}", self.cause(&project, &first))
+            }
+            (None, Some(address)) => format!("all services are ready, but not {}", line(&address.to_string())),
+            (None, None) => "the services were not ready for long enough".to_owned(),
+        }
+    }
+
+    /// The first finding about a service, and the last that it wrote.
+    fn cause(&self, project: &Project, service: &str) -> String {
+        let now = Instant::now();
+        let mut members = project.services().into_iter().filter(|member| member.service() == service);
+        let is_well = |member: &&Member| matches!(project.standing(member), Standing::Well | Standing::Done);
+        let member = members.find(|member| !is_well(member));
+        let finding = match member {
+            Some(member) => of_member(project, member, now).into_iter().next(),
+            None => {
+                examine(project, now).into_iter().find(|it| it.service.as_deref() == Some(service)).map(|it| it.finding)
+            }
+        };
+        let mut text = String::new();
+        if let Some(finding) = finding {
+            text.push_str("\n\n");
+            // A string takes whatever is written into it.
+            let _ = report::finding(&mut text, &finding, self.paint);
+        }
+        let log = member.map_or(&[][..], |member| &member.log);
+        // All of them, since a secret may have begun before those that are shown.
+        let clean = redact_lines(log.iter().map(|line| &**line));
+        if !clean.is_empty() {
+            text.push_str("\n  The last lines of its log:\n");
+        }
+        for shown in &clean[clean.len().saturating_sub(LINES_SHOWN)..] {
+            text.push_str(&format!("    {}\n", line(shown)));
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+/// Whether time is up.
+fn is_over(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| Instant::now() >= deadline)
+}
+
+/// A page of a login (401, 403) says nothing of what is behind it.
+fn is_good(asked: &Result<u16, evidence::Failure>) -> bool {
+    matches!(asked, Ok(200..=399))
+}
+
+fn unknown(project: &Project, service: &str) -> String {
+    let mut names: Vec<String> = project.services().iter().map(|member| line(member.service())).collect();
+    names.dedup();
+    format!("there is no service {} in {}; there are {}", line(service), line(&project.name), names.join(", "))
+}

@@ -1,0 +1,279 @@
+//! What is waited for, and what one look after the other means.
+
+use super::super::definitions::Definition;
+use super::super::{Reach, Setup};
+use super::*;
+use crate::diagnosis::fixtures::{ago, grafana};
+use crate::evidence::{Container, Dependency, Engine, Failure, Happening, Health, HealthStatus, Moment, RestartPolicy};
+
+fn now() -> SystemTime {
+    ago(0).expect("it is a moment").at
+}
+
+fn later(seconds: u64) -> Moment {
+    Moment { at: now() + Duration::from_secs(seconds), text: "later".into() }
+}
+
+/// A service that runs, and needs these; with `/1`, only until it has ended.
+fn service(name: &str, needs: &[&str]) -> Container {
+    let mut container = Container { id: format!("{name:a<64}").into(), name: name.into(), ..grafana() };
+    let compose = container.compose.as_mut().expect("made by compose");
+    compose.service = name.into();
+    compose.depends_on = needs
+        .iter()
+        .map(|needed| Dependency { service: needed.trim_end_matches("/1").into(), ends: needed.ends_with("/1") })
+        .collect();
+    container.networks[0].aliases = vec![name.into()];
+    container
+}
+
+fn with(container: Container, change: impl FnOnce(&mut Container)) -> Container {
+    let mut container = container;
+    change(&mut container);
+    container
+}
+
+fn exited(container: Container, code: i64) -> Container {
+    with(container, |it| (it.status, it.exit_code, it.finished) = (Status::Exited, code, ago(5)))
+}
+
+/// Nothing that could be asked for, as of a migration.
+fn job(container: Container) -> Container {
+    with(container, |it| it.exposed_ports.clear())
+}
+
+fn starting(container: Container) -> Container {
+    let health = Health { status: HealthStatus::Starting, failing_streak: 0, last_output: "".into() };
+    with(container, |it| it.health = Some(health))
+}
+
+fn never_started(container: Container, seconds: u64) -> Container {
+    with(container, |it| (it.status, it.created, it.started) = (Status::Created, ago(seconds), None))
+}
+
+fn looping(container: Container) -> Container {
+    with(container, |it| {
+        (it.status, it.restart_count, it.restart_policy) = (Status::Restarting, 6, RestartPolicy::Always);
+        (it.started, it.finished) = (ago(4), ago(3));
+    })
+}
+
+fn project(containers: Vec<Container>) -> Project {
+    let members = containers.into_iter().map(|container| {
+        let answers = container.status == Status::Running && !container.exposed_ports.is_empty();
+        let reach = if answers { Reach::Answers { port: 3000 } } else { Reach::Untried };
+        let died =
+            |seconds| Happening { at: ago(seconds).expect("a moment"), action: "die".into(), exit_code: Some(1) };
+        let events = (0..container.restart_count).map(|count| died(3 + count)).collect();
+        Member { container, setup: Setup::default(), reach, elsewhere: None, events, log: [].into() }
+    });
+    let members = members.collect();
+    Project { members, ..Project::of("cvat", Engine::Available { version: "20.10.24".into() }, now()) }
+}
+
+fn defines(services: &[&str]) -> Option<Vec<Definition>> {
+    let of = |service: &&str| Definition {
+        service: (*service).to_owned(),
+        image: None,
+        image_is_missing: false,
+        optional: false,
+    };
+    Some(services.iter().map(of).collect())
+}
+
+fn vigil(names: &[&str], began: Instant) -> Vigil {
+    Vigil::new(names.iter().map(|name| Box::from(*name)), began)
+}
+
+/// The services that are waited for with their standings, and the verdict, at the first look.
+fn first(names: &[&str], project: &Project) -> (String, String) {
+    let began = Instant::now();
+    let mut vigil = vigil(names, began);
+    let (awaited, verdict) = vigil.judge(project, began);
+    let shown = awaited.iter().map(|it| format!("{} {}", it.service, it.standing.map_or("absent", Standing::as_str)));
+    (shown.collect::<Vec<_>>().join(", "), format!("{verdict:?}"))
+}
+
+/// What it shows, the names, the containers, and then what is shown and meant.
+type Case = (&'static str, &'static [&'static str], Vec<Container>, &'static str, &'static str);
+
+#[test]
+fn what_is_waited_for_and_what_a_first_look_means() {
+    let db = || service("db", &[]);
+    let web = || service("web", &["db", "migrate/1"]);
+    let migrate = || job(service("migrate", &["db"]));
+    let worker = || job(service("worker", &[]));
+    let cases: Vec<Case> = vec![
+        ("what a service needs stands first", &[], vec![web(), db()], "db well, web well", "Ready"),
+        ("without a port or a health check nobody counts", &[], vec![db(), worker()], "db well", "Ready"),
+        ("but if named", &["worker"], vec![db(), worker()], "worker well", "Ready"),
+        ("a name brings what it needs", &["web"], vec![web(), db(), worker()], "db well, web well", "Ready"),
+        (
+            "a job that has ended well is done",
+            &[],
+            vec![web(), db(), exited(migrate(), 0)],
+            "db well, migrate done, web well",
+            "Ready",
+        ),
+        (
+            "one whose end is waited for is not ready while it runs",
+            &["migrate"],
+            vec![web(), db(), migrate()],
+            "db well, migrate not ready",
+            "Waiting",
+        ),
+        (
+            "a job that has failed is down",
+            &[],
+            vec![web(), db(), exited(migrate(), 1)],
+            "db well, migrate down, web well",
+            "Pointless(\"migrate\")",
+        ),
+        ("a service that has ended with 0 is down", &[], vec![exited(db(), 0)], "db down", "Pointless(\"db\")"),
+        ("a health check is waited for", &[], vec![starting(db())], "db not ready", "Waiting"),
+        (
+            "the first cause is told",
+            &[],
+            vec![exited(service("web", &["db"]), 1), exited(db(), 1)],
+            "db down, web down",
+            "Pointless(\"db\")",
+        ),
+        (
+            "one that was created just now is about to start",
+            &[],
+            vec![never_started(db(), 3)],
+            "db not ready",
+            "Waiting",
+        ),
+        ("or never will", &[], vec![never_started(db(), 20)], "db down", "Pointless(\"db\")"),
+        (
+            "but while what it needs is not ready, compose has not tried",
+            &[],
+            vec![starting(db()), never_started(service("web", &["db"]), 20)],
+            "db not ready, web not ready",
+            "Waiting",
+        ),
+        (
+            "the engine has, where it could not start it",
+            &[],
+            vec![
+                starting(db()),
+                with(never_started(service("web", &["db"]), 20), |it| it.error = "no such device".into()),
+            ],
+            "db not ready, web down",
+            "Pointless(\"web\")",
+        ),
+        ("a crash loop is pointless", &[], vec![looping(db())], "db down", "Pointless(\"db\")"),
+        (
+            "but for lack of what it needs",
+            &[],
+            vec![starting(db()), looping(service("web", &["db"]))],
+            "db not ready, web not ready",
+            "Waiting",
+        ),
+        (
+            "one that answers in a crash loop has yet to live on",
+            &[],
+            vec![with(looping(db()), |it| (it.status, it.started) = (Status::Running, ago(2)))],
+            "db not ready",
+            "Waiting",
+        ),
+        (
+            "an old container that is replaced says nothing",
+            &[],
+            vec![exited(db(), 0), with(never_started(db(), 1), |it| it.id = "b".repeat(64).into())],
+            "db not ready",
+            "Waiting",
+        ),
+        (
+            "of several, all have to run",
+            &[],
+            vec![exited(db(), 0), with(db(), |it| it.id = "b".repeat(64).into())],
+            "db down",
+            "Pointless(\"db\")",
+        ),
+        (
+            "those of compose run are none",
+            &[],
+            vec![db(), with(exited(web(), 1), |it| it.compose.as_mut().expect("made by compose").one_off = true)],
+            "db well",
+            "Ready",
+        ),
+        ("one that is named twice counts once", &["db", "db"], vec![db()], "db well", "Ready"),
+        ("who has no container yet may get one", &["db", "new"], vec![db()], "db well, new absent", "Waiting"),
+        ("where nobody counts, somebody may yet come", &[], vec![worker()], "", "Waiting"),
+    ];
+    for (what, names, containers, shown, verdict) in cases {
+        let got = first(names, &project(containers));
+        assert_eq!((got.0.as_str(), got.1.as_str()), (shown, verdict), "{what}");
+    }
+}
+
+#[test]
+fn a_connection_that_fails_is_waited_for() {
+    let mut seen = project(vec![service("db", &[])]);
+    seen.members[0].reach = Reach::Fails { port: 3000, failure: Failure::ConnectTimeout };
+    assert_eq!(first(&[], &seen), ("db not ready".to_owned(), "Waiting".to_owned()));
+}
+
+/// Verdicts at these seconds.
+fn over_time(names: &[&str], looks: &[(u64, &Project)]) -> Vec<String> {
+    let began = Instant::now();
+    let mut vigil = vigil(names, began);
+    let verdicts =
+        looks.iter().map(|(at, project)| format!("{:?}", vigil.judge(project, began + Duration::from_secs(*at)).1));
+    verdicts.collect()
+}
+
+#[test]
+fn who_has_no_container_gets_ten_seconds_unless_the_files_know_none() {
+    let (there, none) = (project(vec![service("db", &[])]), project(vec![]));
+    let known = Project { definitions: defines(&["db", "new"]), ..there.clone() };
+    let unknown = Project { definitions: defines(&["db"]), ..there.clone() };
+    let new = project(vec![service("db", &[]), service("new", &[])]);
+    for (what, looks, want) in [
+        ("a typing error", &[(0, &unknown)][..], &["Unknown(\"new\")"][..]),
+        ("nothing tells", &[(9, &there), (10, &there)], &["Waiting", "Unknown(\"new\")"]),
+        ("defined, and not made", &[(9, &known), (10, &known)], &["Waiting", "Pointless(\"new\")"]),
+        ("it comes late", &[(9, &known), (10, &new)], &["Waiting", "Ready"]),
+        (
+            "it is made anew, in the same grace",
+            &[(20, &with_starting(&new)), (29, &there), (30, &there)],
+            &["Waiting", "Waiting", "Pointless(\"new\")"],
+        ),
+    ] {
+        assert_eq!(over_time(&["new"], looks), want, "{what}");
+    }
+    assert_eq!(over_time(&[], &[(9, &none), (10, &none)]), ["Waiting", "Nothing"]);
+}
+
+fn with_starting(project: &Project) -> Project {
+    let mut project = project.clone();
+    for member in &mut project.members {
+        member.container = starting(member.container.clone());
+    }
+    project
+}
+
+#[test]
+fn whoever_lacked_something_gets_one_more_try_once_it_is_there() {
+    let web = || service("web", &["db"]);
+    let lacking = project(vec![starting(service("db", &[])), looping(web())]);
+    let rests = project(vec![service("db", &[]), looping(web())]);
+    let mut tries = rests.clone();
+    tries.members[1].container.status = Status::Running;
+    let mut dies = rests.clone();
+    dies.seen_at = now() + Duration::from_secs(60);
+    (dies.members[1].container.started, dies.members[1].container.finished) = (Some(later(57)), Some(later(58)));
+    assert_eq!(
+        over_time(&[], &[(0, &lacking), (1, &rests), (50, &tries), (60, &dies)]),
+        ["Waiting", "Waiting", "Waiting", "Pointless(\"web\")"]
+    );
+
+    let lacking = project(vec![starting(service("db", &[])), never_started(web(), 60)]);
+    let there = project(vec![service("db", &[]), never_started(web(), 60)]);
+    assert_eq!(
+        over_time(&[], &[(0, &lacking), (9, &there), (10, &there)]),
+        ["Waiting", "Waiting", "Pointless(\"web\")"]
+    );
+}

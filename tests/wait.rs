@@ -1,0 +1,318 @@
+//! `anteroom wait`, the program itself, against a stand-in engine: what a deploy script gets to see.
+
+#[expect(dead_code, reason = "the tests of the engine's task need more of it")]
+#[path = "support/fake_docker.rs"]
+mod fake_docker;
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fake_docker::{FakeDocker, Mood, recorded};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::spawn_blocking;
+
+/// What the program left behind.
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// The program while it waits. Dropping it ends it.
+struct Waiting {
+    process: Child,
+    out: Option<BufReader<ChildStdout>>,
+    read: String,
+}
+
+impl Waiting {
+    fn start(host: &str, words: &[&str]) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_anteroom"))
+            .arg("wait")
+            .args(words)
+            .env("DOCKER_HOST", host)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs");
+        let out = process.stdout.take().map(BufReader::new);
+        Self { process, out, read: String::new() }
+    }
+
+    /// Reads on until it has said this.
+    async fn says(&mut self, text: &str) {
+        let mut out = self.out.take().expect("nobody else reads");
+        let mut read = std::mem::take(&mut self.read);
+        let wanted = text.to_owned();
+        let (out, read) = spawn_blocking(move || {
+            while !read.contains(&wanted) {
+                let there = out.read_line(&mut read).expect("it writes text");
+                assert!(there > 0, "it has never said {wanted}: {read}");
+            }
+            (out, read)
+        })
+        .await
+        .expect("it says so");
+        (self.out, self.read) = (Some(out), read);
+    }
+
+    async fn end(mut self) -> Ended {
+        let mut out = self.out.take().expect("nobody else reads");
+        let mut err = self.process.stderr.take().expect("it is piped");
+        let mut read = std::mem::take(&mut self.read);
+        let (code, out, err) = spawn_blocking(move || {
+            let mut complaint = String::new();
+            out.read_to_string(&mut read).expect("it writes text");
+            err.read_to_string(&mut complaint).expect("it writes text");
+            let status = self.process.wait().expect("it ends");
+            (status.code().expect("it ends by itself"), read, complaint)
+        })
+        .await
+        .expect("it is read");
+        Ended { code, out, err }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let _ended = self.process.kill();
+        let _status = self.process.wait();
+    }
+}
+
+async fn wait(engine: &FakeDocker, words: &[&str]) -> Ended {
+    Waiting::start(&engine.host(), words).end().await
+}
+
+/// A recorded container that listens there, if anywhere.
+fn container(state: &str, service: &str, at: Option<SocketAddr>) -> Value {
+    let mut container = recorded(state, service, &[service]);
+    container["NetworkSettings"]["Networks"]["enginefix_cvat"]["IPAddress"] =
+        json!(at.map(|at| at.ip().to_string()).unwrap_or_default());
+    container["Config"]["ExposedPorts"] = match at {
+        Some(at) => json!({ format!("{}/tcp", at.port()): {} }),
+        None => json!({}),
+    };
+    container
+}
+
+fn with_needs(mut container: Value, needs: &str) -> Value {
+    container["Config"]["Labels"]["com.docker.compose.depends_on"] = json!(needs);
+    container
+}
+
+/// Accepts connections, and counts them.
+async fn listening() -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((connection, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            drop(connection);
+        }
+    });
+    (address, count)
+}
+
+/// A port that is ours and on which nobody listens yet.
+fn reserved() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
+}
+
+/// Answers requests with these statuses in turn, the last one for ever.
+async fn answering(statuses: &'static [u16]) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let mut next = 0;
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let _head = connection.read(&mut [0; 4096]).await;
+            let status = statuses[next.min(statuses.len() - 1)];
+            next += 1;
+            let answer = format!("HTTP/1.1 {status} -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _sent = connection.write_all(answer.as_bytes()).await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn services_that_are_ready_are_not_waited_for() {
+    let engine = FakeDocker::start();
+    let (address, asked) = listening().await;
+    engine.put(container("running", "db", Some(address)));
+    engine.put(container("healthy", "web", Some(address)));
+    let ended = wait(&engine, &[]).await;
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    assert!(ended.out.contains("db: well after") && ended.out.contains(&format!("(answers on {})", address.port())));
+    assert!(ended.out.contains("web: well after") && ended.out.contains("(healthy)"), "{ended:?}");
+    assert_eq!(ended.out.lines().count(), 2, "{ended:?}");
+    // The health check speaks for the other one.
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    assert!(engine.requests().iter().all(|request| request.starts_with("GET ")), "{:?}", engine.requests());
+}
+
+#[tokio::test]
+async fn a_cold_start_is_waited_for_and_told_change_by_change() {
+    let engine = FakeDocker::start();
+    let (address, asked) = listening().await;
+    let (socket, late) = reserved();
+    engine.put(container("starting", "db", Some(address)));
+    engine.put(with_needs(container("running", "web", Some(late)), "db:service_healthy:false"));
+    let mut waiting = Waiting::start(&engine.host(), &["web"]);
+    waiting.says("web: not ready after ").await;
+    engine.asked("/containers/json", 4).await;
+    let before = asked.load(Ordering::SeqCst);
+    engine.put(container("healthy", "db", Some(address)));
+    waiting.says("db: well after").await;
+    let listener = socket.listen(16).expect("it listens");
+    let ended = waiting.end().await;
+    drop(listener);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    let shown: Vec<&str> = ended.out.lines().map(|line| line.split(" after").next().unwrap_or_default()).collect();
+    assert_eq!(shown, ["db: not ready", "web: not ready", "db: well", "web: well"], "{ended:?}");
+    assert_eq!(before, 1, "who has answered once is not asked with every look");
+    assert!(ended.out.chars().all(|c| c == '\n' || !c.is_control()), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_is_down_ends_it_at_once_with_the_cause_and_the_log() {
+    let engine = FakeDocker::start();
+    let grafana = container("exited-1", "cvat_grafana", Some(SocketAddr::from(([127, 0, 0, 1], 3000))));
+    engine.put(grafana.clone());
+    engine.put_log(&grafana, "starting\npassword=hunter2hunter2\nplugin \x1b[31mcannot be loaded\n");
+    let ended = wait(&engine, &["--timeout", "1h"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    for part in
+        ["waiting is pointless: cvat_grafana is down", "target-exited", "up -d cvat_grafana", "cannot be loaded"]
+    {
+        assert!(ended.err.contains(part), "{part} in {}", ended.err);
+    }
+    assert!(!ended.err.contains("hunter2") && !ended.err.contains('\x1b'), "{}", ended.err);
+    assert!(ended.out.starts_with("cvat_grafana: down after"), "{ended:?}");
+    assert_eq!(engine.count("/containers/json"), 2, "the projects, and one look");
+}
+
+#[tokio::test]
+async fn a_job_that_has_ended_well_is_done() {
+    let engine = FakeDocker::start();
+    let (address, _) = listening().await;
+    let mut job = container("exited-1", "migrate", None);
+    job["State"]["ExitCode"] = json!(0);
+    engine.put(job);
+    engine.put(with_needs(container("running", "web", Some(address)), "migrate:service_completed_successfully:false"));
+    let ended = wait(&engine, &[]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.out.starts_with("migrate: done after"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn time_is_up_where_nothing_changes() {
+    let engine = FakeDocker::start();
+    let (address, _) = listening().await;
+    engine.put(container("starting", "db", Some(address)));
+    engine.put(container("running", "web", Some(address)));
+    let ended = wait(&engine, &["--timeout", "700ms"]).await;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.err.contains("time is up: not ready: db\n") && ended.err.contains("target-warming"), "{}", ended.err);
+    assert!(engine.count("/containers/json") >= 3, "{:?}", engine.requests());
+    let once = wait(&engine, &["--timeout", "0s"]).await;
+    assert_eq!(once.code, 4, "{once:?}");
+}
+
+#[tokio::test]
+async fn a_service_or_project_that_is_not_there_is_not_found() {
+    let engine = FakeDocker::start();
+    let folder = engine.socket().parent().expect("it is in a folder").to_owned();
+    std::fs::write(folder.join("compose.yml"), "services:\n  db:\n    image: example/db\n").expect("it is ours");
+    let (address, _) = listening().await;
+    let mut db = container("running", "db", Some(address));
+    db["Config"]["Labels"]["com.docker.compose.project.working_dir"] = json!(folder);
+    db["Config"]["Labels"]["com.docker.compose.project.config_files"] = json!(folder.join("compose.yml"));
+    engine.put(db);
+    let ended = wait(&engine, &["bd"]).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.err.contains("there is no service bd in cvat; there are db"), "{}", ended.err);
+    let ended = wait(&engine, &["--project", "nobody", "--timeout", "0s"]).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.err.contains("there is no project of this name; there are cvat"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn an_engine_that_is_not_there_is_told_from_everything_else() {
+    let engine = FakeDocker::start();
+    engine.put(container("starting", "db", None));
+    let nobody = format!("{}.not", engine.host());
+    let ended = Waiting::start(&nobody, &[]).end().await;
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.err.contains("cannot look: the container engine: there is no socket at"), "{}", ended.err);
+    // One answer that fails does not end the waiting; an engine that forbids it does.
+    let mut waiting = Waiting::start(&engine.host(), &[]);
+    waiting.says("db: not ready").await;
+    engine.set_mood("/containers/json", Some(Mood::RefusesOnce(500)));
+    let looks = engine.count("/containers/json");
+    engine.asked("/containers/json", looks + 3).await;
+    engine.set_mood("/containers/json", Some(Mood::Refuses(403)));
+    let ended = waiting.end().await;
+    assert_eq!(ended.code, 2, "{ended:?}");
+}
+
+#[tokio::test]
+async fn the_address_is_waited_for_when_the_services_are_ready() {
+    let engine = FakeDocker::start();
+    engine.put(container("healthy", "web", None));
+    let address = answering(&[503, 401, 302]).await;
+    let url = format!("http://{address}/analytics/");
+    let ended = wait(&engine, &["--http", &url]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let shown: Vec<&str> = ended.out.lines().collect();
+    assert!(shown[1].starts_with(&format!("{url}: not ready after")) && shown[1].ends_with("(503)"), "{ended:?}");
+    assert!(shown[2].starts_with(&format!("{url}: well after")) && shown[2].ends_with("(302)"), "{ended:?}");
+    let forbidden = format!("http://{}/", answering(&[403]).await);
+    let ended = wait(&engine, &["--http", &forbidden, "--timeout", "0s"]).await;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.err.contains(&format!("all services are ready, but not {forbidden}")), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn who_answered_earlier_is_asked_again_before_all_is_called_ready() {
+    let engine = FakeDocker::start();
+    let (socket, fleeting) = reserved();
+    let listener = socket.listen(16).expect("it listens");
+    engine.put(container("running", "cache", Some(fleeting)));
+    engine.put(container("starting", "db", None));
+    let mut waiting = Waiting::start(&engine.host(), &["--timeout", "2s"]);
+    waiting.says("cache: well").await;
+    // It runs on, and listens no more.
+    drop(listener);
+    engine.put(container("healthy", "db", None));
+    let ended = waiting.end().await;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.err.contains("not ready: cache"), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_told_from_failures() {
+    let engine = FakeDocker::start();
+    for words in [&["--timeout", "soon"][..], &["--http", "localhost:8080"], &["--for", "ever"]] {
+        let ended = wait(&engine, words).await;
+        assert_eq!(ended.code, 64, "{ended:?}");
+    }
+    let help = wait(&engine, &["--help"]).await;
+    assert_eq!(help.code, 0);
+    for part in ["1 waiting is pointless", "3 there is no such service", "4 time is up", "[default: 5m]"] {
+        assert!(help.out.contains(part), "{part} in {}", help.out);
+    }
+}
