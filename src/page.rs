@@ -121,7 +121,10 @@ fn seconds(duration: Duration) -> u32 {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub(crate) use self::tests::schema;
+
+#[cfg(test)]
+mod tests {
     mod disclosure;
     mod notice;
     mod phrases;

@@ -9,7 +9,7 @@ use super::*;
 use crate::diagnosis::deployment::examine;
 use crate::diagnosis::{Code, fixtures, scenes};
 use crate::evidence::{Container, Evidence, Failure, Status};
-use crate::page::tests::schema::{checker::Schema, every_schema, is_described, members};
+use crate::page::schema::{checker::Schema, every_schema, is_described, members};
 use crate::project::{Answered, Asked, Setup};
 
 const SCHEMA: &str = include_str!("../../../../docs/doctor.schema.json");
