@@ -99,6 +99,8 @@ pub enum Reach {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub url: String,
+    /// Nobody has said that users ask there: Traefik's ports and rules did.
+    pub supposed: bool,
     pub outcome: Result<Answered, Failure>,
 }
 
@@ -319,18 +321,33 @@ impl Project {
         self.members.iter().find(|member| member.service() == CVAT_GRAFANA.0 && !member.is_one_off())
     }
 
-    /// Where users ask for analytics, as far as Traefik's ports and rules tell; `None` in a deployment without them.
-    pub fn public_address(&self) -> Option<Address> {
+    /// Where users may ask for analytics, as far as Traefik's ports and rules tell, the likeliest first; none in a
+    /// deployment without them. Which of its ports are entry points, only Traefik knows.
+    pub fn public_addresses(&self) -> Vec<Address> {
         const ANALYTICS: &str = "/analytics";
-        self.analytics()?;
-        let published = &self.traefik()?.setup.published;
-        let web = |port: u16| published.iter().find(|it| it.inside == port);
-        let port = web(8080).or_else(|| web(80)).or(published.first())?.outside;
+        const DASHBOARD: u16 = 8090;
+        let Some((traefik, _)) = self.traefik().zip(self.analytics()) else { return Vec::new() };
+        let rank = |port: &&Published| match port.inside {
+            8080 => 0,
+            80 => 1,
+            443 | 8443 => 3,
+            _ => 2,
+        };
+        let mut published: Vec<&Published> =
+            traefik.setup.published.iter().filter(|port| port.inside != DASHBOARD).collect();
+        published.sort_by_key(rank);
         let labels = || self.members.iter().flat_map(|member| &member.setup.routers);
         let asked_for = labels().chain(&self.rules).find(|rule| rule.path() == Some(ANALYTICS)).and_then(Rule::host);
         // A template in the rule: then whatever host the rest of the deployment is asked by.
-        let host = asked_for.or_else(|| labels().find_map(Rule::host)).unwrap_or("localhost").to_owned();
-        Some(Address { scheme: Scheme::Http, host, port, path: format!("{ANALYTICS}/"), here: true })
+        let host = asked_for.or_else(|| labels().find_map(Rule::host)).unwrap_or("localhost");
+        let address = |port: &Published| Address {
+            scheme: if matches!(port.inside, 443 | 8443) { Scheme::Https } else { Scheme::Http },
+            host: host.to_owned(),
+            port: port.outside,
+            path: format!("{ANALYTICS}/"),
+            here: true,
+        };
+        published.into_iter().map(address).collect()
     }
 
     /// Who sends users' requests to a member, if anybody does.

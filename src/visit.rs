@@ -30,6 +30,8 @@ pub use reach::Heard;
 const CALL_LIMIT: Duration = Duration::from_secs(3);
 /// Calls under way at once: one that blocks, as on a container that is dying, must not delay the others.
 const CALLS_AT_ONCE: usize = 16;
+/// Of the addresses at which users may ask.
+const ADDRESSES_MOST: usize = 3;
 /// Where CVAT's Traefik has its dashboard, if that is enabled.
 const DASHBOARD: u16 = 8090;
 
@@ -64,17 +66,7 @@ impl Visit {
         Ok(projects.into_iter().collect())
     }
 
-    /// Looks at a project's containers, and asks those that run whether they answer.
-    ///
-    /// # Errors
-    /// The engine's.
-    pub async fn look(&self, project: &str) -> Result<Project, Trouble> {
-        let mut seen = self.glance(project, &Heard::default()).await?;
-        self.read_logs(&mut seen).await;
-        Ok(seen)
-    }
-
-    /// The same without the logs, for who looks again and again: those that were `heard` are not asked.
+    /// Looks at a project's containers, and asks those that run whether they answer, but for those that were `heard`.
     ///
     /// # Errors
     /// The engine's.
@@ -117,18 +109,12 @@ impl Visit {
             project.disk = self.disk().await;
         }
         self.read_definitions(project).await;
-        let address = address.or_else(|| project.public_address().filter(|_| self.here));
+        let supposed = if address.is_none() && self.here { project.public_addresses() } else { Vec::new() };
         let dashboard = project.traefik().filter(|_| self.here).and_then(|traefik| {
             traefik.setup.published.iter().find(|port| port.inside == DASHBOARD).map(|port| port.outside)
         });
         let complaints = self.complaints(project);
-        let (asked, api, complaints) = join!(
-            optional(address, async |address: Address| {
-                Asked { url: address.to_string(), outcome: ask::url(&address).await }
-            }),
-            optional(dashboard, ask::routers),
-            complaints
-        );
+        let (asked, api, complaints) = join!(ask_one(address, supposed), optional(dashboard, ask::routers), complaints);
         project.asked = asked;
         // What the API says is true now; a log only tells what was.
         project.complaints = match api.as_ref().map(|api| api.as_ref()) {
@@ -215,6 +201,22 @@ fn is_common(network: &str) -> bool {
 fn events_of(container: &Container, history: &[Occurrence]) -> Vec<Happening> {
     let its: Vec<_> = history.iter().filter(|it| it.container == container.id).map(|it| it.happening.clone()).collect();
     its[its.len().saturating_sub(EVENTS_KEPT)..].to_vec()
+}
+
+/// What users get at the address that was given, or at the first of those that are supposed where anybody answers.
+async fn ask_one(given: Option<Address>, supposed: Vec<Address>) -> Option<Asked> {
+    if let Some(address) = given {
+        return Some(Asked { url: address.to_string(), supposed: false, outcome: ask::url(&address).await });
+    }
+    let mut first = None;
+    for address in supposed.into_iter().take(ADDRESSES_MOST) {
+        let asked = Asked { url: address.to_string(), supposed: true, outcome: ask::url(&address).await };
+        if asked.outcome.is_ok() {
+            return Some(asked);
+        }
+        first = first.or(Some(asked));
+    }
+    first
 }
 
 async fn optional<T, O>(input: Option<T>, ask: impl AsyncFnOnce(T) -> O) -> Option<O> {

@@ -36,7 +36,6 @@ async fn a_host_of_two_hundred_containers_is_asked_about_one_project_alone() {
     (0..200).for_each(|number| engine.put(stranger(number)));
     engine.put(recorded("exited-1", "cvat_grafana", &["grafana"]));
     engine.put(recorded("running", "cvat_clickhouse", &["clickhouse"]));
-    engine.put_network("live", "enginefix_cvat");
     let (code, report, complaint) = doctor(engine.host(), &["--json"]).await;
     assert_eq!((code, complaint.as_str()), (1, ""), "{report}");
     let document: Value = serde_json::from_str(&report).expect("a document");
@@ -91,4 +90,28 @@ async fn an_engine_that_tells_only_what_a_page_needs_is_enough() {
     }
     let (code, report, _) = doctor(engine.host(), &["--json"]).await;
     assert!(code == 1 && report.contains("target-exited"), "{report}");
+}
+
+/// CVAT's workers have the image of its server, which declares a port that only the server listens on.
+#[tokio::test]
+async fn a_port_that_another_service_of_the_image_serves_is_no_fault_of_a_worker() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("an address").port();
+    let engine = FakeDocker::start();
+    let of_image = |service: &str, address: &str, image: &str| {
+        let mut container = recorded("running", service, &[service]);
+        container["NetworkSettings"]["Networks"]["enginefix_cvat"]["IPAddress"] = json!(address);
+        container["Config"]["ExposedPorts"] = json!({ format!("{port}/tcp"): {} });
+        container["Config"]["Image"] = json!(image);
+        container["State"]["StartedAt"] = json!(humantime::format_rfc3339(std::time::SystemTime::now()).to_string());
+        container
+    };
+    engine.put(of_image("cvat_server", "127.0.0.1", "cvat/server:v2"));
+    engine.put(of_image("cvat_worker_export", "127.0.0.2", "cvat/server:v2"));
+    let (code, report, _) = doctor(engine.host(), &["--json"]).await;
+    assert_eq!(code, 0, "{report}");
+    // The near miss: one that has just been started from an image of its own may still open it.
+    engine.put(of_image("other", "127.0.0.2", "example/other:1"));
+    let (code, report, _) = doctor(engine.host(), &["--json"]).await;
+    assert!(code == 1 && report.contains("target-warming"), "{report}");
 }

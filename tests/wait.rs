@@ -7,8 +7,9 @@ mod fake_docker;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::SystemTime;
 
 use fake_docker::{FakeDocker, Mood, recorded};
 use serde_json::{Value, json};
@@ -92,8 +93,14 @@ async fn wait(engine: &FakeDocker, words: &[&str]) -> Ended {
 }
 
 /// A recorded container that listens there, if anywhere.
+/// Every one has an image of its own, and those that run were started just now.
 fn container(state: &str, service: &str, at: Option<SocketAddr>) -> Value {
+    static NOW: LazyLock<String> = LazyLock::new(|| humantime::format_rfc3339(SystemTime::now()).to_string());
     let mut container = recorded(state, service, &[service]);
+    container["Config"]["Image"] = json!(format!("example/{service}:1"));
+    if container["State"]["Status"] == "running" {
+        container["State"]["StartedAt"] = json!(*NOW);
+    }
     container["NetworkSettings"]["Networks"]["enginefix_cvat"]["IPAddress"] =
         json!(at.map(|at| at.ip().to_string()).unwrap_or_default());
     container["Config"]["ExposedPorts"] = match at {

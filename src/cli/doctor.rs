@@ -17,7 +17,7 @@ use crate::engine::client::Trouble;
 use crate::evidence::Scheme;
 use crate::page::foreign::line;
 use crate::project::{Address, Unclear, choose};
-use crate::visit::Visit;
+use crate::visit::{Heard, Visit};
 
 mod document;
 pub(super) mod report;
@@ -70,10 +70,24 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     let paint = Paint::of(io::stdout().is_terminal() && !json, environment);
     block_on(async {
         let visit = Visit::begin(host).await.map_err(blind)?;
+        let chosen = project_of(&visit, wanted).await?;
+        let mut heard = Heard::default();
         loop {
             let notice = Notice::show("looking at the containers…");
-            let chosen = project_of(&visit, wanted).await?;
-            let mut project = visit.look(&chosen).await.map_err(blind)?;
+            let mut project = match visit.glance(&chosen, &heard).await {
+                Ok(project) => project,
+                // An engine that restarts is a part of what is watched.
+                Err(trouble) if watch => {
+                    drop(notice);
+                    // Standard error is for people, and may be closed.
+                    let _ = writeln!(io::stderr(), "anteroom: {}", blind(trouble));
+                    sleep(WATCH_PACE).await;
+                    continue;
+                }
+                Err(trouble) => return Err(blind(trouble)),
+            };
+            heard.note(&project);
+            visit.read_logs(&mut project).await;
             let notice = notice.then("asking as users ask…");
             visit.look_deeper(&mut project, url.clone()).await;
             drop(notice);

@@ -94,7 +94,8 @@ fn missing(project: &Project) -> Vec<Located> {
             let mut rows: Vec<Row> = vec![("state", "absent".to_owned()), ("service", service.to_owned())];
             let (code, title) = match image {
                 Some(image) => {
-                    rows.push(("image", super::redact::redact(image)));
+                    let image = super::redact::redact(image);
+                    rows.push(("image", image.clone()));
                     (
                         Code::ImageMissing,
                         format!("{service} has no container, and its image {image} is not on this host"),

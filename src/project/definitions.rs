@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use yaml_rust2::parser::{Event, EventReceiver, Parser};
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -21,8 +22,7 @@ pub struct Definition {
     pub optional: bool,
 }
 
-/// In bytes, of one file: CVAT's largest has 12 KiB. A document's aliases may multiply it, so it is bounded well below
-/// what could hurt.
+/// In bytes, of one file: CVAT's largest has 12 KiB.
 pub const FILE_MOST: usize = 256 << 10;
 
 /// Reads a project's files in the order in which compose was given them; later ones add to earlier ones.
@@ -46,6 +46,9 @@ pub fn read(files: &[String], variable: &dyn Fn(&str) -> Option<String>) -> Opti
 }
 
 fn services_of(text: &str) -> Option<Vec<(String, Hash)>> {
+    if !is_bearable(text) {
+        return None;
+    }
     let documents = YamlLoader::load_from_str(text).ok()?;
     let root = documents.first()?.as_hash()?;
     if !value(root, "include").is_badvalue() {
@@ -67,6 +70,51 @@ fn services_of(text: &str) -> Option<Vec<(String, Hash)>> {
     }
 }
 
+/// Nodes of a document, those of its aliases counted wherever they stand. CVAT's has some 1,500.
+const NODES_MOST: u64 = 100_000;
+
+/// Whether a document stays small once its aliases are put in: a few lines of them can multiply without end.
+fn is_bearable(text: &str) -> bool {
+    let mut weight = Weight::default();
+    let read = Parser::new_from_str(text).load(&mut weight, true).is_ok();
+    read && weight.total <= NODES_MOST
+}
+
+#[derive(Default)]
+struct Weight {
+    total: u64,
+    anchors: BTreeMap<usize, u64>,
+    /// The collections that are open, each with its anchor and what it weighs so far.
+    open: Vec<(usize, u64)>,
+}
+
+impl Weight {
+    fn add(&mut self, anchor: usize, weight: u64) {
+        self.anchors.insert(anchor, weight);
+        let place = self.open.last_mut().map_or(&mut self.total, |(_, weight)| weight);
+        *place = place.saturating_add(weight);
+    }
+}
+
+impl EventReceiver for Weight {
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Scalar(_, _, anchor, _) => self.add(anchor, 1),
+            Event::Alias(anchor) => {
+                let weight = self.anchors.get(&anchor).copied().unwrap_or(1);
+                self.add(0, weight);
+            }
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => self.open.push((anchor, 1)),
+            Event::SequenceEnd | Event::MappingEnd => {
+                if let Some((anchor, weight)) = self.open.pop() {
+                    self.add(anchor, weight);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
 fn definition(service: &str, body: &Hash, variable: &dyn Fn(&str) -> Option<String>) -> Definition {
     let given = |key: &str| !value(body, key).is_badvalue() && !value(body, key).is_null();
     let image = value(body, "image").as_str().filter(|_| !given("build"));
@@ -74,12 +122,21 @@ fn definition(service: &str, body: &Hash, variable: &dyn Fn(&str) -> Option<Stri
         service: service.to_owned(),
         image: image.and_then(|image| filled(image, variable)),
         image_is_missing: false,
-        optional: given("profiles") || value(body, "scale").as_i64() == Some(0) || replicas(body) == Some(0),
+        optional: given("profiles") || is_none(value(body, "scale"), variable) || is_none(replicas(body), variable),
     }
 }
 
-fn replicas(body: &Hash) -> Option<i64> {
-    value(value(body, "deploy").as_hash()?, "replicas").as_i64()
+fn replicas(body: &Hash) -> &Yaml {
+    value(body, "deploy").as_hash().map_or(&Yaml::BadValue, |deploy| value(deploy, "replicas"))
+}
+
+/// Whether a count is 0, or is not known.
+fn is_none(count: &Yaml, variable: &dyn Fn(&str) -> Option<String>) -> bool {
+    match count {
+        Yaml::Integer(count) => *count == 0,
+        Yaml::String(text) => filled(text, variable).is_none_or(|count| count.trim().parse() == Ok(0)),
+        _ => false,
+    }
 }
 
 /// The value of a key: its own, or one that was merged in (`<<`, YAML 1.1). `BadValue` if there is none.
@@ -194,12 +251,25 @@ mod tests {
     }
 
     #[test]
+    fn a_service_that_is_scaled_to_none_is_optional() {
+        let scaled = |how: &str| {
+            read_all(&[&format!("services: {{a: {{image: one, {how}}}}}")]).is_some_and(|it| it[0].optional)
+        };
+        for how in ["scale: 0", "deploy: {replicas: 0}", "deploy: {replicas: '${N:-0}'}", "scale: $N"] {
+            assert!(scaled(how), "{how}");
+        }
+        for how in ["scale: 1", "deploy: {replicas: '${N:-2}'}", "deploy: {}"] {
+            assert!(!scaled(how), "{how}");
+        }
+    }
+
+    #[test]
     fn aliases_that_multiply_do_not_hurt() {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..3 {
+        for level in 1..12 {
             let before = level - 1;
             bomb += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{before}"); 9].join(", "));
         }
-        assert_eq!(names(read_all(&[&format!("{bomb}services: {{a: {{image: one}}}}")])), ["a"]);
+        assert_eq!(read_all(&[&format!("{bomb}services: {{a: {{image: one}}}}")]), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The deployment's own files, where labels and mounts say that they are. They are read as whoever runs us may read them,
 //! and only if they are small, regular files: a label is foreign, and a pipe would never end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,19 @@ pub(super) fn definitions(project: &Project) -> Option<Vec<Definition>> {
     let texts: Option<Vec<String>> = compose.config_files.iter().map(|file| read(&folder.join(&**file))).collect();
     let texts = texts.filter(|texts| !texts.is_empty())?;
     let variables = variables(compose, folder);
-    definitions::read(&texts, &|name| std::env::var(name).ok().or_else(|| variables.get(name).cloned()))
+    let mut all = definitions::read(&texts, &|name| std::env::var(name).ok().or_else(|| variables.get(name).cloned()))?;
+    // What another one's file defines, if it is still there, is no orphan: somebody has only left that file out.
+    let others = project.members.iter().filter_map(|member| member.container.compose.as_ref());
+    let left_out =
+        others.flat_map(|its| its.config_files.iter().map(|file| Path::new(&*its.working_dir).join(&**file)));
+    let named: HashSet<PathBuf> = compose.config_files.iter().map(|file| folder.join(&**file)).collect();
+    for path in left_out.filter(|path| !named.contains(path)).collect::<HashSet<_>>().into_iter().take(FOLDER_MOST) {
+        let found = read(&path).and_then(|text| definitions::read(&[text], &|_| None)).unwrap_or_default();
+        let unknown = |it: &Definition| !all.iter().any(|known| known.service == it.service);
+        let found: Vec<Definition> = found.into_iter().filter(unknown).collect();
+        all.extend(found.into_iter().map(|it| Definition { optional: true, ..it }));
+    }
+    Some(all)
 }
 
 /// `NAME=value` of the environment files. They hold secrets: only what an image's name asks for is ever used.

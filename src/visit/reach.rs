@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::evidence::{Container, Failure, HealthStatus, Scheme, Status, Upstream};
 use crate::probe::{Probe, Prober};
-use crate::project::{Member, Project, Reach};
+use crate::project::{Member, Project, Reach, ago};
 use crate::readiness::shares_network;
 use crate::upstream::Dialer;
 
@@ -61,8 +61,9 @@ pub(super) async fn ask_everyone(project: &mut Project, heard: &Heard) {
     for (member, (reach, elsewhere)) in project.members.iter_mut().zip(answers) {
         (member.reach, member.elsewhere) = (reach, elsewhere);
     }
-    let lost: Vec<usize> = (0..project.members.len()).filter(|index| is_lost(project, *index)).collect();
-    for index in lost {
+    let untold = |index: &usize| is_lost(project, *index) || is_no_port_of_its_own(project, *index);
+    let untold: Vec<usize> = (0..project.members.len()).filter(untold).collect();
+    for index in untold {
         project.members[index].reach = Reach::Untried;
     }
 }
@@ -81,9 +82,9 @@ async fn ask(member: &Member, http: bool) -> (Reach, Option<u16>) {
     let (Some(address), Some(first), Status::Running) = (address, member.port(), *status) else {
         return (Reach::Untried, None);
     };
-    // The engine asks it already, and better.
+    // The engine asks it already, and better. Nothing was heard from here by that.
     if !http && health.as_ref().is_some_and(|health| health.status == HealthStatus::Healthy) {
-        return (Reach::Answers { port: first }, None);
+        return (Reach::Untried, None);
     }
     let declared = || {
         let ports = member.container.routed_ports.iter().chain(&member.container.exposed_ports).copied();
@@ -128,6 +129,20 @@ async fn exchange(address: IpAddr, port: u16) -> Result<(), Failure> {
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::NoAnswer),
     }
+}
+
+/// Whether a refusal says nothing: nobody is known to ask on this port, which the image declares whatever runs in it.
+/// CVAT's workers have the image of its server, and only the server listens. One that has just been started may still
+/// open it, unless another container shows whose port it is.
+fn is_no_port_of_its_own(project: &Project, index: usize) -> bool {
+    const STARTS_WITHIN: Duration = Duration::from_secs(60);
+    let member = &project.members[index];
+    let refuses = matches!(&member.reach, Reach::Fails { failure: Failure::Refused { .. }, .. });
+    let is_asked = speaks_http(project, member) || !member.setup.published.is_empty();
+    let is_like = |other: &Member| other.container.image == member.container.image;
+    let shared = project.members.iter().any(|other| is_like(other) && matches!(other.reach, Reach::Answers { .. }));
+    let age = member.container.started.as_ref().map(|started| ago(started.at, project.seen_at));
+    refuses && !is_asked && (shared || age.is_none_or(|age| age >= STARTS_WITHIN))
 }
 
 /// Whether silence says nothing: nobody else on its networks could be reached from here either.

@@ -4,6 +4,7 @@ use super::super::redact::redact;
 use super::{Row, found, reach_row};
 use crate::diagnosis::{Code, Confidence, Finding, Remedy, Severity, facts, remedy};
 use crate::evidence::{Container, Failure, Status};
+use crate::project::traefik::Complaint;
 use crate::project::{Answered, Asked, Member, Project, Standing};
 
 /// What the answer means. `broken`: a service is, so that this is most likely a consequence of it.
@@ -14,7 +15,8 @@ pub(super) fn asked(project: &Project, broken: bool) -> Vec<Finding> {
         Err(failure) => vec![of_failure(project, asked, failure)],
     };
     // The cause has been named already; what users see of it is worth a line, and no alarm of its own.
-    if broken {
+    // So is one that was only supposed to be where they ask, and that nobody answers at.
+    if broken || asked.supposed && asked.outcome.is_err() {
         findings.iter_mut().for_each(|it| it.severity = Severity::Info);
     }
     findings
@@ -31,7 +33,8 @@ fn of_answer(project: &Project, asked: &Asked, answered: &Answered, broken: bool
             answered,
             format!("Traefik has no router for {url}: it answers 404 itself"),
         )),
-        200..=399 if answered.like_any_path => Some(router_invalid(
+        // A redirect to a login or to TLS is the same for all paths, and no other service.
+        200..=299 if answered.like_any_path => Some(router_invalid(
             project,
             asked,
             answered,
@@ -107,7 +110,13 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
     let mut rows = rows(asked, answered, None);
     let mut reason = String::new();
     let labelled = project.analytics().filter(|it| !it.setup.routers.is_empty());
-    if let Some(complaint) = project.complaints.first() {
+    let of_analytics = |complaint: &&Complaint| {
+        let target = project.analytics().into_iter().chain(project.anteroom());
+        let routers = target.flat_map(|it| &it.setup.routers).map(|rule| rule.router.as_str());
+        let names = project.analytics().into_iter().chain(project.anteroom()).map(|it| &*it.container.name);
+        routers.chain(names).any(|name| complaint.router.starts_with(name))
+    };
+    if let Some(complaint) = project.complaints.iter().find(of_analytics).or(project.complaints.first()) {
         rows.push(("router", complaint.router.clone()));
         rows.push(("Traefik's log", redact(&complaint.message)));
         reason = format!(". Its log says: {}", redact(&complaint.message));

@@ -63,7 +63,7 @@ fn refused() -> Failure {
 
 fn answer(status: u16, start: &str) -> Option<Asked> {
     let answered = Answered { status, start: start.to_owned(), by_anteroom: None, like_any_path: false };
-    Some(Asked { url: URL.to_owned(), outcome: Ok(answered) })
+    Some(Asked { url: URL.to_owned(), supposed: false, outcome: Ok(answered) })
 }
 
 fn told(project: &Project) -> Vec<Located> {
@@ -242,11 +242,20 @@ fn an_answer_that_every_path_gets_is_another_services() {
     let fallen = |status| {
         with(|it| {
             let like = Answered { status, start: "<html>".to_owned(), by_anteroom: None, like_any_path: true };
-            it.asked = Some(Asked { url: URL.to_owned(), outcome: Ok(like) });
+            it.asked = Some(Asked { url: URL.to_owned(), supposed: false, outcome: Ok(like) });
         })
     };
     assert_eq!(codes(&fallen(200)), [Code::RouterInvalid]);
-    assert_eq!(codes(&fallen(401)), [], "a login stands before all paths");
+    for status in [301, 302, 401] {
+        assert_eq!(codes(&fallen(status)), [], "a login, or TLS, stands before all paths");
+    }
+}
+
+#[test]
+fn an_address_that_was_only_supposed_is_no_fault_if_nobody_is_there() {
+    let asked = |supposed| Some(Asked { url: URL.to_owned(), supposed, outcome: Err(refused()) });
+    assert_eq!(codes(&with(|it| it.asked = asked(true))), []);
+    assert_eq!(codes(&with(|it| it.asked = asked(false))), [Code::PortRefused]);
 }
 
 #[test]
@@ -309,7 +318,7 @@ fn what_anteroom_says_counts_where_nothing_else_was_seen() {
     let said = |it: &mut Project| {
         let by = Some(("no-answer".to_owned(), "grafana:3000 did not answer".to_owned()));
         let answered = Answered { status: 504, start: "{".to_owned(), by_anteroom: by, like_any_path: false };
-        it.asked = Some(Asked { url: URL.to_owned(), outcome: Ok(answered) });
+        it.asked = Some(Asked { url: URL.to_owned(), supposed: false, outcome: Ok(answered) });
     };
     assert_eq!(codes(&with(said)), [Code::NoAnswer]);
     let both = with(|it| {
@@ -325,6 +334,7 @@ fn a_disk_is_full_nearly_full_or_neither() {
     for (available, total, want) in [
         (100 << 20, 100 * GIB, Some(Severity::Error)),
         (GIB / 2, 100 * GIB, Some(Severity::Error)),
+        (150 * GIB, 16_000 * GIB, None),
         (3 * GIB, 100 * GIB, Some(Severity::Warning)),
         (40 * GIB, 1000 * GIB, None),
         (3 * GIB, 20 * GIB, None),

@@ -17,7 +17,7 @@ const NEARLY_FULL: (u64, u64) = (5 << 30, 5);
 pub(super) fn disk_full(project: &Project) -> Option<Finding> {
     let Disk { path, available, total } = project.disk.as_ref()?;
     let percent = available.saturating_mul(100) / (*total).max(1);
-    let severity = if *available < FULL.0 || percent < FULL.1 {
+    let severity = if *available < FULL.0 || *available < NEARLY_FULL.0 && percent < FULL.1 {
         Severity::Error
     } else if *available < NEARLY_FULL.0 && percent < NEARLY_FULL.1 {
         Severity::Warning

@@ -200,6 +200,10 @@ fn an_orphan_is_told_and_the_printed_command_removes_it(stack: &Stack) {
     );
     std::fs::write(&file, old).expect("the stack's folder is ours");
     stack.compose("-f old.yml up -d cvat_old");
+    // While its file is there, it is only left out.
+    stack.compose("up -d --force-recreate cvat_grafana");
+    assert!(!examine(stack).has("project-orphans"));
+    std::fs::remove_file(&file).expect("the stack's folder is ours");
     // Started with the files of old no more: who reads the newest labels reads those of Grafana.
     stack.compose("up -d --force-recreate cvat_grafana");
     let examined = examine_until(stack, "the orphan is told", |examined| examined.has("project-orphans"));

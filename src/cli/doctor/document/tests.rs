@@ -35,7 +35,7 @@ fn project(evidence: &Evidence) -> Project {
 
 fn asked(outcome: Result<u16, Failure>) -> Option<Asked> {
     let answered = |status| Answered { status, start: String::new(), by_anteroom: None, like_any_path: false };
-    Some(Asked { url: "http://localhost:8080/analytics/".to_owned(), outcome: outcome.map(answered) })
+    Some(Asked { url: "http://localhost:8080/analytics/".to_owned(), supposed: true, outcome: outcome.map(answered) })
 }
 
 fn document(project: &Project) -> Value {
