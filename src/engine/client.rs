@@ -200,7 +200,8 @@ impl Client {
     /// reason to give up the rest. What an earlier run said says nothing of this one.
     pub async fn log(&self, container: &Container) -> Vec<Box<str>> {
         let since = container.started.as_ref().and_then(|moment| moment.at.duration_since(UNIX_EPOCH).ok());
-        let since = since.and_then(|since| i32::try_from(since.as_secs()).ok()).unwrap_or_default();
+        // The engine notes the start when it is done, by when the first lines may have been printed.
+        let since = since.and_then(|since| i32::try_from(since.as_secs().saturating_sub(1)).ok()).unwrap_or_default();
         let lines = convert::LOG_LINES.to_string();
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines).since(since).build();
         let mut stream = pin!(self.docker.logs(&container.id, Some(options)));

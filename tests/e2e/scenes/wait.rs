@@ -43,7 +43,6 @@ fn a_deployment_that_is_ready_is_not_waited_for(stack: &Stack) {
 }
 
 fn a_cold_start_is_waited_for(stack: &Stack) {
-    stack.compose("down");
     // Twice the pace at which is looked, several times over.
     stack.set(&[("GRAFANA_DELAY", "4000")]);
     stack.grafana().restart();
