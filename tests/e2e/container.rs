@@ -105,11 +105,6 @@ impl<'a> Container<'a> {
         self.stack.docker(&["inspect", "--format", format, &self.name]).trim().to_owned()
     }
 
-    /// Its policy restarts it no more.
-    pub fn stop_restarting(&self) {
-        self.without_restart();
-    }
-
     /// The override gives Grafana `restart: always`; CVAT 2.15 alone gives it none.
     fn without_restart(&self) {
         self.act(&["update", "--restart", "no", &self.name]);
