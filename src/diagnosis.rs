@@ -333,7 +333,7 @@ pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis
     } else if !findings.iter().any(|finding| explains(finding, ready)) {
         findings.insert(0, container::warming(&evidence));
     }
-    offer_once(&mut findings);
+    offer_once(findings.iter_mut());
     remedy::in_words_of(&evidence.engine, findings.iter_mut().flat_map(|finding| &mut finding.remedies));
     Diagnosis { state, lasted, findings, evidence }
 }
@@ -376,7 +376,7 @@ fn explains(finding: &Finding, ready: bool) -> bool {
 }
 
 /// A command that the root cause offers is not repeated by its consequences.
-fn offer_once(findings: &mut [Finding]) {
+fn offer_once<'a>(findings: impl Iterator<Item = &'a mut Finding>) {
     let mut offered = HashSet::new();
     for finding in findings {
         finding.remedies.retain(|remedy| offered.insert(remedy.command.clone()));

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Duration, Instant};
 
 use self::outbox::{Letter, Outbox};
 use self::post::Post;
@@ -26,7 +26,7 @@ use crate::config::{Detail, Notify, Template};
 use crate::page::notice::{Notice, Occasion, condition};
 use crate::readiness::State;
 use crate::tls::Towards;
-use crate::watch::Snapshot;
+use crate::watch::{Snapshot, until};
 
 /// What a warming target is found to be changes with time alone, and nothing is published then. As often as it is
 /// probed while nobody waits.
@@ -129,13 +129,6 @@ fn judge(snapshot: &Snapshot) -> Condition {
 async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

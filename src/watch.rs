@@ -463,7 +463,8 @@ async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     }
 }
 
-async fn until(at: Option<Instant>) {
+/// Waits for a moment; without one, for ever.
+pub(crate) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,
         None => std::future::pending().await,

@@ -6,7 +6,7 @@ mod upkeep;
 
 use std::time::{Duration, Instant};
 
-use super::{Code, Confidence, Finding, Remedy, Severity, diagnose, facts, remedy};
+use super::{Code, Confidence, Finding, Remedy, Severity, diagnose, facts, offer_once, remedy};
 use crate::phrase::Say;
 use crate::project::{Member, Project, Reach, Standing};
 use crate::readiness::{Outlook, State, outlook};
@@ -51,7 +51,7 @@ pub fn examine(project: &Project, now: Instant) -> Vec<Located> {
     all.extend(of_deployment(upkeep::health_checks(project)));
     all.extend(of_deployment(upkeep::dashboard(project)));
     all.sort_by_key(|it| (std::cmp::Reverse(it.finding.severity), follows(&it.finding)));
-    offer_once(&mut all);
+    offer_once(all.iter_mut().map(|it| &mut it.finding));
     remedy::in_words_of(&project.engine, all.iter_mut().flat_map(|it| &mut it.finding.remedies));
     all
 }
@@ -109,14 +109,6 @@ fn missing(project: &Project) -> Vec<Located> {
             Located { service: Some(service.into()), finding }
         })
         .collect()
-}
-
-/// A command that one finding offers is not repeated by those after it.
-fn offer_once(all: &mut [Located]) {
-    let mut offered = std::collections::HashSet::new();
-    for located in all {
-        located.finding.remedies.retain(|remedy| offered.insert(remedy.command.clone()));
-    }
 }
 
 /// One line of evidence.

@@ -16,7 +16,7 @@ scenes![
     what_a_grafana_needs_leads_before_what_grafana_says,
     a_grafana_on_another_network_is_told,
     a_lost_alias_is_told,
-    a_wrong_port_is_told_with_the_one_that_is_open only FileProvider,
+    a_grafana_that_has_just_started_and_refuses_is_starting only FileProvider,
     a_hanging_grafana_is_told_in_time only FileProvider,
     an_absent_container_is_told_and_the_printed_command_makes_it,
     a_login_backend_that_is_down_is_told_by_the_empty_500,
@@ -156,8 +156,7 @@ fn a_lost_alias_is_told(stack: &Stack) {
     examine(stack).leads("alias-missing", "cvat_grafana");
 }
 
-fn a_wrong_port_is_told_with_the_one_that_is_open(stack: &Stack) {
-    // The image declares both, and listens on the second alone.
+fn a_grafana_that_has_just_started_and_refuses_is_starting(stack: &Stack) {
     stack.set(&[("GRAFANA_PORT", "4000")]);
     let examined = examine(stack);
     assert!(examined.wrong().contains(&"target-warming"), "it has started just now: {:#}", examined.document);
