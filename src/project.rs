@@ -173,6 +173,9 @@ impl Standing {
 /// CVAT's service behind `/analytics`, and the name by which its own router asks for it.
 const CVAT_GRAFANA: (&str, &str) = ("cvat_grafana", "grafana");
 
+/// Where CVAT's router, and the override that comes with anteroom, ask it.
+const CVAT_GRAFANA_PORT: u16 = 3000;
+
 impl Member {
     /// Compose's name of its service; of every member there is one.
     pub fn service(&self) -> &str {
@@ -184,10 +187,11 @@ impl Member {
         self.container.compose.as_ref().is_some_and(|compose| compose.one_off)
     }
 
-    /// The port that others ask: where a router sends requests, or else the lowest that it declares.
+    /// The port that others ask: where a router sends requests, or CVAT's own, or else the lowest that it declares.
     pub fn port(&self) -> Option<u16> {
         let Container { routed_ports, exposed_ports, .. } = &self.container;
-        routed_ports.first().or(exposed_ports.first()).copied()
+        let of_cvat = (self.service() == CVAT_GRAFANA.0).then_some(CVAT_GRAFANA_PORT);
+        routed_ports.first().copied().or(of_cvat).or(exposed_ports.first().copied())
     }
 
     fn runs(&self) -> bool {

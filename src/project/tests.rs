@@ -1,6 +1,7 @@
 //! Which project is meant, where users ask, and how members stand to each other.
 
 use super::*;
+use crate::diagnosis::fixtures::grafana;
 
 fn names(projects: &[&str]) -> Vec<(Box<str>, Vec<Box<str>>)> {
     projects
@@ -43,4 +44,18 @@ fn an_image_is_known_by_its_last_part() {
     ] {
         assert_eq!(is_image(image, "traefik"), is, "{image}");
     }
+}
+
+#[test]
+fn the_port_is_the_one_that_is_asked_and_not_the_one_that_happens_to_be_declared() {
+    let member = |service: &str, routed: &[u16]| {
+        let mut container = grafana();
+        (container.exposed_ports, container.routed_ports) = (vec![4000, 5000], routed.into());
+        container.compose.as_mut().expect("a service").service = service.into();
+        let (setup, reach) = (Setup::default(), Reach::Untried);
+        Member { container, setup, reach, elsewhere: None, events: [].into(), log: [].into() }.port()
+    };
+    assert_eq!(member("cvat_grafana", &[]), Some(3000));
+    assert_eq!(member("cvat_grafana", &[9000]), Some(9000));
+    assert_eq!(member("cvat_clickhouse", &[]), Some(4000));
 }
