@@ -218,7 +218,9 @@ fn the_button_copies_the_command_without_https_too(stack: &Stack) {
     let Some(browser) = Browser::open(stack, habits) else { return };
     let anteroom = Anteroom::demo(stack, "exited", "0s");
     browser.visit(&format!("http://cvat.test:{}/analytics/", anteroom.address.port()));
-    browser.until("a page with a command", "document.querySelector('.command button') !== null");
+    // The first page may still be of a start, where the command is folded away and nobody could press its button.
+    let seen = "document.querySelector('.command button')?.checkVisibility() === true";
+    browser.until("a command with its button, unfolded", seen);
     assert_eq!(browser.see("isSecureContext"), false);
     let command = browser.see("document.querySelector('code[data-command]').dataset.command");
     browser.click(".command button");
