@@ -7,13 +7,15 @@ pub mod definitions;
 pub mod traefik;
 
 use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use self::definitions::Definition;
 use self::traefik::{Complaint, Rule};
 use crate::evidence::{
-    Container, Engine, Evidence, Failure, Happening, HealthStatus, Network, Scheme, Status, Target, Upstream,
+    Container, Engine, Evidence, Failure, Happening, HealthStatus, Network, RestartPolicy, Scheme, Status, Target,
+    Upstream,
 };
 use crate::readiness::{Cause, Outlook, dependencies, has_done_its_work, outlook, shares_network};
 
@@ -65,6 +67,8 @@ pub struct Setup {
     pub mounts: Vec<Mount>,
     /// The routers that its labels make.
     pub routers: Vec<Rule>,
+    /// Traefik asks it over TLS or in HTTP/2, by a label.
+    pub asked_otherwise: bool,
 }
 
 /// A port of the host.
@@ -72,6 +76,15 @@ pub struct Setup {
 pub struct Published {
     pub inside: u16,
     pub outside: u16,
+    /// The only address of the host that it is published on, if it is not all of them.
+    pub only_at: Option<IpAddr>,
+}
+
+impl Published {
+    /// Where the host itself reaches it.
+    pub fn near(&self) -> SocketAddr {
+        SocketAddr::new(self.only_at.unwrap_or(Ipv4Addr::LOCALHOST.into()), self.outside)
+    }
 }
 
 /// A file or folder of the host in a container.
@@ -114,6 +127,8 @@ pub struct Answered {
     pub by_anteroom: Option<(String, String)>,
     /// A path that nobody serves gets the very same answer: no router took it.
     pub like_any_path: bool,
+    /// It only sends on to the same address over TLS.
+    pub only_to_tls: bool,
 }
 
 /// The file system on which the engine keeps its data.
@@ -123,6 +138,8 @@ pub struct Disk {
     /// In bytes.
     pub available: u64,
     pub total: u64,
+    /// How many files more it can hold (inodes), if that has a limit.
+    pub files_left: Option<u64>,
 }
 
 /// Where users ask for the service.
@@ -133,8 +150,8 @@ pub struct Address {
     pub host: String,
     pub port: u16,
     pub path: String,
-    /// Whether the port is one of this host, whatever the name of the host leads to.
-    pub here: bool,
+    /// Where it is reached, whatever the name of the host leads to.
+    pub at: Option<IpAddr>,
 }
 
 impl std::fmt::Display for Address {
@@ -172,6 +189,9 @@ impl Standing {
 
 /// CVAT's service behind `/analytics`, and the name by which its own router asks for it.
 const CVAT_GRAFANA: (&str, &str) = ("cvat_grafana", "grafana");
+
+/// Where users ask for it.
+const ANALYTICS: &str = "/analytics";
 
 /// Where CVAT's router, and the override that comes with anteroom, ask it.
 const CVAT_GRAFANA_PORT: u16 = 3000;
@@ -270,6 +290,26 @@ impl Project {
         }
     }
 
+    /// Whether a member that has ended well may have been meant to, though its image declares a port: its policy lets it
+    /// end, and nobody is known to ask it for anything.
+    fn may_be_a_job(&self, member: &Member) -> bool {
+        let Container { status, exit_code, restart_policy, routed_ports, .. } = &member.container;
+        let ends = matches!(restart_policy, RestartPolicy::No | RestartPolicy::OnFailure { .. });
+        let is_asked =
+            !routed_ports.is_empty() || !member.setup.published.is_empty() || member.service() == CVAT_GRAFANA.0;
+        let is_it = |other: &Member| other.service() == member.service();
+        let is_one_of_several = || self.members.iter().filter(|other| is_it(other)).count() > 1;
+        let is_needed = || self.members.iter().any(|other| self.needs(other).into_iter().any(is_it));
+        *status == Status::Exited && *exit_code == 0 && ends && !is_asked && !is_one_of_several() && !is_needed()
+    }
+
+    /// Whether a path is one that somebody in this project is asked for by it, rather than everybody's.
+    pub fn has_own(&self, path: &str) -> bool {
+        let analytics = self.analytics().map(|_| ANALYTICS);
+        let rules = self.members.iter().flat_map(|member| &member.setup.routers).chain(&self.rules);
+        rules.filter_map(Rule::path).chain(analytics).any(|prefix| prefix != "/" && path.starts_with(prefix))
+    }
+
     /// Whether another service waits for its end (`service_completed_successfully`).
     fn is_awaited(&self, member: &Member) -> bool {
         self.members.iter().any(|other| {
@@ -328,7 +368,6 @@ impl Project {
     /// Where users may ask for analytics, as far as Traefik's ports and rules tell, the likeliest first; none in a
     /// deployment without them. Which of its ports are entry points, only Traefik knows.
     pub fn public_addresses(&self) -> Vec<Address> {
-        const ANALYTICS: &str = "/analytics";
         const DASHBOARD: u16 = 8090;
         let Some((traefik, _)) = self.traefik().zip(self.analytics()) else { return Vec::new() };
         let rank = |port: &&Published| match port.inside {
@@ -349,7 +388,7 @@ impl Project {
             host: host.to_owned(),
             port: port.outside,
             path: format!("{ANALYTICS}/"),
-            here: true,
+            at: Some(port.near().ip()),
         };
         published.into_iter().map(address).collect()
     }

@@ -14,22 +14,27 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, stream};
 use tokio::join;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use crate::engine::client::{Client, Trouble};
 use crate::engine::convert::{Listed, Occurrence};
-use crate::engine::search::INSPECTED_MOST;
 use crate::evidence::{Container, EVENTS_KEPT, Engine, Happening};
-use crate::project::{Address, Asked, Disk, Member, Project, Reach, Setup, Standing, traefik};
+use crate::project::{Address, Asked, Disk, Member, Project, Published, Reach, Setup, Standing, traefik};
 use crate::readiness::CRASH_LOOP_WINDOW;
 use crate::surroundings;
 
-pub use ask::status;
+pub use ask::url as ask_for;
 pub use reach::Heard;
 
 /// One call. An engine that is busy starting containers takes 0.3 s (measured).
 const CALL_LIMIT: Duration = Duration::from_secs(3);
+/// For the files of a deployment. Local ones take some milliseconds.
+const FILES_LIMIT: Duration = Duration::from_secs(1);
 /// Calls under way at once: one that blocks, as on a container that is dying, must not delay the others.
 const CALLS_AT_ONCE: usize = 16;
+/// Of Traefik's log, the last lines in which a complaint is looked for: most of them are of requests.
+const COMPLAINTS_WITHIN: usize = 5000;
 /// Of the addresses at which users may ask.
 const ADDRESSES_MOST: usize = 3;
 /// Where CVAT's Traefik has its dashboard, if that is enabled.
@@ -105,13 +110,14 @@ impl Visit {
     /// from Traefik's ports and rules.
     pub async fn look_deeper(&self, project: &mut Project, address: Option<Address>) {
         if self.here {
-            project.rules = files::rules(project);
+            let copy = project.clone();
+            project.rules = read_files(move || files::rules(&copy)).await.unwrap_or_default();
             project.disk = self.disk().await;
         }
         self.read_definitions(project).await;
         let supposed = if address.is_none() && self.here { project.public_addresses() } else { Vec::new() };
         let dashboard = project.traefik().filter(|_| self.here).and_then(|traefik| {
-            traefik.setup.published.iter().find(|port| port.inside == DASHBOARD).map(|port| port.outside)
+            traefik.setup.published.iter().find(|port| port.inside == DASHBOARD).map(Published::near)
         });
         let complaints = self.complaints(project);
         let (asked, api, complaints) = join!(ask_one(address, supposed), optional(dashboard, ask::routers), complaints);
@@ -121,12 +127,15 @@ impl Visit {
             Some(Some(routers)) => routers.clone(),
             Some(None) | None => complaints,
         };
-        project.silent_ports = dashboard.filter(|_| matches!(api, Some(None))).into_iter().collect();
+        project.silent_ports =
+            dashboard.filter(|_| matches!(api, Some(None))).map(|it| it.port()).into_iter().collect();
     }
 
     /// Adds what the compose files define.
     pub async fn read_definitions(&self, project: &mut Project) {
-        project.definitions = self.here.then(|| files::definitions(project)).flatten();
+        let copy = project.clone();
+        project.definitions =
+            if self.here { read_files(move || files::definitions(&copy)).await.flatten() } else { None };
         self.find_images(project).await;
     }
 
@@ -152,7 +161,10 @@ impl Visit {
 
     async fn complaints(&self, project: &Project) -> Vec<traefik::Complaint> {
         match project.traefik() {
-            Some(traefik) => traefik::complaints(&self.client.log(&traefik.container).await),
+            Some(traefik) => {
+                let log = self.client.log_where(&traefik.container, COMPLAINTS_WITHIN, traefik::complains).await;
+                traefik::complaints(&log)
+            }
             None => Vec::new(),
         }
     }
@@ -169,13 +181,21 @@ impl Visit {
 
     async fn disk(&self) -> Option<Disk> {
         let root = self.client.root().await.ok().flatten()?;
-        let free = rustix::fs::statvfs(Path::new(&root)).ok()?;
+        let path = root.clone();
+        let free = read_files(move || rustix::fs::statvfs(Path::new(&path)).ok()).await.flatten()?;
         Some(Disk {
             available: free.f_bavail.saturating_mul(free.f_frsize),
             total: free.f_blocks.saturating_mul(free.f_frsize),
+            // Some file systems have as many as they have room for, and tell 0.
+            files_left: (free.f_files > 0).then_some(free.f_favail),
             path: root.into(),
         })
     }
+}
+
+/// Reads what a remote file system may keep to itself; `None` if it does for too long.
+async fn read_files<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    timeout(FILES_LIMIT, spawn_blocking(read)).await.ok()?.ok()
 }
 
 /// The containers of the project, and those of others on its networks.
@@ -189,7 +209,8 @@ fn of_interest<'a>(list: &'a [Listed], project: &str) -> (Vec<&'a str>, Vec<&'a 
         .collect();
     let near =
         others.into_iter().filter(|it| it.alive && it.networks.iter().any(|(name, _)| networks.contains(&**name)));
-    let ids = |entries: Vec<&'a Listed>| entries.into_iter().take(INSPECTED_MOST).map(|entry| &*entry.id).collect();
+    // All of them: one that was left out would be called absent, or its name unknown.
+    let ids = |entries: Vec<&'a Listed>| entries.into_iter().map(|entry| &*entry.id).collect();
     (ids(members), ids(near.collect()))
 }
 
@@ -206,11 +227,11 @@ fn events_of(container: &Container, history: &[Occurrence]) -> Vec<Happening> {
 /// What users get at the address that was given, or at the first of those that are supposed where anybody answers.
 async fn ask_one(given: Option<Address>, supposed: Vec<Address>) -> Option<Asked> {
     if let Some(address) = given {
-        return Some(Asked { url: address.to_string(), supposed: false, outcome: ask::url(&address).await });
+        return Some(Asked { url: address.to_string(), supposed: false, outcome: ask::url(&address, true).await });
     }
     let mut first = None;
     for address in supposed.into_iter().take(ADDRESSES_MOST) {
-        let asked = Asked { url: address.to_string(), supposed: true, outcome: ask::url(&address).await };
+        let asked = Asked { url: address.to_string(), supposed: true, outcome: ask::url(&address, true).await };
         if asked.outcome.is_ok() {
             return Some(asked);
         }

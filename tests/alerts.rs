@@ -221,11 +221,11 @@ impl Prometheus {
         if answer.status() == 503 { serde_json::Value::Null } else { answer.json()["data"].take() }
     }
 
-    /// The alerts that fire, by name.
+    /// The alerts that fire.
     async fn firing(&self) -> Vec<serde_json::Value> {
         let data = self.ask("/api/v1/alerts").await;
         let alerts = data["alerts"].as_array().expect("a list").iter();
-        alerts.filter(|alert| alert["state"] == "firing").map(|alert| alert["labels"].clone()).collect()
+        alerts.filter(|alert| alert["state"] == "firing").cloned().collect()
     }
 
     /// Whether its last scrape went well, and said that the upstream is in this state.
@@ -252,12 +252,15 @@ async fn an_alert_fires_in_a_real_prometheus_when_the_service_goes_down() {
     let down = soon(async {
         loop {
             let firing = prometheus.firing().await;
-            if let Some(down) = firing.into_iter().find(|labels| labels["alertname"] == "AnteroomUpstreamDown") {
+            if let Some(down) = firing.into_iter().find(|alert| alert["labels"]["alertname"] == "AnteroomUpstreamDown")
+            {
                 return down;
             }
         }
     })
     .await;
-    assert_eq!((down["code"].as_str(), down["severity"].as_str()), (Some("target-exited"), Some("critical")));
-    assert_eq!(down["instance"], proxy.admin.to_string());
+    let (labels, summary) = (&down["labels"], &down["annotations"]["summary"]);
+    assert_eq!(labels["severity"], "critical");
+    assert_eq!(labels["instance"], proxy.admin.to_string());
+    assert_eq!(*summary, format!("The service behind {} is down: target-exited", proxy.admin));
 }

@@ -4,7 +4,8 @@
 #[path = "support/fake_docker.rs"]
 mod fake_docker;
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use fake_docker::{FakeDocker, recorded};
 use serde_json::{Value, json};
@@ -45,6 +46,38 @@ async fn a_host_of_two_hundred_containers_is_asked_about_one_project_alone() {
     let inspected = engine.requests().into_iter().filter(|it| it.contains("/containers/") && it.ends_with("/json"));
     assert_eq!(inspected.filter(|it| !it.contains("/containers/json")).count(), 2);
     assert!(engine.requests().iter().all(|it| it.starts_with("GET ")), "{:?}", engine.requests());
+}
+
+#[tokio::test]
+async fn a_project_of_a_hundred_containers_is_looked_at_as_a_whole() {
+    let engine = FakeDocker::start();
+    for number in 0..100 {
+        engine.put(recorded("running", &format!("worker{number}"), &[]));
+    }
+    engine.put(recorded("exited-1", "zuletzt", &[]));
+    let (_, report, _) = doctor(engine.host(), &["--json"]).await;
+    let document: Value = serde_json::from_str(&report).expect("a document");
+    assert_eq!(document["services"].as_array().map(Vec::len), Some(101));
+    assert_eq!(document["findings"][0]["service"], "zuletzt", "{report}");
+}
+
+#[tokio::test]
+async fn watched_documents_are_a_line_each() {
+    let engine = FakeDocker::start();
+    engine.put(recorded("running", "cvat_grafana", &["grafana"]));
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"))
+        .args(["doctor", "--json", "--watch"])
+        .env("DOCKER_HOST", engine.host())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the doctor runs");
+    let out = BufReader::new(doctor.stdout.take().expect("it is piped"));
+    let read = move || out.lines().take(2).map(|line| line.expect("it writes text")).collect::<Vec<_>>();
+    let lines = tokio::task::spawn_blocking(read).await.expect("it writes");
+    doctor.kill().expect("it still runs");
+    let _status = doctor.wait();
+    let projects = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("a document")["project"].take());
+    assert_eq!(projects.collect::<Vec<_>>(), ["cvat", "cvat"]);
 }
 
 #[tokio::test]

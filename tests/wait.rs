@@ -140,6 +140,11 @@ fn reserved() -> (TcpSocket, SocketAddr) {
 
 /// Answers requests with these statuses in turn, the last one for ever.
 async fn answering(statuses: &'static [u16]) -> SocketAddr {
+    answering_with(statuses, "").await
+}
+
+/// The same, with these lines in the head.
+async fn answering_with(statuses: &'static [u16], head: &'static str) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -148,7 +153,7 @@ async fn answering(statuses: &'static [u16]) -> SocketAddr {
             let _head = connection.read(&mut [0; 4096]).await;
             let status = statuses[next.min(statuses.len() - 1)];
             next += 1;
-            let answer = format!("HTTP/1.1 {status} -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let answer = format!("HTTP/1.1 {status} -\r\n{head}Content-Length: 0\r\nConnection: close\r\n\r\n");
             let _sent = connection.write_all(answer.as_bytes()).await;
         }
     });
@@ -291,6 +296,28 @@ async fn the_address_is_waited_for_when_the_services_are_ready() {
     let ended = wait(&engine, &["--http", &forbidden, "--timeout", "0s"]).await;
     assert_eq!(ended.code, 4, "{ended:?}");
     assert!(ended.err.contains(&format!("all services are ready, but not {forbidden}")), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn an_answer_from_somebody_else_is_not_the_services() {
+    let engine = FakeDocker::start();
+    engine.put(container("healthy", "cvat_grafana", None));
+    let everybody = answering(&[200]).await;
+    let analytics = format!("http://{everybody}/analytics/");
+    let ended = wait(&engine, &["--http", &analytics, "--timeout", "0s"]).await;
+    assert_eq!(ended.code, 4, "{ended:?}");
+    assert!(ended.err.contains(&format!("not {analytics}: 200 from another service, as for any path")), "{ended:?}");
+    // Of a page that is nobody's own, it is the answer.
+    let ended = wait(&engine, &["--http", &format!("http://{everybody}/tasks")]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+
+    let sending_on = answering_with(&[301], "Location: https://127.0.0.1/analytics/\r\n").await;
+    let ended = wait(&engine, &["--http", &format!("http://{sending_on}/analytics/")]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.err.contains("only sends on to HTTPS"), "{ended:?}");
+    let elsewhere = answering_with(&[302], "Location: https://login.example.org/\r\n").await;
+    let ended = wait(&engine, &["--http", &format!("http://{elsewhere}/analytics/")]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
 }
 
 #[tokio::test]

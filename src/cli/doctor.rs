@@ -40,7 +40,7 @@ pub(super) fn command() -> Command {
                 .value_name("URL")
                 .value_parser(address)
                 .help("where users ask [default: CVAT's /analytics/, by Traefik's own ports and rules]"),
-            Arg::new("json").long("json").action(ArgAction::SetTrue).help("a document by docs/doctor.schema.json"),
+            Arg::new("json").long("json").action(ArgAction::SetTrue).help("a document by docs/doctor.schema.json; with --watch one a line"),
             Arg::new("watch").long("watch").action(ArgAction::SetTrue).help("look again every two seconds, until stopped"),
         ])
         .after_help(
@@ -93,7 +93,7 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
             drop(notice);
             let findings = examine(&project, Instant::now());
             let text = if json {
-                document::write(&project, &findings)
+                document::write(&project, &findings, watch)
             } else {
                 Report::of(&project, &findings, paint).to_string()
             };
@@ -159,7 +159,7 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
     }
     let host = authority.host().trim_matches(['[', ']']).to_owned();
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    Ok(Address { scheme, host, port: authority.port_u16().unwrap_or(scheme.default_port()), path, here: false })
+    Ok(Address { scheme, host, port: authority.port_u16().unwrap_or(scheme.default_port()), path, at: None })
 }
 
 /// A line on the terminal that says what is going on, and goes when it is over. Nowhere else: a log has no use for it.

@@ -1,5 +1,6 @@
 //! `anteroom wait`: for the line of a deploy script between `docker compose up -d` and whatever needs the services.
 
+use std::fmt::{self, Display};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
@@ -14,10 +15,9 @@ use super::serve::block_on;
 use crate::diagnosis::deployment::{examine, of_member};
 use crate::diagnosis::redact::redact_lines;
 use crate::engine::client::Trouble;
-use crate::evidence;
 use crate::page::foreign::line;
 use crate::project::awaited::{ABOUT_TO_APPEAR, Awaited, Verdict, Vigil};
-use crate::project::{Address, Member, Project, Standing};
+use crate::project::{Address, Answered, Member, Project, Standing};
 use crate::visit::{self, Heard, Visit};
 
 mod progress;
@@ -37,7 +37,8 @@ pub(super) fn command() -> Command {
         .long_about(
             "Waits until the services of a compose project are ready, and those that they need before them. A service is \
              ready when its containers run, their health checks pass, and they accept connections on the port that is asked \
-             (answer a request, where a router asks). A container that has done its work and exited with 0 is done. When a \
+             (answer a request, where a router asks); one without a health check and a port only has to run. A container that \
+             has done its work and exited with 0 is done. When a \
              service is down for good, this ends at once, with the cause and the last lines of its log.\n\n\
              Run it after `docker compose up -d`. It reads, and changes nothing.",
         )
@@ -45,7 +46,7 @@ pub(super) fn command() -> Command {
             Arg::new("service")
                 .value_name("SERVICE")
                 .action(ArgAction::Append)
-                .help("whom to wait for [default: every service with a health check or a known port]"),
+                .help("whom to wait for [default: every service that `up` starts]"),
             project(),
             Arg::new("timeout")
                 .long("timeout")
@@ -57,7 +58,7 @@ pub(super) fn command() -> Command {
                 .long("http")
                 .value_name("URL")
                 .value_parser(address)
-                .help("when the services are ready, wait also until this answers with 2xx or 3xx, without a login"),
+                .help("when the services are ready, wait also until this answers with 2xx or 3xx, without a login and from its own service"),
         ])
         .after_help(
             "Exit code: 0 all are ready, 1 waiting is pointless, 2 it could not look, 3 there is no such service or \
@@ -87,7 +88,7 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
             address: given.get_one::<Address>("http"),
             vigil: Vigil::new(names.map(|name| name.as_str().into()), began),
             heard: Heard::default(),
-            asked: None,
+            said: None,
             progress: Progress::start(began, environment),
             paint: Paint::of(io::stderr().is_terminal(), environment),
         };
@@ -122,8 +123,8 @@ struct Watcher<'a> {
     address: Option<&'a Address>,
     vigil: Vigil,
     heard: Heard,
-    /// What the address answered when it was last asked.
-    asked: Option<Result<u16, evidence::Failure>>,
+    /// What the address said when it was last asked.
+    said: Option<Said>,
     progress: Progress,
     /// Of what is said last.
     paint: Paint,
@@ -164,7 +165,7 @@ impl Watcher<'_> {
     }
 
     async fn step(&mut self, project: &mut Project) -> Result<Step, Failure> {
-        if self.vigil.misses_one(project) {
+        if self.vigil.needs_definitions(project) {
             self.visit.read_definitions(project).await;
         }
         let by_hearsay = self.heard.spoke_for(project);
@@ -174,17 +175,24 @@ impl Watcher<'_> {
         if verdict == Verdict::Ready
             && let Some(address) = self.address
         {
-            self.asked = Some(visit::status(address).await);
+            let answer = visit::ask_for(address, project.has_own(&address.path)).await;
+            self.said = Some(answer.as_ref().map_or(Said::Nothing, Said::of));
         }
-        rows.extend(self.address.zip(self.asked.as_ref()).map(|(address, asked)| Row::of_answer(address, asked)));
+        rows.extend(self.address.zip(self.said.as_ref()).map(|(address, said)| Row::of_answer(address, said)));
         self.progress.show(&rows);
         match verdict {
-            Verdict::Ready if self.address.is_some() && !self.asked.as_ref().is_some_and(is_good) => Ok(Step::Waiting),
-            Verdict::Ready if by_hearsay => {
-                self.heard = Heard::default();
-                Ok(Step::ReadyByHearsay)
-            }
-            Verdict::Ready => Ok(Step::Ready),
+            Verdict::Ready => match (self.address, &self.said) {
+                (Some(address), Some(Said::OnlyToTls)) => Err(Failure::Pointless(format!(
+                    "{} only sends on to HTTPS, which says nothing of the service: name that address",
+                    line(&address.to_string())
+                ))),
+                (Some(_), said) if !said.as_ref().is_some_and(Said::is_good) => Ok(Step::Waiting),
+                _ if by_hearsay => {
+                    self.heard = Heard::default();
+                    Ok(Step::ReadyByHearsay)
+                }
+                _ => Ok(Step::Ready),
+            },
             Verdict::Waiting => Ok(Step::Waiting),
             Verdict::Pointless(service) => {
                 let service = service.to_owned();
@@ -193,10 +201,7 @@ impl Watcher<'_> {
                 Err(Failure::Pointless(headline + &self.cause(project, &service)))
             }
             Verdict::Unknown(service) => Err(Failure::NotFound(unknown(project, service))),
-            Verdict::Nothing => Err(Failure::NotFound(format!(
-                "no service of {} has a health check or a port: name those to wait for",
-                line(&self.project)
-            ))),
+            Verdict::Nothing => Err(Failure::NotFound(format!("{} has no service to wait for", line(&self.project)))),
         }
     }
 
@@ -213,7 +218,10 @@ impl Watcher<'_> {
                 let first = first.service.to_owned();
                 format!("not ready: {names}{}", self.cause(&project, &first))
             }
-            (None, Some(address)) => format!("all services are ready, but not {}", line(&address.to_string())),
+            (None, Some(address)) => {
+                let said = self.said.as_ref().unwrap_or(&Said::Nothing);
+                format!("all services are ready, but not {}: {said}", line(&address.to_string()))
+            }
             (None, None) => "the services were not ready for long enough".to_owned(),
         }
     }
@@ -255,9 +263,42 @@ fn is_over(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| Instant::now() >= deadline)
 }
 
-/// A page of a login (401, 403) says nothing of what is behind it.
-fn is_good(asked: &Result<u16, evidence::Failure>) -> bool {
-    matches!(asked, Ok(200..=399))
+/// What an answer says of the service behind an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Said {
+    Good(u16),
+    /// A login's (401, 403), or an error.
+    Bad(u16),
+    /// It came from whoever takes all other paths, though this one is somebody's own.
+    FromAnother(u16),
+    OnlyToTls,
+    Nothing,
+}
+
+impl Said {
+    fn of(answered: &Answered) -> Self {
+        match answered.status {
+            _ if answered.only_to_tls => Self::OnlyToTls,
+            status @ 200..=299 if answered.like_any_path => Self::FromAnother(status),
+            status @ 200..=399 => Self::Good(status),
+            status => Self::Bad(status),
+        }
+    }
+
+    fn is_good(&self) -> bool {
+        matches!(self, Self::Good(_))
+    }
+}
+
+impl Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good(status) | Self::Bad(status) => write!(f, "{status}"),
+            Self::FromAnother(status) => write!(f, "{status} from another service, as for any path"),
+            Self::OnlyToTls => f.write_str("sends on to HTTPS"),
+            Self::Nothing => f.write_str("no answer"),
+        }
+    }
 }
 
 fn unknown(project: &Project, service: &str) -> String {

@@ -199,10 +199,15 @@ impl Client {
     /// The last lines that a container has printed since it was last started; none if they cannot be read, which is no
     /// reason to give up the rest. What an earlier run said says nothing of this one.
     pub async fn log(&self, container: &Container) -> Vec<Box<str>> {
+        self.log_where(container, convert::LOG_LINES, |_| true).await
+    }
+
+    /// Of as many last lines, those that are wanted. Without a terminal, the engine tells each line by itself.
+    pub async fn log_where(&self, container: &Container, lines: usize, wanted: impl Fn(&str) -> bool) -> Vec<Box<str>> {
         let since = container.started.as_ref().and_then(|moment| moment.at.duration_since(UNIX_EPOCH).ok());
         // The engine notes the start when it is done, by when the first lines may have been printed.
         let since = since.and_then(|since| i32::try_from(since.as_secs().saturating_sub(1)).ok()).unwrap_or_default();
-        let lines = convert::LOG_LINES.to_string();
+        let lines = lines.to_string();
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines).since(since).build();
         let mut stream = pin!(self.docker.logs(&container.id, Some(options)));
         let read = async {
@@ -213,6 +218,9 @@ impl Client {
             {
                 let piece = piece?.into_bytes();
                 left = left.saturating_sub(piece.len());
+                if !wanted(&String::from_utf8_lossy(&piece)) {
+                    continue;
+                }
                 text.extend_from_slice(&piece);
                 let surplus = text.len().saturating_sub(convert::LOG_MOST);
                 text.drain(..surplus);

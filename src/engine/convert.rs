@@ -127,6 +127,7 @@ pub fn setup(inspected: &models::ContainerInspectResponse) -> Setup {
         published: ports.into_iter().flatten().flat_map(published).take(ENTRIES_MOST).collect(),
         mounts: mounts.take(ENTRIES_MOST).collect(),
         routers: labels.into_iter().flatten().filter_map(router).take(ENTRIES_MOST).collect(),
+        asked_otherwise: labels.into_iter().flatten().any(is_asked_otherwise),
     };
     // The engine's order is that of a map: not the same twice.
     setup.published.sort_unstable_by_key(|port| (port.inside, port.outside));
@@ -135,11 +136,14 @@ pub fn setup(inspected: &models::ContainerInspectResponse) -> Setup {
     setup
 }
 
-/// `"8080/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}]`.
+/// `"8080/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]`.
 fn published((port, bindings): (&String, &Option<Vec<models::PortBinding>>)) -> Vec<Published> {
     let inside = port.strip_suffix("/tcp").and_then(|port| port.parse().ok());
-    let bindings = bindings.iter().flatten().filter_map(|binding| binding.host_port.as_ref()?.parse().ok());
-    inside.map_or_else(Vec::new, |inside| bindings.map(|outside| Published { inside, outside }).collect())
+    let only_at = |ip: &Option<String>| ip.as_ref()?.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
+    let bindings =
+        bindings.iter().flatten().filter_map(|it| Some((it.host_port.as_ref()?.parse().ok()?, only_at(&it.host_ip))));
+    let port = |(inside, (outside, only_at))| Published { inside, outside, only_at };
+    inside.map_or_else(Vec::new, |inside| bindings.map(|binding| port((inside, binding))).collect())
 }
 
 /// `traefik.http.routers.<name>.rule`, in any letter case.
@@ -147,6 +151,14 @@ fn router((label, rule): (&String, &String)) -> Option<Rule> {
     let lower = label.to_ascii_lowercase();
     let name = lower.strip_prefix("traefik.http.routers.")?.strip_suffix(".rule")?;
     Some(Rule { router: format!("{}@docker", cut(name, NAME_MOST)), rule: cut(rule, TEXT_MOST).into() })
+}
+
+/// `traefik.http.services.<name>.loadbalancer.server.scheme`, if it is not Traefik's default.
+fn is_asked_otherwise((label, scheme): (&String, &String)) -> bool {
+    let label = label.to_ascii_lowercase();
+    label.starts_with("traefik.http.services.")
+        && label.ends_with(".loadbalancer.server.scheme")
+        && !scheme.trim().eq_ignore_ascii_case("http")
 }
 
 /// An entry of `GET /containers/json`.

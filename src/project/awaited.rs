@@ -40,33 +40,34 @@ pub enum Verdict<'a> {
     Pointless(&'a str),
     /// There is no service of this name.
     Unknown(&'a str),
-    /// None was named, and none has a health check or a port.
+    /// None was named, and there is none.
     Nothing,
 }
 
 /// What is waited for, and what is remembered of it.
 #[derive(Debug)]
 pub struct Vigil {
-    /// The services that were named; none: all that have a health check or a port.
+    /// The services that were named; none: all that a plain `up` starts.
     names: Vec<Box<str>>,
     began: Instant,
-    /// When each of those that were named last had a container.
+    /// When each service last had a container.
     present: HashMap<Box<str>, Instant>,
     /// When a service last lacked something that it needs: for us, and by the clock of its host.
     hindered: HashMap<Box<str>, (Instant, SystemTime)>,
 }
 
 impl Vigil {
-    /// Begins to wait for these services, or for all that can be told to be ready.
+    /// Begins to wait for these services, or for all.
     pub fn new(names: impl IntoIterator<Item = Box<str>>, now: Instant) -> Self {
         let mut named = HashSet::new();
         let names = names.into_iter().filter(|name| named.insert(name.clone())).collect();
         Self { names, began: now, present: HashMap::new(), hindered: HashMap::new() }
     }
 
-    /// Whether a named service has no container: then it matters what the compose files define.
-    pub fn misses_one(&self, project: &Project) -> bool {
-        self.names.iter().any(|name| !has(project, name))
+    /// Whether it matters what the compose files define: they tell which services there should be, and whether one
+    /// that is named and has no container ever gets one.
+    pub fn needs_definitions(&self, project: &Project) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| !has(project, name))
     }
 
     /// How those do that are waited for, what they need before them, and what that means.
@@ -91,22 +92,26 @@ impl Vigil {
             }
             all[index].standing = Some(self.standing(project, &all[index], now));
         }
-        for name in &self.names {
-            if has(project, name) {
-                self.present.insert(name.clone(), now);
-            }
+        for member in project.members.iter().filter(|member| !member.is_one_off()) {
+            self.present.insert(member.service().into(), now);
         }
-        let absent = self.names.iter().filter(|name| !has(project, name));
-        all.extend(absent.map(|name| Awaited { service: name, members: Vec::new(), standing: None }));
+        let missing = self.expected(project).filter(|name| !has(project, name));
+        all.extend(missing.map(|service| Awaited { service, members: Vec::new(), standing: None }));
         let verdict = self.verdict(project, &all, now);
         (all, verdict)
     }
 
-    /// The named services, or those that can be told to be ready, and all that they need.
+    /// The services that should have a container: those that were named, or that a plain `up` starts.
+    fn expected<'a>(&'a self, project: &'a Project) -> impl Iterator<Item = &'a str> {
+        let defined = project.definitions.iter().flatten().filter(|it| self.names.is_empty() && !it.optional);
+        self.names.iter().map(|name| &**name).chain(defined.map(|it| it.service.as_str()))
+    }
+
+    /// The services that are waited for and have a container, and all that they need.
     fn wanted<'a>(&self, project: &'a Project) -> HashSet<&'a str> {
         let is_named = |member: &Member| self.names.iter().any(|name| **name == *member.service());
-        let tells = |member: &Member| member.container.health.is_some() || member.port().is_some();
-        let counts = |member: &&Member| if self.names.is_empty() { tells(member) } else { is_named(member) };
+        let counts =
+            |member: &&Member| if self.names.is_empty() { is_meant(project, member) } else { is_named(member) };
         let mut open: Vec<&Member> = project.services().into_iter().filter(counts).collect();
         let mut wanted = HashSet::new();
         while let Some(member) = open.pop() {
@@ -139,6 +144,8 @@ impl Vigil {
             // What others need is its end.
             Standing::Well if project.is_awaited(member) => Standing::Coming,
             Standing::Hopeless if self.is_excused(project, member, now) => Standing::Coming,
+            // Compose has just started it, or it would not have ended well: whoever is to stay is asked by somebody.
+            Standing::Hopeless if project.may_be_a_job(member) => Standing::Done,
             standing => standing,
         }
     }
@@ -190,6 +197,14 @@ impl Vigil {
             Verdict::Waiting
         }
     }
+}
+
+/// Whether `up` means a service that nobody has named: one that the files define no more is a leftover, and one of a
+/// profile counts while somebody has it running.
+fn is_meant(project: &Project, member: &Member) -> bool {
+    let Some(definitions) = &project.definitions else { return true };
+    let definition = definitions.iter().find(|it| *it.service == *member.service());
+    definition.is_some_and(|it| !it.optional || member.runs() || member.container.status == Status::Restarting)
 }
 
 fn has(project: &Project, service: &str) -> bool {

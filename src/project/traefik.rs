@@ -84,10 +84,18 @@ const SIGNS: [&str; 5] = [
     "unable to find the IP address for the container",
 ];
 
+/// Whether a line of Traefik's log is such a complaint. A line about a request is none, whatever the request says: its
+/// level stands where no request's words do.
+pub fn complains(line: &str) -> bool {
+    let is_error = match line.split_whitespace().nth(1) {
+        _ if line.starts_with('{') => line.contains("\"level\":\"error\""),
+        level => matches!(level, Some("ERR" | "level=error")),
+    };
+    is_error && SIGNS.iter().any(|sign| line.contains(sign))
+}
+
 fn complaint(line: &str) -> Option<Complaint> {
-    let is_error =
-        [" ERR ", "level=error", "\"level\":\"error\"", "\"error\":", "error="].iter().any(|it| line.contains(it));
-    if !is_error || !SIGNS.iter().any(|sign| line.contains(sign)) {
+    if !complains(line) {
         return None;
     }
     // `… ERR error="…" entryPointName=web routerName=grafana@docker`, or the same as JSON.
@@ -150,6 +158,8 @@ mod tests {
             r#"2024-10-10T08:00:01Z ERR error="middleware \"nosuch@docker\" does not exist" entryPointName=web routerName=grafana@docker"#,
             r#"2024-10-10T08:00:01Z ERR error="service \"grafana\" error: port is missing" container=cvat_grafana-cvat-1 providerName=docker"#,
             r#"{"level":"error","routerName":"x@file","error":"error while parsing rule Hst(`a`): unsupported function: Hst","time":"2024"}"#,
+            r#"10.0.0.1 - - [10/Oct/2024:08:00:02 +0000] "GET /?error=port is missing ERR level=error routerName=grafana@docker HTTP/1.1" 404 19"#,
+            r#"{"RequestPath":"/\"level\":\"error\" does not exist","level":"info","msg":""}"#,
             r#"2024-10-10T08:00:02Z ERR Error calling http://cvat_server:8080/analytics error="no such host" middlewareName=auth"#,
             r#"2024-10-10T08:00:03Z ERR error="middleware \"nosuch@docker\" does not exist" entryPointName=web routerName=grafana@docker"#,
         ];

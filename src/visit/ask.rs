@@ -1,11 +1,11 @@
 //! Asks the way that users ask: through Traefik, without a login, and without waiting for what may come.
 
-use std::net::Ipv4Addr;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONNECTION, HOST, USER_AGENT};
+use http::header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT};
 use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
@@ -33,31 +33,36 @@ const COMPLAINTS_MOST: usize = 8;
 /// Nobody serves this: it tells what whoever takes all other paths answers.
 const NOWHERE: &str = "/anteroom-doctor-asks-for-nothing";
 
-/// What users get.
-pub(super) async fn url(address: &Address) -> Result<Answered, Failure> {
-    let (asked, nowhere) = tokio::join!(get(address, &address.path), get(address, NOWHERE));
+/// What users get; where it matters, `compare`d with what a path gets that nobody serves.
+///
+/// # Errors
+/// Nobody answers.
+pub async fn url(address: &Address, compare: bool) -> Result<Answered, Failure> {
+    let nowhere = async { if compare { get(address, NOWHERE).await.ok() } else { None } };
+    let (asked, nowhere) = tokio::join!(get(address, &address.path), nowhere);
     let (response, body) = asked?;
-    let like_any_path = nowhere.is_ok_and(|(other, its)| other.status() == response.status() && its == body);
+    let like_any_path = nowhere.is_some_and(|(other, its)| other.status() == response.status() && its == body);
+    let onward = response.headers().get(LOCATION).and_then(|it| it.to_str().ok()).unwrap_or_default();
+    let only_to_tls = response.status().is_redirection()
+        && address.scheme == Scheme::Http
+        && onward.parse::<Uri>().is_ok_and(|to| {
+            to.scheme_str() == Some("https")
+                && to.host().is_some_and(|host| host.trim_matches(['[', ']']) == address.host)
+        });
     let start = String::from_utf8_lossy(&body);
     Ok(Answered {
         status: response.status().as_u16(),
         start: start[..start.floor_char_boundary(START_MOST)].to_owned(),
         by_anteroom: serde_json::from_slice::<Problem>(&body).ok().and_then(Problem::first),
         like_any_path,
+        only_to_tls,
     })
 }
 
-/// With which status an address answers.
-///
-/// # Errors
-/// It does not.
-pub async fn status(address: &Address) -> Result<u16, Failure> {
-    get(address, &address.path).await.map(|(response, _)| response.status().as_u16())
-}
-
 /// The routers that Traefik's API tells to have an error; `None` if there is no API.
-pub(super) async fn routers(port: u16) -> Option<Vec<Complaint>> {
-    let address = Address { scheme: Scheme::Http, host: "localhost".to_owned(), port, path: String::new(), here: true };
+pub(super) async fn routers(dashboard: SocketAddr) -> Option<Vec<Complaint>> {
+    let (host, port, at) = ("localhost".to_owned(), dashboard.port(), Some(dashboard.ip()));
+    let address = Address { scheme: Scheme::Http, host, port, path: String::new(), at };
     let (response, body) = get(&address, "/api/http/routers").await.ok()?;
     let routers: Vec<Router> = serde_json::from_slice(&body).ok().filter(|_| response.status().is_success())?;
     let faulty = routers.into_iter().filter(|router| !router.error.is_empty());
@@ -94,8 +99,7 @@ async fn get(address: &Address, path: &str) -> Result<(Response<()>, Bytes), Fai
 }
 
 async fn exchange(address: &Address, path: &str) -> Result<(Response<()>, Bytes), Failure> {
-    let host: Arc<str> =
-        if address.here { Ipv4Addr::LOCALHOST.to_string().into() } else { address.host.as_str().into() };
+    let host: Arc<str> = address.at.map_or_else(|| address.host.as_str().into(), |at| at.to_string().into());
     let towards = match address.scheme {
         Scheme::Https => {
             Some(tls::towards_host(&address.host).map_err(|reason| Failure::Tls { reason: reason.into() })?)

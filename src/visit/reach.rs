@@ -69,11 +69,12 @@ pub(super) async fn ask_everyone(project: &mut Project, heard: &Heard) {
 }
 
 /// Who is asked by a router, or is CVAT's Grafana, speaks HTTP. An anteroom speaks it for the service behind it, whose
-/// faults are not its own. A database would only note a connection that says
-/// nothing, and a request as an error.
+/// faults are not its own. A database would only note a connection that says nothing, and a request as an error; one that
+/// is asked over TLS or in HTTP/2 takes no request in plain HTTP/1.1.
 fn speaks_http(project: &Project, member: &Member) -> bool {
     let is = |it: Option<&Member>| it.is_some_and(|it| it.container.id == member.container.id);
-    !is(project.anteroom()) && (is(project.analytics()) || !member.container.routed_ports.is_empty())
+    let is_asked = is(project.analytics()) || !member.container.routed_ports.is_empty();
+    is_asked && !is(project.anteroom()) && !member.setup.asked_otherwise
 }
 
 async fn ask(member: &Member, http: bool) -> (Reach, Option<u16>) {

@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Snapshot;
+use crate::alarm::Condition;
 use crate::evidence::{Container, Engine, HealthStatus, Status};
+use crate::page::notice::condition;
 use crate::room::Room;
 
 /// The gauges of the upstream and its target.
@@ -73,6 +75,8 @@ fn of_upstream(told: &mut Told<'_>, snapshot: &Snapshot) -> fmt::Result {
     let age = snapshot.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
     told.seconds("upstream_state_age", "For how long it has been in this state.", age.map(|age| age.as_secs_f64()))?;
     let root: Vec<_> = snapshot.root.iter().map(|code| ([("code", code.as_str())], 1)).collect();
+    let out = condition(&snapshot.diagnose(None, None)) == Condition::Out;
+    told.one("outage", "Whether somebody has to act: it is down, or found to be broken.", Some(usize::from(out)))?;
     told.many("root_cause", "The finding that says why the upstream is not ready, if it is not.", &root)
 }
 

@@ -68,8 +68,8 @@ struct Offer {
     permanent: bool,
 }
 
-/// The document's text.
-pub(super) fn write(project: &Project, findings: &[Located]) -> String {
+/// The document's text; in one line if others follow it.
+pub(super) fn write(project: &Project, findings: &[Located], in_one_line: bool) -> String {
     let document = Document {
         project: line(&project.name),
         healthy: findings.iter().all(|it| it.finding.severity == Severity::Info),
@@ -85,7 +85,8 @@ pub(super) fn write(project: &Project, findings: &[Located]) -> String {
         findings: findings.iter().map(found).collect(),
     };
     // Strings, numbers and lists under string keys: serde_json has no reason to refuse any of them.
-    serde_json::to_string_pretty(&document).expect("a document of plain data always serializes")
+    let text = if in_one_line { serde_json::to_string(&document) } else { serde_json::to_string_pretty(&document) };
+    text.expect("a document of plain data always serializes")
 }
 
 fn service(project: &Project, member: &Member) -> Service {

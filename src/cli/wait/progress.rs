@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
+use super::Said;
 use crate::cli::doctor::report::wide;
 use crate::cli::paint::{GREEN, Paint, RED, YELLOW, is_dumb};
-use crate::evidence::{Container, Failure, HealthStatus, Status};
+use crate::evidence::{Container, HealthStatus, Status};
 use crate::page::foreign::line;
 use crate::page::text::columns;
 use crate::project::awaited::Awaited;
@@ -38,10 +39,9 @@ impl Row {
         }
     }
 
-    pub(super) fn of_answer(address: &Address, asked: &Result<u16, Failure>) -> Self {
-        let detail = asked.as_ref().map_or_else(|_| "no answer".to_owned(), u16::to_string);
-        let standing = if super::is_good(asked) { Standing::Well } else { Standing::Coming };
-        Self { name: line(&address.to_string()), standing: Some(standing), detail }
+    pub(super) fn of_answer(address: &Address, said: &Said) -> Self {
+        let standing = if said.is_good() { Standing::Well } else { Standing::Coming };
+        Self { name: line(&address.to_string()), standing: Some(standing), detail: said.to_string() }
     }
 
     fn word(&self) -> &'static str {

@@ -116,10 +116,16 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
         let names = project.analytics().into_iter().chain(project.anteroom()).map(|it| &*it.container.name);
         routers.chain(names).any(|name| complaint.router.starts_with(name))
     };
-    if let Some(complaint) = project.complaints.iter().find(of_analytics).or(project.complaints.first()) {
+    let mut row_of = |complaint: &Complaint| {
         rows.push(("router", complaint.router.clone()));
         rows.push(("Traefik's log", redact(&complaint.message)));
+    };
+    if let Some(complaint) = project.complaints.iter().find(of_analytics) {
+        row_of(complaint);
         reason = format!(". Its log says: {}", redact(&complaint.message));
+    } else if let Some(complaint) = project.complaints.first() {
+        // Of another router, as far as it can be told: worth a look, and no proof.
+        row_of(complaint);
     } else if let Some(target) = labelled.filter(|it| project.standing(it) != Standing::Well) {
         rows.push(("router", target.setup.routers[0].router.clone()));
         reason = format!(

@@ -22,7 +22,7 @@ fn member(container: Container) -> Member {
 }
 
 fn traefik() -> Member {
-    let published = [Published { inside: 8080, outside: 8080 }, Published { inside: 8090, outside: 8090 }].into();
+    let published = [8080, 8090].map(|port| Published { inside: port, outside: port, only_at: None }).into();
     Member { setup: Setup { published, ..Setup::default() }, ..member(container("traefik")) }
 }
 
@@ -62,7 +62,8 @@ fn refused() -> Failure {
 }
 
 fn answer(status: u16, start: &str) -> Option<Asked> {
-    let answered = Answered { status, start: start.to_owned(), by_anteroom: None, like_any_path: false };
+    let answered =
+        Answered { status, start: start.to_owned(), by_anteroom: None, like_any_path: false, only_to_tls: false };
     Some(Asked { url: URL.to_owned(), supposed: false, outcome: Ok(answered) })
 }
 
@@ -241,7 +242,13 @@ fn traefiks_own_answers_tell_which_part_of_the_way_is_broken() {
 fn an_answer_that_every_path_gets_is_another_services() {
     let fallen = |status| {
         with(|it| {
-            let like = Answered { status, start: "<html>".to_owned(), by_anteroom: None, like_any_path: true };
+            let like = Answered {
+                status,
+                start: "<html>".to_owned(),
+                by_anteroom: None,
+                like_any_path: true,
+                only_to_tls: false,
+            };
             it.asked = Some(Asked { url: URL.to_owned(), supposed: false, outcome: Ok(like) });
         })
     };
@@ -281,6 +288,13 @@ fn a_router_that_is_left_out_is_said_with_the_reason() {
         it.complaints = vec![Complaint { router: "grafana@docker".into(), message: "port is missing".into() }];
     });
     assert!(title(&complains).contains("Its log says: port is missing"), "{}", title(&complains));
+    let of_another = with(|it| {
+        with_labels(it);
+        it.complaints = vec![Complaint { router: "wiki@docker".into(), message: "port is missing".into() }];
+    });
+    let told = find(&of_another, Code::RouterInvalid).expect("it is told");
+    assert_eq!(told.confidence, Confidence::Likely);
+    assert!(!told.title.to_string().contains("port is missing"), "{}", told.title);
     let stopped = with(|it| {
         with_labels(it);
         put(it, ended(0, MINUTE));
@@ -317,7 +331,8 @@ fn one_address_of_several_may_be_the_wrong_one() {
 fn what_anteroom_says_counts_where_nothing_else_was_seen() {
     let said = |it: &mut Project| {
         let by = Some(("no-answer".to_owned(), "grafana:3000 did not answer".to_owned()));
-        let answered = Answered { status: 504, start: "{".to_owned(), by_anteroom: by, like_any_path: false };
+        let answered =
+            Answered { status: 504, start: "{".to_owned(), by_anteroom: by, like_any_path: false, only_to_tls: false };
         it.asked = Some(Asked { url: URL.to_owned(), supposed: false, outcome: Ok(answered) });
     };
     assert_eq!(codes(&with(said)), [Code::NoAnswer]);
@@ -339,8 +354,14 @@ fn a_disk_is_full_nearly_full_or_neither() {
         (40 * GIB, 1000 * GIB, None),
         (3 * GIB, 20 * GIB, None),
     ] {
-        let project = with(|it| it.disk = Some(Disk { path: "/var/lib/docker".into(), available, total }));
+        let project =
+            with(|it| it.disk = Some(Disk { path: "/var/lib/docker".into(), available, total, files_left: None }));
         assert_eq!(find(&project, Code::DiskFull).map(|it| it.severity), want, "{available} of {total}");
+    }
+    for (files_left, want) in [(Some(3), Some(Severity::Error)), (Some(50_000), None), (None, None)] {
+        let (available, total) = (90 * GIB, 100 * GIB);
+        let project = with(|it| it.disk = Some(Disk { path: "/var/lib/docker".into(), available, total, files_left }));
+        assert_eq!(find(&project, Code::DiskFull).map(|it| it.severity), want, "{files_left:?} inodes");
     }
 }
 

@@ -13,9 +13,20 @@ const FULL: (u64, u64) = (256 << 20, 1);
 /// Below both of these it soon will be. Bytes, and percent of the whole.
 const NEARLY_FULL: (u64, u64) = (5 << 30, 5);
 
+/// A container's start alone makes dozens of files.
+const FILES_FEW: u64 = 1000;
+
 /// There is no room where the engine keeps its data.
 pub(super) fn disk_full(project: &Project) -> Option<Finding> {
-    let Disk { path, available, total } = project.disk.as_ref()?;
+    let Disk { path, available, total, files_left } = project.disk.as_ref()?;
+    if let Some(left) = files_left.filter(|left| *left < FILES_FEW) {
+        return Some(found(
+            (Code::DiskFull, Severity::Error, Confidence::Certain),
+            format!("The disk of {path} can hold no more files: {left} inodes are left"),
+            vec![("path", path.to_string()), ("inodes left", left.to_string()), ("free", size(*available))],
+            vec![remedy::disk_use()],
+        ));
+    }
     let percent = available.saturating_mul(100) / (*total).max(1);
     let severity = if *available < FULL.0 || *available < NEARLY_FULL.0 && percent < FULL.1 {
         Severity::Error

@@ -28,6 +28,26 @@ fn a_recorded_container_keeps_what_rules_need() {
 }
 
 #[test]
+fn ports_of_the_host_and_what_traefik_is_told_are_kept() {
+    let bindings = |ips: &[&str]| {
+        let of = |ip: &&str| serde_json::json!({"HostIp": ip, "HostPort": "8080"});
+        ips.iter().map(of).collect::<Vec<_>>()
+    };
+    let told = |ips: &[&str], scheme: &str| {
+        let inspected = serde_json::json!({
+            "NetworkSettings": {"Ports": {"80/tcp": bindings(ips), "53/udp": bindings(&["0.0.0.0"]), "81/tcp": null}},
+            "Config": {"Labels": {"traefik.http.services.Web.LoadBalancer.Server.Scheme": scheme}},
+        });
+        setup(&serde_json::from_value(inspected).expect("an inspect answer"))
+    };
+    let near = |ips: &[&str]| told(ips, "http").published.iter().map(|it| it.near().to_string()).collect::<Vec<_>>();
+    assert_eq!(near(&["0.0.0.0", "::"]), ["127.0.0.1:8080"]);
+    assert_eq!(near(&["192.0.2.7", "::1"]), ["192.0.2.7:8080", "[::1]:8080"]);
+    assert_eq!(near(&[]), Vec::<String>::new());
+    assert_eq!(["http", "https", "h2c"].map(|scheme| told(&[], scheme).asked_otherwise), [false, true, true]);
+}
+
+#[test]
 fn lists_of_files_are_split_at_their_commas() {
     // As compose 5.6 writes it for `--env-file prod.env --env-file .env`.
     let needed = |text: &str| {

@@ -105,8 +105,9 @@ fn what_is_waited_for_and_what_a_first_look_means() {
     let worker = || job(service("worker", &[]));
     let cases: Vec<Case> = vec![
         ("what a service needs stands first", &[], vec![web(), db()], "db well, web well", "Ready"),
-        ("without a port or a health check nobody counts", &[], vec![db(), worker()], "db well", "Ready"),
-        ("but if named", &["worker"], vec![db(), worker()], "worker well", "Ready"),
+        ("who has no port and no health check has to run", &[], vec![db(), worker()], "db well, worker well", "Ready"),
+        ("and not to crash", &[], vec![db(), exited(worker(), 1)], "db well, worker down", "Pointless(\"worker\")"),
+        ("only those that are named", &["worker"], vec![exited(db(), 1), worker()], "worker well", "Ready"),
         ("a name brings what it needs", &["web"], vec![web(), db(), worker()], "db well, web well", "Ready"),
         (
             "a job that has ended well is done",
@@ -129,7 +130,27 @@ fn what_is_waited_for_and_what_a_first_look_means() {
             "db well, migrate down, web well",
             "Pointless(\"migrate\")",
         ),
-        ("a service that has ended with 0 is down", &[], vec![exited(db(), 0)], "db down", "Pointless(\"db\")"),
+        (
+            "a job whose image declares a port is done, if nobody asks for it",
+            &["once"],
+            vec![with(exited(service("once", &[]), 0), |it| it.restart_policy = RestartPolicy::No)],
+            "once done",
+            "Ready",
+        ),
+        (
+            "but not a service that another one needs",
+            &[],
+            vec![with(exited(db(), 0), |it| it.restart_policy = RestartPolicy::No), service("web", &["db"])],
+            "db down, web well",
+            "Pointless(\"db\")",
+        ),
+        (
+            "a service that is to stay and has ended with 0 is down",
+            &[],
+            vec![with(exited(db(), 0), |it| it.restart_policy = RestartPolicy::UnlessStopped)],
+            "db down",
+            "Pointless(\"db\")",
+        ),
         ("a health check is waited for", &[], vec![starting(db())], "db not ready", "Waiting"),
         (
             "the first cause is told",
@@ -201,7 +222,7 @@ fn what_is_waited_for_and_what_a_first_look_means() {
         ),
         ("one that is named twice counts once", &["db", "db"], vec![db()], "db well", "Ready"),
         ("who has no container yet may get one", &["db", "new"], vec![db()], "db well, new absent", "Waiting"),
-        ("where nobody counts, somebody may yet come", &[], vec![worker()], "", "Waiting"),
+        ("where nobody is, somebody may yet come", &[], vec![], "", "Waiting"),
     ];
     for (what, names, containers, shown, verdict) in cases {
         let got = first(names, &project(containers));
@@ -245,6 +266,21 @@ fn who_has_no_container_gets_ten_seconds_unless_the_files_know_none() {
         assert_eq!(over_time(&["new"], looks), want, "{what}");
     }
     assert_eq!(over_time(&[], &[(9, &none), (10, &none)]), ["Waiting", "Nothing"]);
+}
+
+#[test]
+fn without_a_name_everybody_counts_whom_an_up_starts() {
+    let stopped = |name: &str| exited(service(name, &[]), 137);
+    let seen = project(vec![service("db", &[]), stopped("leftover"), stopped("debug"), service("extra", &[])]);
+    let mut seen = Project { definitions: defines(&["db", "debug", "extra", "new"]), ..seen };
+    assert_eq!(over_time(&[], &[(0, &seen)]), ["Pointless(\"debug\")"]);
+    for definition in seen.definitions.iter_mut().flatten().filter(|it| it.service != "db" && it.service != "new") {
+        definition.optional = true;
+    }
+    assert_eq!(first(&[], &seen), ("db well, extra well, new absent".to_owned(), "Waiting".to_owned()));
+    assert_eq!(over_time(&[], &[(9, &seen), (10, &seen)]), ["Waiting", "Pointless(\"new\")"]);
+    let whole = Project { definitions: defines(&["db", "extra"]), ..seen };
+    assert_eq!(first(&[], &whole), ("db well, extra well".to_owned(), "Ready".to_owned()), "without the leftovers");
 }
 
 fn with_starting(project: &Project) -> Project {

@@ -34,12 +34,13 @@ fn project(evidence: &Evidence) -> Project {
 }
 
 fn asked(outcome: Result<u16, Failure>) -> Option<Asked> {
-    let answered = |status| Answered { status, start: String::new(), by_anteroom: None, like_any_path: false };
+    let answered =
+        |status| Answered { status, start: String::new(), by_anteroom: None, like_any_path: false, only_to_tls: false };
     Some(Asked { url: "http://localhost:8080/analytics/".to_owned(), supposed: true, outcome: outcome.map(answered) })
 }
 
 fn document(project: &Project) -> Value {
-    let text = write(project, &examine(project, Instant::now()));
+    let text = write(project, &examine(project, Instant::now()), false);
     serde_json::from_str(&text).expect("the document is JSON")
 }
 
