@@ -14,10 +14,12 @@ use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::outlet::OUTLET;
 use self::repetition::REPETITION;
 use crate::config::LogFormat;
 
 pub mod meter;
+mod outlet;
 mod repetition;
 
 /// Says what is wrong with a tracing filter.
@@ -45,17 +47,33 @@ impl FormatTime for Now {
     }
 }
 
+/// The log of the process. What was written last is waited for when it is dropped.
+#[must_use]
+#[derive(Debug)]
+pub struct Log(());
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        OUTLET.drain();
+    }
+}
+
 /// Installs the subscriber for the whole process. If there is one already, as in tests, that one stays.
-pub fn init(filter: &str, format: LogFormat) {
+///
+/// # Errors
+/// The system gives no thread.
+pub fn init(filter: &str, format: LogFormat) -> io::Result<Log> {
     // It was looked at before: what is no filter is refused with the other settings.
     let filter: Targets = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_ansi(false).with_writer(io::stdout).with_timer(Now);
+    let lines = fmt::layer().with_ansi(false).with_writer(|| &OUTLET).with_timer(Now);
     // The only error is that there is one already.
     let _ = match format {
         LogFormat::Text => registry.with(lines).with(&*REPETITION).try_init(),
         LogFormat::Json => registry.with(lines.json()).with(&*REPETITION).try_init(),
     };
+    OUTLET.open(io::stdout())?;
+    Ok(Log(()))
 }
 
 /// Looks often enough that a minute is told of soon after it is over.

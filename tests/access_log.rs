@@ -17,7 +17,7 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 struct Anteroom {
     process: Child,
     address: SocketAddr,
-    lines: mpsc::UnboundedReceiver<String>,
+    lines: mpsc::Receiver<String>,
 }
 
 impl Drop for Anteroom {
@@ -39,8 +39,9 @@ impl Anteroom {
             .spawn()
             .expect("the binary runs");
         let stdout = BufReader::new(process.stdout.take().expect("it is piped"));
-        let (tell, lines) = mpsc::unbounded_channel();
-        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        // Whoever does not take lines keeps them from being read.
+        let (tell, lines) = mpsc::channel(1);
+        std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.blocking_send(line)));
         let mut anteroom = Self { process, address: upstream, lines };
         let start = anteroom.line("anteroom listens").await;
         let address = start.split("listen").find_map(|part| {
@@ -68,6 +69,22 @@ impl Anteroom {
     async fn request(&mut self) -> Value {
         let line = self.line("anteroom::access").await;
         serde_json::from_str::<Value>(&line).expect("JSON")["fields"].take()
+    }
+}
+
+#[tokio::test]
+async fn an_output_that_nobody_reads_holds_up_no_request() {
+    const REQUESTS: usize = 1500;
+    let upstream = FakeUpstream::start().await.answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let mut anteroom = Anteroom::start(upstream.address, "json").await;
+    let mut client = Peer::connect(anteroom.address).await;
+    // Several times what a pipe takes.
+    for number in 0..REQUESTS {
+        client.send(format!("GET /{number} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        assert_eq!(client.answer().await.status(), 200);
+    }
+    for number in 0..REQUESTS {
+        assert_eq!(anteroom.request().await["path"], format!("/{number}"), "none is lost, and they keep their order");
     }
 }
 

@@ -59,7 +59,7 @@ pub(super) fn run(given: &ArgMatches) -> Result<(), Failure> {
     block_on(async {
         let port = Port::reserve().map_err(Failure::Run)?;
         let config = configure(given, port.address)?;
-        telemetry::init(&config.log, config.log_format);
+        let _log = telemetry::init(&config.log, config.log_format).map_err(Failure::Run)?;
         let (signals, mut last_call) = (Signals::listen()?, Signals::listen()?);
         let instance = Instance::bind(config).map_err(Failure::DemoListen)?;
         announce(instance.address().map_err(Failure::Run)?, scenario, warmup);

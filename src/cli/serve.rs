@@ -19,7 +19,7 @@ use crate::telemetry;
 /// Wrong settings, an address that is taken, or a system that gives no threads.
 pub fn run(input: Input<'_>) -> Result<(), Failure> {
     let (config, unknown) = config::parse(input).map_err(Failure::Settings)?;
-    telemetry::init(&config.log, config.log_format);
+    let _log = telemetry::init(&config.log, config.log_format).map_err(Failure::Run)?;
     for unknown in unknown {
         tracing::warn!("{unknown}");
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::prepare::ROOT;
+use crate::shipped::ROOT;
 
 /// As an operator gives them to compose, and so as every remedy has to name them.
 pub const FILES: [&str; 3] =

@@ -30,6 +30,8 @@ mod prepare;
 mod runner;
 mod scenes;
 mod second_engine;
+#[path = "../support/shipped.rs"]
+mod shipped;
 mod stack;
 
 use std::process::ExitCode;

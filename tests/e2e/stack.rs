@@ -14,7 +14,8 @@ use crate::ask::Ask;
 use crate::container::Container;
 use crate::engine::{Engine, LABEL};
 use crate::layout::{FILES, Layout};
-use crate::prepare::{Image, ROOT, Stage};
+use crate::prepare::{Image, Stage};
+use crate::shipped::ROOT;
 
 /// The cookie of a user whom CVAT's server lets in.
 pub const LOGGED_IN: &str = "sessionid=valid";

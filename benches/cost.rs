@@ -1,0 +1,348 @@
+//! What a request costs, counted and not timed: instructions and heap allocations are the same on a noisy machine.
+//!
+//! The program is run twice for each kind of request, with some and with more of them; what the second run takes more,
+//! divided by how many more requests it had, is what one of them takes. `benches/cost.txt` says what it was when somebody
+//! last looked: another figure, by more than [`TOLERANCE`], fails, whichever way. With `ANTEROOM_WRITE_COST=1` the
+//! figures are written there instead.
+//!
+//! valgrind counts: its callgrind the instructions of the release build that is shipped, without those of the kernel; its
+//! memcheck the allocations of the build that is tested. Without valgrind nothing is counted: this says so and passes,
+//! unless `ANTEROOM_E2E=required`.
+
+#[path = "../tests/support/shipped.rs"]
+mod shipped;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Of what was written down. Another compiler or C library may need new figures; the same ones give the same within a
+/// few thousandths.
+const TOLERANCE: f64 = 0.02;
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/cost.txt");
+/// An answer of a service such as Grafana's to a small question.
+const SMALL: usize = 200;
+const BULK: usize = 1 << 20;
+
+/// A kind of request.
+#[derive(Clone, Copy)]
+enum Kind {
+    Small,
+    Bulk,
+    Held,
+    Diagnosed,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Small, Self::Bulk, Self::Held, Self::Diagnosed];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Small => "small",
+            Self::Bulk => "bulk-1-mib",
+            Self::Held => "held",
+            Self::Diagnosed => "diagnosed",
+        }
+    }
+
+    /// How many in the one run, and how many in the other.
+    const fn numbers(self, tool: Tool) -> (usize, usize) {
+        match (self, tool) {
+            (Self::Small, Tool::Instructions) => (500, 2500),
+            (Self::Small, Tool::Allocations) => (200, 1200),
+            (Self::Bulk, Tool::Instructions) => (50, 250),
+            (Self::Bulk, Tool::Allocations) => (20, 120),
+            (Self::Held, _) => (100, 500),
+            (Self::Diagnosed, Tool::Instructions) => (100, 500),
+            (Self::Diagnosed, Tool::Allocations) => (50, 150),
+        }
+    }
+}
+
+/// What counts.
+#[derive(Clone, Copy)]
+enum Tool {
+    Instructions,
+    Allocations,
+}
+
+impl Tool {
+    const ALL: [Self; 2] = [Self::Instructions, Self::Allocations];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Instructions => "instructions",
+            Self::Allocations => "allocations",
+        }
+    }
+
+    const fn switches(self) -> &'static [&'static str] {
+        match self {
+            Self::Instructions => &["--tool=callgrind", "--callgrind-out-file=/dev/null"],
+            Self::Allocations => &["--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"],
+        }
+    }
+
+    /// The count in what it prints at the end.
+    fn read(self, report: &str) -> Option<f64> {
+        let (before, after) = match self {
+            Self::Instructions => ("Collected : ", ""),
+            Self::Allocations => ("total heap usage: ", " allocs"),
+        };
+        let rest = report.split_once(before)?.1.lines().next()?;
+        let number = if after.is_empty() { rest } else { rest.split_once(after)?.0 };
+        number.replace(',', "").trim().parse().ok()
+    }
+}
+
+fn main() -> ExitCode {
+    // As a runner of tests asks for their names.
+    if std::env::args().any(|argument| argument == "--list") {
+        if !std::env::args().any(|argument| argument == "--ignored") {
+            println!("what_a_request_costs: test");
+        }
+        return ExitCode::SUCCESS;
+    }
+    if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("valgrind is missing: nothing was counted");
+        let is_required = std::env::var("ANTEROOM_E2E").as_deref() == Ok("required");
+        return if is_required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    match count().and_then(|counted| judge(&counted)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn count() -> Result<BTreeMap<String, f64>> {
+    let shipped = shipped::compile()?;
+    let tested = PathBuf::from(env!("CARGO_BIN_EXE_anteroom"));
+    let mut counted = BTreeMap::new();
+    for tool in Tool::ALL {
+        let program = match tool {
+            Tool::Instructions => &shipped,
+            // A static program brings its own allocator along, which memcheck does not know.
+            Tool::Allocations => &tested,
+        };
+        for kind in Kind::ALL {
+            let name = format!("{} {}", kind.name(), tool.name());
+            let (few, many) = kind.numbers(tool);
+            let each = || -> Result<f64> {
+                let (less, more) = (run(program, tool, kind, few)?, run(program, tool, kind, many)?);
+                Ok((more - less) / (many - few) as f64)
+            };
+            counted.insert(name.clone(), each().context(name)?);
+        }
+    }
+    Ok(counted)
+}
+
+/// Compares with what was written down, and says everything.
+fn judge(counted: &BTreeMap<String, f64>) -> Result<()> {
+    let text: String = counted.iter().fold(String::new(), |mut text, (name, count)| {
+        // A string takes whatever is written into it.
+        let _ = writeln!(text, "{name} {count:.1}");
+        text
+    });
+    if std::env::var_os("ANTEROOM_WRITE_COST").is_some() {
+        print!("{text}");
+        return fs::write(BASELINE, text).context(BASELINE);
+    }
+    let written = fs::read_to_string(BASELINE).context(BASELINE)?;
+    let written: BTreeMap<&str, f64> = written
+        .lines()
+        .filter_map(|line| line.rsplit_once(' '))
+        .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
+        .collect();
+    let mut wrong = 0;
+    for (name, count) in counted {
+        let before = written.get(name.as_str()).copied().unwrap_or(f64::NAN);
+        let change = count / before - 1.0;
+        // What cannot be compared is wrong, too.
+        let is_same = change.abs() <= TOLERANCE || (count - before).abs() <= 0.1;
+        wrong += usize::from(!is_same);
+        println!("test {name} ... {} ({count:.1}, {:+.1} %)", if is_same { "ok" } else { "FAILED" }, change * 100.0);
+    }
+    ensure!(wrong == 0, "{wrong} figures are not those of {BASELINE}: mend it, or say why and write new ones");
+    println!("\ntest result: ok. {} passed; 0 failed", counted.len());
+    Ok(())
+}
+
+/// Runs the program for so many requests, and counts.
+fn run(program: &Path, tool: Tool, kind: Kind, requests: usize) -> Result<f64> {
+    let mut upstream = Upstream::reserve()?;
+    if matches!(kind, Kind::Small | Kind::Bulk) {
+        upstream.listen(kind)?;
+    }
+    let mut anteroom = Anteroom::start(program, tool, upstream.address)?;
+    match kind {
+        Kind::Small => ask(anteroom.address, requests, "*/*", SMALL)?,
+        Kind::Bulk => ask(anteroom.address, requests, "*/*", BULK)?,
+        Kind::Diagnosed => ask(anteroom.address, requests, "text/html", 0)?,
+        Kind::Held => {
+            let request = "GET / HTTP/1.1\r\nHost: cvat.example.org\r\nPrefer: wait=60\r\n\r\n";
+            let clients: Vec<TcpStream> = (0..requests)
+                .map(|_| {
+                    let mut client = TcpStream::connect(anteroom.address)?;
+                    client.write_all(request.as_bytes())?;
+                    Ok(client)
+                })
+                .collect::<Result<_>>()?;
+            // Until all are held, however many there are: it looks for the upstream meanwhile, which costs as well.
+            thread::sleep(Duration::from_secs(4));
+            upstream.listen(kind)?;
+            clients.into_iter().try_for_each(|client| answer(&mut BufReader::new(client), SMALL))?;
+        }
+    }
+    anteroom.count(tool)
+}
+
+/// So many requests, one after the other on one connection. 0 is a page of ours, whatever its length.
+fn ask(address: SocketAddr, requests: usize, accept: &str, length: usize) -> Result<()> {
+    let request = format!(
+        "GET /analytics/api/ds/query?ds_type=clickhouse HTTP/1.1\r\nHost: cvat.example.org\r\nAccept: {accept}\r\n\
+         Accept-Encoding: identity\r\nCookie: sessionid=0123456789abcdef\r\nUser-Agent: Mozilla/5.0\r\nPrefer: wait=0\r\n\r\n"
+    );
+    let mut client = BufReader::new(TcpStream::connect(address)?);
+    for _ in 0..requests {
+        client.get_mut().write_all(request.as_bytes())?;
+        answer(&mut client, length)?;
+    }
+    Ok(())
+}
+
+fn answer(client: &mut BufReader<TcpStream>, wanted: usize) -> Result<()> {
+    let (mut head, mut line) = (String::new(), String::new());
+    while line != "\r\n" {
+        line.clear();
+        ensure!(client.read_line(&mut line)? > 0, "the connection ended: {head}");
+        head.push_str(&line);
+    }
+    let length = head.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length: usize = length.with_context(|| format!("no length: {head}"))?;
+    ensure!(
+        head.starts_with("HTTP/1.1 200 ") && length == wanted || head.starts_with("HTTP/1.1 503 ") && wanted == 0,
+        "{head}"
+    );
+    let mut body = vec![0; length];
+    client.read_exact(&mut body)?;
+    Ok(())
+}
+
+/// The service behind it.
+struct Upstream {
+    address: SocketAddr,
+    socket: Option<socket2::Socket>,
+}
+
+impl Upstream {
+    /// A port that is ours, and refuses.
+    fn reserve() -> Result<Self> {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
+        let address = socket.local_addr()?.as_socket().context("an address")?;
+        Ok(Self { address, socket: Some(socket) })
+    }
+
+    fn listen(&mut self, kind: Kind) -> Result<()> {
+        let socket = self.socket.take().context("it listens already")?;
+        socket.listen(1024)?;
+        let listener: TcpListener = socket.into();
+        let body = if matches!(kind, Kind::Bulk) { BULK } else { SMALL };
+        let mut answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {body}\r\n\r\n").into_bytes();
+        answer.resize(answer.len() + body, b'x');
+        // They end with the process.
+        thread::spawn(move || {
+            for connection in listener.incoming().flatten() {
+                let answer = answer.clone();
+                thread::spawn(move || serve(connection, &answer));
+            }
+        });
+        Ok(())
+    }
+}
+
+/// Answers until the other side has enough, which may be at once: a probe asks for nothing.
+fn serve(mut connection: TcpStream, answer: &[u8]) -> std::io::Result<()> {
+    let (mut read, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        let taken = connection.read(&mut piece)?;
+        if taken == 0 {
+            return connection.shutdown(Shutdown::Both);
+        }
+        read.extend_from_slice(&piece[..taken]);
+        while let Some(end) = read.windows(4).position(|it| it == b"\r\n\r\n") {
+            read.drain(..end + 4);
+            connection.write_all(answer)?;
+        }
+    }
+}
+
+/// The program, with all that it does unless told otherwise. Dropping it ends it.
+struct Anteroom {
+    process: Child,
+    address: SocketAddr,
+}
+
+impl Anteroom {
+    fn start(program: &Path, tool: Tool, upstream: SocketAddr) -> Result<Self> {
+        let mut process = Command::new("valgrind")
+            .args(tool.switches())
+            .arg(program)
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
+            .env_clear()
+            .env("ANTEROOM_UPSTREAM", format!("http://{upstream}"))
+            .env("ANTEROOM_THREADS", "1")
+            .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("valgrind does not run")?;
+        let mut lines = BufReader::new(process.stdout.take().context("it is piped")?).lines();
+        let mut anteroom = Self { process, address: upstream };
+        let started = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once(" listen=")?.1.split(' ').next()?.parse().ok());
+        // The log is read to its end, as a collector does.
+        thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        anteroom.address = started.context("it does not listen")?;
+        // The first probe is over, and with it the pace of a start.
+        thread::sleep(Duration::from_millis(500));
+        Ok(anteroom)
+    }
+
+    /// Asks it to stop, and reads the count.
+    fn count(&mut self, tool: Tool) -> Result<f64> {
+        let stopped = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status()?;
+        ensure!(stopped.success(), "it has ended already");
+        let mut report = String::new();
+        self.process.stderr.take().context("it is piped")?.read_to_string(&mut report)?;
+        let status = self.process.wait()?;
+        match tool.read(&report) {
+            Some(count) if status.success() => Ok(count),
+            _ => bail!("{status}: {report}"),
+        }
+    }
+}
+
+impl Drop for Anteroom {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

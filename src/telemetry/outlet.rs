@@ -1,0 +1,180 @@
+//! Where the log's lines go: into a buffer, which a thread of its own empties into standard output.
+//!
+//! Whoever reads our output may be slow or stopped, as a log driver or a collector that hangs. A write then blocks, and
+//! with it would block every request of the worker that wrote. So nobody waits for the output: what finds no room in the
+//! buffer is counted, and told once there is room again. It also costs less: a busy proxy writes many lines at once.
+
+use std::io::{self, Write};
+use std::mem;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// Of lines that wait, in bytes: some 5,000 of requests.
+const ROOM: usize = 1 << 20;
+/// Of that, what stays reserved when it is empty again.
+const KEPT: usize = 64 << 10;
+/// Between two writes. The first line after a silence does not wait.
+const PAUSE: Duration = Duration::from_millis(20);
+/// For the last lines: an output that takes none must not keep us from ending.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// That of the process.
+pub(super) static OUTLET: Outlet = Outlet::new();
+
+/// Lines on their way.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    lines: Mutex<Lines>,
+    /// There is something to write.
+    filled: Condvar,
+    /// All of it is written.
+    emptied: Condvar,
+}
+
+#[derive(Debug)]
+struct Lines {
+    text: Vec<u8>,
+    /// Lines that found no room.
+    lost: u64,
+    /// Lines have been taken out, and are not written yet.
+    busy: bool,
+}
+
+impl Outlet {
+    const fn new() -> Self {
+        let lines = Lines { text: Vec::new(), lost: 0, busy: false };
+        Self { lines: Mutex::new(lines), filled: Condvar::new(), emptied: Condvar::new() }
+    }
+
+    /// Begins to write.
+    ///
+    /// # Errors
+    /// The system gives no thread.
+    pub(super) fn open(&'static self, output: impl Write + Send + 'static) -> io::Result<()> {
+        thread::Builder::new().name("log".to_owned()).spawn(move || self.carry(output)).map(drop)
+    }
+
+    fn carry(&self, mut output: impl Write) {
+        let mut text = Vec::new();
+        loop {
+            let lost = {
+                let lines = self.lock();
+                let mut lines =
+                    self.filled.wait_while(lines, |it| it.text.is_empty()).unwrap_or_else(PoisonError::into_inner);
+                lines.busy = true;
+                mem::swap(&mut lines.text, &mut text);
+                mem::take(&mut lines.lost)
+            };
+            // Where it is closed, nobody reads what could be said about that.
+            let _ = output.write_all(&text).and_then(|()| output.flush());
+            text.clear();
+            text.shrink_to(KEPT);
+            if lost > 0 {
+                tracing::warn!(lost, "standard output is too slow: lines of the log were left out");
+            }
+            self.lock().busy = false;
+            self.emptied.notify_all();
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Waits until all is written, for a while.
+    pub(super) fn drain(&self) {
+        let is_full = |lines: &mut Lines| lines.busy || !lines.text.is_empty();
+        // Whether in time or not: it was waited for.
+        let _ = self.emptied.wait_timeout_while(self.lock(), LAST_WORDS, is_full);
+    }
+
+    /// Held for as long as it takes to copy a line.
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The subscriber hands over each line whole.
+impl Write for &'static Outlet {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut lines = self.lock();
+        if lines.text.len() + line.len() > ROOM {
+            lines.lost += 1;
+            return Ok(line.len());
+        }
+        let was_empty = lines.text.is_empty();
+        lines.text.extend_from_slice(line);
+        drop(lines);
+        if was_empty {
+            self.filled.notify_one();
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Takes what it is given when it is told to.
+    struct Slow {
+        may: mpsc::Receiver<()>,
+        taken: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.may.recv().map_err(io::Error::other)?;
+            self.taken.send(bytes.to_owned()).map_err(io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Bytes that wait, lines that were lost, and whether others are on their way.
+    fn state(outlet: &Outlet) -> (usize, u64, bool) {
+        let lines = outlet.lock();
+        (lines.text.len(), lines.lost, lines.busy)
+    }
+
+    #[test]
+    fn whoever_writes_never_waits_and_what_finds_no_room_is_counted() {
+        static SLOW: Outlet = Outlet::new();
+        let ((go, may), (taken, out)) = (mpsc::channel(), mpsc::channel());
+        SLOW.open(Slow { may, taken }).expect("a thread");
+        let mut writer = &SLOW;
+        writer.write_all(b"first\n").expect("there is room");
+        // Taken out, and stuck on its way.
+        while !state(&SLOW).2 {
+            thread::yield_now();
+        }
+        let line = [b'x'; 1 << 10];
+        for _ in 0..ROOM / line.len() + 3 {
+            writer.write_all(&line).expect("nobody waits");
+        }
+        assert_eq!(state(&SLOW), (ROOM, 3, true));
+        go.send(()).expect("it waits");
+        assert_eq!(out.recv().expect("it is written"), b"first\n");
+        go.send(()).expect("it waits");
+        assert_eq!(out.recv().expect("it is written").len(), ROOM);
+        SLOW.drain();
+        assert_eq!(state(&SLOW), (0, 0, false));
+    }
+
+    #[test]
+    fn an_output_that_takes_nothing_does_not_keep_the_end_from_coming() {
+        static STUCK: Outlet = Outlet::new();
+        let ((_go, may), (taken, _out)) = (mpsc::channel(), mpsc::channel());
+        STUCK.open(Slow { may, taken }).expect("a thread");
+        (&STUCK).write_all(b"last\n").expect("there is room");
+        STUCK.drain();
+        assert_eq!(state(&STUCK), (0, 0, true), "it was not written, and not waited for without end");
+    }
+}

@@ -1,0 +1,34 @@
+//! The program as it is shipped: a release build, linked statically.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// The checkout that is tested.
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+/// What links a program statically.
+pub const STATIC: &str = "target-feature=+crt-static";
+
+/// Names the host: without a named target the flags would reach build scripts and procedural macros, which are
+/// shared libraries and cannot be linked statically.
+pub fn host() -> String {
+    format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
+}
+
+/// Compiles it, if it was not compiled before.
+///
+/// # Errors
+/// It does not compile.
+pub fn compile() -> Result<PathBuf> {
+    // A folder of its own: other flags in the usual one would throw away what `cargo test` has compiled.
+    let target = Path::new(ROOT).join("target/shipped");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.current_dir(ROOT).args("build --quiet --release --locked --bin anteroom --target".split(' ')).arg(host());
+    cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", format!("-C {STATIC}"));
+    // Cargo would prefer this one.
+    cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
+    let done = cargo.status().context("cargo does not run")?;
+    ensure!(done.success(), "a release build fails");
+    Ok(target.join(host()).join("release/anteroom"))
+}
