@@ -10,6 +10,7 @@ pub mod budget;
 pub mod exchange;
 pub mod hold;
 pub mod journey;
+pub mod pages;
 pub mod record;
 pub mod upgrade;
 
@@ -29,6 +30,7 @@ use self::budget::Budget;
 use self::exchange::Exchange;
 use self::hold::{Door, Stay};
 use self::journey::{Errand, Outcome, Sent, Setback, Toll, Way};
+use self::pages::Pages;
 use self::upgrade::{Switch, Tunnels};
 use crate::admission::{self, Refusal};
 use crate::config::{Config, HostHeader};
@@ -110,6 +112,7 @@ pub struct Proxy {
     door: Door,
     tunnels: Tunnels,
     ledger: Arc<Ledger>,
+    pages: Pages,
 }
 
 impl Proxy {
@@ -117,7 +120,7 @@ impl Proxy {
     pub fn new(shared: Arc<Shared>, pool: Arc<Pool>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
         let door = Door::new(snapshots, Arc::clone(&shared.room));
         let ledger = shared.meter.ledger();
-        Self { shared, pool, door, tunnels: Tunnels::default(), ledger }
+        Self { shared, pool, door, tunnels: Tunnels::default(), ledger, pages: Pages::default() }
     }
 
     /// A client, as its requests are forwarded. `tls` says whether the connection to us is encrypted.
@@ -174,7 +177,7 @@ impl Proxy {
 
     fn ticket(&self, version: Version) -> Ticket<'_> {
         let Shared { ids, config, brand, .. } = &*self.shared;
-        Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config, brand, version, &self.ledger)
+        Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config, brand, version, &self.ledger, &self.pages)
     }
 
     async fn serve(&self, mut ticket: Ticket<'_>, client: &Sender, request: Request<Incoming>) -> Response<Body> {

@@ -18,6 +18,7 @@ use self::outlet::OUTLET;
 use self::repetition::REPETITION;
 use crate::config::LogFormat;
 
+pub mod line;
 pub mod meter;
 mod outlet;
 mod repetition;
@@ -73,6 +74,8 @@ pub fn init(filter: &str, format: LogFormat) -> io::Result<Log> {
         LogFormat::Json => registry.with(lines.json()).with(&*REPETITION).try_init(),
     };
     OUTLET.open(io::stdout())?;
+    // Of two logs in one process, the first stays.
+    let _ = line::FORMAT.set(format);
     Ok(Log(()))
 }
 

@@ -13,10 +13,11 @@ use tokio::time::Instant;
 
 use super::body::Body;
 use super::journey::Toll;
+use super::pages::{Made, Pages, Question};
 use super::record::{Id, Known, Record, cut};
 use crate::admission::{self, Refusal};
 use crate::config::{Config, Detail, TrustedPeers};
-use crate::diagnosis::{Code, Diagnosis};
+use crate::diagnosis::Code;
 use crate::evidence::{Bound, Failure};
 use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Brand, Language, Page, negotiate};
@@ -44,6 +45,7 @@ pub struct Ticket<'a> {
     /// In which the client speaks; the upstream may hear another.
     version: Version,
     ledger: &'a Ledger,
+    pages: &'a Pages,
     trusted: &'a TrustedPeers,
     /// Whether it is in the ledger. Atomic only since others may look at it while its request waits.
     settled: AtomicBool,
@@ -59,10 +61,28 @@ impl Drop for Ticket<'_> {
 }
 
 impl<'a> Ticket<'a> {
-    pub fn new(id: u64, config: &'a Config, brand: &'a Brand, version: Version, ledger: &'a Ledger) -> Self {
+    pub fn new(
+        id: u64,
+        config: &'a Config,
+        brand: &'a Brand,
+        version: Version,
+        ledger: &'a Ledger,
+        pages: &'a Pages,
+    ) -> Self {
         let (toll, settled) = (Toll::default(), AtomicBool::new(false));
         let Config { detail, ref trusted_peers, .. } = *config;
-        Self { started: Instant::now(), toll, id, detail, brand, version, ledger, trusted: trusted_peers, settled }
+        Self {
+            started: Instant::now(),
+            toll,
+            id,
+            detail,
+            brand,
+            version,
+            ledger,
+            pages,
+            trusted: trusted_peers,
+            settled,
+        }
     }
 
     /// Explains why the request did not pass.
@@ -73,9 +93,7 @@ impl<'a> Ticket<'a> {
         failure: Option<Failure>,
         bound: Option<Bound>,
     ) -> Response<Body> {
-        let diagnosis = snapshot.diagnose(failure, bound);
-        let page = self.render(head, &diagnosis);
-        let finding = diagnosis.findings.first().map(|finding| finding.code);
+        let Made { page, finding } = self.render(head, snapshot, failure, bound);
         if let Some(code) = finding {
             self.ledger.diagnosed(code);
         }
@@ -90,7 +108,7 @@ impl<'a> Ticket<'a> {
     /// Answers a status query. It is about the upstream and not in its place, so it is a 200: a page that asks
     /// every second would fill the browser's console with errors otherwise.
     pub fn status(&self, head: &Parts, snapshot: &Snapshot) -> Response<Body> {
-        let mut page = self.render(head, &snapshot.diagnose(None, None));
+        let Made { mut page, .. } = self.render(head, snapshot, None, None);
         page.status = StatusCode::OK;
         page.retry_after = None;
         self.settle(Fate::Own, Some(page.status));
@@ -154,12 +172,18 @@ impl<'a> Ticket<'a> {
         }
     }
 
-    fn render(&self, head: &Parts, diagnosis: &Diagnosis) -> Page {
-        let request_id = self.id().to_string();
-        let language = Language::of(&head.headers);
-        let Self { detail, brand, .. } = *self;
-        let audience = Audience { detail, method: &head.method, request_id: &request_id, language, brand };
-        page::render(diagnosis, &audience, negotiate::format(&head.headers))
+    fn render(&self, head: &Parts, snapshot: &Snapshot, failure: Option<Failure>, bound: Option<Bound>) -> Made {
+        let (language, format) = (Language::of(&head.headers), negotiate::format(&head.headers));
+        let (sequence, method) = (snapshot.sequence, head.method.clone());
+        let language_tag = language.tag();
+        let question = Question { sequence, failure: failure.clone(), bound, method, format, language: language_tag };
+        self.pages.get(question, self.id, |request_id| {
+            let diagnosis = snapshot.diagnose(failure, bound);
+            let Self { detail, brand, .. } = *self;
+            let audience = Audience { detail, method: &head.method, request_id, language, brand };
+            let finding = diagnosis.findings.first().map(|finding| finding.code);
+            Made { page: page::render(&diagnosis, &audience, format), finding }
+        })
     }
 
     fn id(&self) -> impl fmt::Display {

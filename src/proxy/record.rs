@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::journey::Toll;
 use crate::config::TrustedPeers;
 use crate::headers;
+use crate::telemetry::line::{self, ACCESS};
 use crate::telemetry::meter::Fate;
 
 /// In bytes: what a log line repeats of what a client sent, which may be as long as a head.
@@ -55,7 +56,7 @@ enum End {
 impl Record {
     /// Of a request as it was forwarded, if the log wants it.
     pub fn of(head: &Parts, trusted: &TrustedPeers, known: Known) -> Option<Box<Self>> {
-        tracing::enabled!(target: "anteroom::access", tracing::Level::INFO).then(|| {
+        tracing::enabled!(target: ACCESS, tracing::Level::INFO).then(|| {
             Box::new(Self {
                 known,
                 method: head.method.clone(),
@@ -100,23 +101,33 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let Known { id, started, ref toll, status, outcome, finding } = self.known;
-        // The query may hold tokens, so only the path is logged.
-        tracing::info!(
-            target: "anteroom::access",
-            id = %Id(id),
-            client = self.client.map(tracing::field::display),
-            method = cut(self.method.as_str()),
-            path = cut(self.uri.path()),
-            status = status.as_u16(),
-            outcome = outcome.as_str(),
-            took_ms = millis(started.elapsed()),
-            held_ms = (!toll.held.is_zero()).then(|| millis(toll.held)),
-            retries = (toll.retries > 0).then_some(toll.retries),
-            bytes = (self.bytes > 0).then_some(self.bytes),
-            cut = self.cut(),
-            finding,
-            trace_id = self.traceparent.as_ref().and_then(headers::trace_id),
-        );
+        line::write(|line| {
+            line.word("id", Id(id));
+            if let Some(client) = self.client {
+                line.word("client", client);
+            }
+            line.text("method", cut(self.method.as_str()));
+            // The query may hold tokens, so only the path is logged.
+            line.text("path", cut(self.uri.path()));
+            line.number("status", status.as_u16().into());
+            line.text("outcome", outcome.as_str());
+            line.number("took_ms", millis(started.elapsed()));
+            if !toll.held.is_zero() {
+                line.number("held_ms", millis(toll.held));
+            }
+            if toll.retries > 0 {
+                line.number("retries", toll.retries.into());
+            }
+            if self.bytes > 0 {
+                line.number("bytes", self.bytes);
+            }
+            let trace_id = self.traceparent.as_ref().and_then(headers::trace_id);
+            for (name, value) in [("cut", self.cut()), ("finding", finding), ("trace_id", trace_id)] {
+                if let Some(value) = value {
+                    line.text(name, value);
+                }
+            }
+        });
     }
 }
 

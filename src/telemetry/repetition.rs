@@ -3,7 +3,7 @@
 //!
 //! It is one filter before the log, and no affair of those who speak: what is written once at a place in the source may
 //! come ten times a minute from there. What is beyond is counted, and told as `… 412 more` when the minute is over.
-//! Requests are the exception, since each has its one line; so are the levels for those who look for something.
+//! The levels for those who look for something are the exception. Requests do not come by here: each has its one line.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write};
@@ -22,8 +22,6 @@ const MOST: u64 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 /// In bytes: what is repeated of a message. Ours are shorter.
 const WORDS_MOST: usize = 128;
-/// Whose lines are not counted: they have their own bound, which is the number of requests.
-const ACCESS: &str = "anteroom::access";
 /// The lines that tell of it.
 const TOLD: &str = "anteroom::repetition";
 
@@ -54,7 +52,7 @@ impl Repetition {
 impl<S: Subscriber> Layer<S> for &'static Repetition {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
         let about = event.metadata();
-        if *about.level() > Level::INFO || matches!(about.target(), ACCESS | TOLD) {
+        if *about.level() > Level::INFO || about.target() == TOLD {
             return true;
         }
         self.with(|counts| counts.admits(about.callsite(), Instant::now(), || words(event)))
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_leaves_ten_lines_and_one_more_and_requests_keep_theirs() {
+    fn a_storm_leaves_ten_lines_and_one_more() {
         static OWN: LazyLock<Repetition> = LazyLock::new(Repetition::default);
         let log = Log::default();
         let writer = log.clone();
@@ -165,7 +163,6 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..422 {
                 tracing::warn!(number, "the disk is full");
-                tracing::info!(target: ACCESS, number);
                 tracing::debug!(number, "looked at");
             }
             OWN.tell(false);
@@ -173,7 +170,7 @@ mod tests {
         });
         let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
         let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();
-        assert_eq!((count("WARN anteroom::telemetry"), count(ACCESS), count("looked at")), (10, 422, 422), "{log}");
+        assert_eq!((count("WARN anteroom::telemetry"), count("looked at")), (10, 422), "{log}");
         let told: Vec<_> = log.lines().filter(|line| line.contains(TOLD)).collect();
         assert!(matches!(&*told, [line] if line.ends_with("… 412 more like=\"the disk is full\"")), "{told:?}");
     }
