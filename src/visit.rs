@@ -120,7 +120,12 @@ impl Visit {
         self.read_definitions(project).await;
         let supposed = if address.is_none() && self.here { project.public_addresses() } else { Vec::new() };
         let dashboard = project.traefik().filter(|traefik| self.here && traefik.runs()).and_then(|traefik| {
-            traefik.setup.published.iter().find(|port| port.inside == DASHBOARD).map(Published::near)
+            traefik
+                .setup
+                .published
+                .iter()
+                .find(|port| port.inside == DASHBOARD && port.outside > 0)
+                .map(Published::near)
         });
         let complaints = self.complaints(project);
         let (asked, api, complaints) =

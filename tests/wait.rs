@@ -287,6 +287,12 @@ async fn the_project_of_a_folder_with_compose_files_is_that_folders_or_nobodys()
     let ended = from(&["--timeout", "0s"], None).await;
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.err.contains("the project of this folder has no container; there are cvat"), "{ended:?}");
+    // Nor from below, as compose finds the files.
+    std::fs::create_dir(folder.join("scripts")).expect("it is ours");
+    let below = Waiting::start_as(&engine.host(), &["--timeout", "0s"], |command| {
+        command.current_dir(folder.join("scripts")).env_remove("PWD");
+    });
+    assert_eq!(below.end().await.code, 3);
     // By a name, nothing is to be said of it.
     let ended = from(&[], Some("cvat")).await;
     assert!(ended.code == 0 && !ended.err.contains("the project is"), "{ended:?}");

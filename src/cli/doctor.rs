@@ -1,7 +1,7 @@
 //! `anteroom doctor`: what is wrong with a deployment, told from its host, without any configuration.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -18,7 +18,7 @@ use crate::engine::client::Trouble;
 use crate::evidence::Scheme;
 use crate::page::foreign::line;
 use crate::project::{Address, Here, Meant, Unclear, choose};
-use crate::visit::{Heard, Visit, name_in};
+use crate::visit::{Heard, Visit, has_compose_files, name_in};
 
 mod document;
 pub(super) mod report;
@@ -115,12 +115,14 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
 pub(super) fn here(wanted: Option<&str>, environment: &[(String, String)]) -> Here {
     let variable = |name: &str| environment.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone());
     let folder = std::env::current_dir().unwrap_or_default();
-    // Compose takes the path by which the shell came here, if that is one.
-    let by_shell = variable("PWD").filter(|path| folder.canonicalize().ok() == Path::new(path).canonicalize().ok());
+    // Compose takes the path by which the shell came here, if that is one, and the folder above that has its files.
+    let by_shell = variable("PWD").map(PathBuf::from).filter(|it| folder.canonicalize().ok() == it.canonicalize().ok());
+    let with_files = |path: &Path| path.ancestors().find(|it| has_compose_files(it)).unwrap_or(path).to_owned();
+    let folders: Vec<PathBuf> = by_shell.iter().chain([&folder]).map(|path| with_files(path)).collect();
     let named = wanted.map(str::to_owned).or_else(|| variable("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()));
     Here {
-        named: named.or_else(|| name_in(&folder)),
-        folders: by_shell.into_iter().chain([folder.to_string_lossy().into_owned()]).collect(),
+        named: named.or_else(|| folders.iter().find_map(|folder| name_in(folder))),
+        folders: folders.iter().map(|folder| folder.to_string_lossy().into_owned()).collect(),
         may_be_elsewhere: true,
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Member, Project, Standing, ago};
+use super::{Member, Project, Reach, Standing, ago};
 use crate::evidence::{Container, Status};
 use crate::readiness::{ABOUT_TO_START, Cause, Outlook, SETTLED, outlook};
 
@@ -276,7 +276,7 @@ fn trusted_after(member: &Member) -> Duration {
     let Container { restart_count, health, .. } = &member.container;
     if *restart_count > 0 || has_died(member) {
         SETTLED
-    } else if member.port().is_none() && health.is_none() {
+    } else if member.reach == Reach::Untried && health.is_none() {
         LIVES_ON
     } else {
         Duration::ZERO

@@ -66,11 +66,11 @@ impl Complaint {
     /// Whether it is about a router of a member, or about its container, whose name Traefik makes of service, project and
     /// id (`cvat-grafana-cvat-5f0c…`).
     pub fn is_about(&self, member: &Member) -> bool {
-        // What is said while the configuration is put together names no provider.
-        let bare = |router: &str| router.split('@').next().map(str::to_owned);
-        let of_router = |rule: &Rule| rule.router == self.router || Some(&self.router) == bare(&rule.router).as_ref();
         let Container { id, name, .. } = &member.container;
-        member.setup.routers.iter().any(of_router) || self.router == **name || self.router.ends_with(&format!("-{id}"))
+        // What is said while the configuration is put together names no provider.
+        let bare = |router: &str| router.split('@').next().unwrap_or_default().to_ascii_lowercase();
+        let is_its = |rule: &Rule| bare(&rule.router) == bare(&self.router) && !self.is_of_files();
+        member.setup.routers.iter().any(is_its) || self.router == **name || self.router.ends_with(&format!("-{id}"))
     }
 
     /// Whether it is about what the file provider has read.

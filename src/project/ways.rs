@@ -76,7 +76,7 @@ impl Project {
             _ => 2,
         };
         let mut published: Vec<&Published> =
-            traefik.setup.published.iter().filter(|port| port.inside != DASHBOARD).collect();
+            traefik.setup.published.iter().filter(|port| port.inside != DASHBOARD && port.outside > 0).collect();
         published.sort_by_key(rank);
         let labels = || self.members.iter().flat_map(|member| &member.setup.routers);
         let asked_for = labels().chain(&self.rules).find(|rule| rule.path() == Some(ANALYTICS)).and_then(Rule::host);

@@ -391,6 +391,10 @@ fn whoever_has_just_died_is_trusted_when_it_has_been_up_for_a_while_and_whoever_
     assert_eq!(first(&[], &seen).1, "Waiting");
     seen.members[0].events = [event(6, "kill"), event(5, "die"), event(5, "stop"), event(4, "start")].into();
     assert_eq!(first(&[], &seen).1, "Ready");
+    // A worker, whose image declares a port on which it does not listen, is asked nothing either.
+    let mut worker = project(vec![with(service("worker", &[]), |it| it.started = ago(2))]);
+    worker.members[0].reach = Reach::Untried;
+    assert_eq!(first(&[], &worker).1, "Waiting");
     // Its host's clock is ahead of ours: then what we have seen ourselves counts.
     let mut ahead = project(vec![with(service("db", &[]), |it| it.restart_count = 1)]);
     ahead.members[0].container.started = Some(later(3600));
