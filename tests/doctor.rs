@@ -19,6 +19,7 @@ async fn doctor(host: String, words: &'static [&'static str]) -> (i32, String, S
     let run = move || {
         let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"));
         doctor.arg("doctor").args(words).env("DOCKER_HOST", host).env_remove("NO_COLOR");
+        doctor.env_remove("COMPOSE_PROJECT_NAME");
         let output = doctor.output().expect("the doctor runs");
         let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
         (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use fake_docker::{FakeDocker, Mood, recorded};
 use serde_json::{Value, json};
@@ -387,8 +387,10 @@ async fn an_address_may_take_its_time_and_need_not_end_what_it_says() {
             open.push(connection);
         }
     });
+    let began = Instant::now();
     let ended = wait(&engine, &["--http", &url, "--timeout", "20s"]).await;
     assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "nobody waits for the end of the body: {ended:?}");
     assert!(ended.out.lines().any(|line| line.starts_with(&format!("{url}: well")) && line.ends_with("(200)")));
     // Its first answer counted.
     assert!(!ended.out.contains("not ready"), "{ended:?}");

@@ -89,6 +89,12 @@ fn in_traefiks_place(finding: &mut Finding, member: &Member, traefik: &Member) {
         finding.title =
             format!("{name} runs, but shares no network with Traefik: it is on {its}, Traefik on {theirs}").say();
     }
+    let asked_for =
+        finding.evidence.iter().find(|(name, _)| *name == "name asked for").map(|(_, host)| host.to_string());
+    if let Some(host) = asked_for.filter(|_| finding.code == Code::AliasMissing) {
+        let name = &member.name;
+        finding.title = format!("{name} runs, but does not answer to the name {host} on the network of Traefik").say();
+    }
     for (name, _) in finding.evidence.iter_mut().filter(|(name, _)| *name == "our networks") {
         *name = "networks of Traefik";
     }

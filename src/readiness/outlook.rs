@@ -243,7 +243,9 @@ fn went_with_its_host(container: &Container, evidence: &Evidence) -> bool {
     let others = evidence.ourselves.as_deref().into_iter().chain(evidence.others.iter());
     let back = others.filter(|it| it.status == Status::Running && it.id != container.id);
     let back = back.filter(|it| it.started.as_ref().is_some_and(|started| started.at >= booted));
-    let mut ends = back.filter_map(|it| it.finished.as_ref()).map(|end| end.at).peekable();
+    // One that was restarted again since, tells nothing of the shutdown.
+    let ends = back.filter_map(|it| it.finished.as_ref()).map(|end| end.at).filter(|end| *end <= booted);
+    let mut ends = ends.peekable();
     let apart = |end: SystemTime| end.duration_since(finished.at).unwrap_or_else(|ahead| ahead.duration());
     match ends.peek() {
         None => apart(booted) <= SHUTDOWN_MOST,

@@ -143,6 +143,8 @@ fn a_name_that_nobody_has_on_the_askers_network_is_missing() {
     let project =
         with(|it| put(it, Container { networks: vec![attachment("cvat_cvat", NETWORK, &["other"])], ..grafana() }));
     assert_eq!(codes(&project), [Code::AliasMissing]);
+    let told = find(&project, Code::AliasMissing).expect("it is told").title.to_string();
+    assert!(told.ends_with("the name grafana on the network of Traefik"), "{told}");
     // Where Traefik goes by labels it asks for addresses, and names do not matter.
     let labelled = with(|it| {
         let networks = vec![attachment("cvat_cvat", NETWORK, &["other"])];

@@ -302,6 +302,7 @@ fn what_a_shutdown_or_a_hand_ended_has_not_done_its_work() {
     assert!(is_done(Some(60 + 601), vec![], &[]), "no shutdown takes so long");
     assert!(!is_done(Some(400), vec![back(70, 410)], &[]), "another one ended with it, and came back");
     assert!(is_done(Some(400), vec![back(350, 410)], &[]), "the shutdown was later");
+    assert!(!is_done(Some(400), vec![back(420, 430)], &[]), "the other one was restarted again since");
     for event in ["kill", "stop"] {
         assert!(!is_done(None, vec![], &[(60, event)]), "{event}");
         assert!(is_done(None, vec![], &[(39, event)]), "{event} before this run");
