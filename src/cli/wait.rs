@@ -225,7 +225,8 @@ impl Watcher<'_> {
     async fn read_definitions(&mut self, project: &mut Project) {
         self.visit.read_definitions(project).await;
         project.remember(&mut self.defined);
-        if let Some(why) = &project.undefined
+        // Without containers there are no labels to say where the files are.
+        if let Some(why) = project.undefined.as_ref().filter(|_| !project.members.is_empty())
             && !self.is_told
         {
             self.is_told = true;
