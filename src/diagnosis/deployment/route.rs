@@ -125,7 +125,7 @@ fn of_failure(project: &Project, asked: &Asked, failure: &Failure) -> Finding {
 /// Traefik leaves out routers with an error, and those of containers that do not run or are not healthy.
 fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: String) -> Finding {
     let mut rows = rows(asked, answered, None);
-    let mut reason = String::new();
+    let (mut reason, mut guessed) = (String::new(), false);
     let labelled = project.analytics().filter(|it| !it.setup.routers.is_empty());
     let of_analytics = |complaint: &&Complaint| {
         let mut targets = project.analytics().into_iter().chain(project.anteroom());
@@ -139,6 +139,8 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
     if let Some(complaint) = project.complaints.iter().find(of_analytics) {
         row_of(complaint);
         reason = format!(". Its log says: {}", redact(&complaint.message));
+        // Which of the files' routers is that of analytics, only Traefik knows.
+        guessed = complaint.is_of_files();
     } else if let Some(complaint) = project.complaints.first() {
         // Of another router, as far as it can be told: worth a look, and no proof.
         row_of(complaint);
@@ -152,7 +154,7 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
     } else if project.rules.is_empty() && labelled.is_none() {
         reason = ", and neither labels nor mounted rules ask for one".to_owned();
     }
-    let confidence = if reason.is_empty() { Confidence::Likely } else { Confidence::Certain };
+    let confidence = if guessed || reason.is_empty() { Confidence::Likely } else { Confidence::Certain };
     let logs = project.traefik().and_then(|it| remedy::logs(&it.container));
     finding(Code::RouterInvalid, confidence, title + &reason, rows, logs.into_iter().collect())
 }

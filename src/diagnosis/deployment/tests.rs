@@ -379,6 +379,8 @@ fn a_router_that_is_left_out_is_said_with_the_reason() {
         })
     };
     assert!(title(&of_files(true)).contains("Its log says: yaml: line 3"), "{}", title(&of_files(true)));
+    let sure = |project: &Project| find(project, Code::RouterInvalid).map(|it| it.confidence);
+    assert_eq!([&of_files(true), &of_container].map(sure), [Some(Confidence::Likely), Some(Confidence::Certain)]);
     assert!(!title(&of_files(false)).contains("yaml"), "{}", title(&of_files(false)));
     let stopped = with(|it| {
         with_labels(it);
