@@ -3,21 +3,26 @@
 //! of it is what: who asks whom, who has done its work, who will come by itself.
 
 pub mod awaited;
+mod choice;
 pub mod definitions;
 pub mod traefik;
+mod ways;
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use self::definitions::Definition;
+use self::definitions::{Definition, Unread};
 use self::traefik::{Complaint, Rule};
+use self::ways::{CVAT_GRAFANA, CVAT_GRAFANA_PORT};
 use crate::evidence::{
     Container, Engine, Evidence, Failure, Happening, HealthStatus, Network, RestartPolicy, Scheme, Status, Target,
     Upstream,
 };
-use crate::readiness::{Cause, Outlook, dependencies, has_done_its_work, outlook, shares_network};
+use crate::readiness::{Cause, Outlook, declared_dependencies, has_done_its_work, outlook, was_ended};
+
+pub use choice::{Candidate, Here, Meant, Unclear, choose, normal};
 
 /// Everything that was seen of one project.
 #[derive(Clone, Debug)]
@@ -34,6 +39,8 @@ pub struct Project {
     pub networks: Arc<[Network]>,
     /// What its compose files define; `None` where they cannot be read, or do not say all.
     pub definitions: Option<Vec<Definition>>,
+    /// Why that is not known, where it was looked for.
+    pub undefined: Option<Unread>,
     /// What Traefik's mounted rules say.
     pub rules: Vec<Rule>,
     /// What Traefik wrote into its log of routers that it does not use.
@@ -75,6 +82,7 @@ pub struct Setup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Published {
     pub inside: u16,
+    /// 0: the engine chooses one when the container starts.
     pub outside: u16,
     /// The only address of the host that it is published on, if it is not all of them.
     pub only_at: Option<IpAddr>,
@@ -187,15 +195,6 @@ impl Standing {
     }
 }
 
-/// CVAT's service behind `/analytics`, and the name by which its own router asks for it.
-const CVAT_GRAFANA: (&str, &str) = ("cvat_grafana", "grafana");
-
-/// Where users ask for it.
-const ANALYTICS: &str = "/analytics";
-
-/// Where CVAT's router, and the override that comes with anteroom, ask it.
-const CVAT_GRAFANA_PORT: u16 = 3000;
-
 impl Member {
     /// Compose's name of its service; of every member there is one.
     pub fn service(&self) -> &str {
@@ -214,7 +213,12 @@ impl Member {
         routed_ports.first().copied().or(of_cvat).or(exposed_ports.first().copied())
     }
 
-    fn runs(&self) -> bool {
+    /// The services that it needs.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        declared_dependencies(&self.container).iter().map(|it| &*it.service)
+    }
+
+    pub fn runs(&self) -> bool {
         self.container.status == Status::Running
     }
 }
@@ -231,6 +235,7 @@ impl Project {
             neighbours: Vec::new(),
             networks: Arc::new([]),
             definitions: None,
+            undefined: None,
             rules: Vec::new(),
             complaints: Vec::new(),
             asked: None,
@@ -263,18 +268,50 @@ impl Project {
 
     /// The members that one needs.
     pub fn needs(&self, member: &Member) -> Vec<&Member> {
-        let evidence = self.evidence_of(member);
-        let services: Vec<&str> = dependencies(&member.container, &evidence).iter().map(|it| &*it.service).collect();
+        let services: Vec<&str> = member.needs().collect();
         self.members.iter().filter(|other| !other.is_one_off() && services.contains(&other.service())).collect()
+    }
+
+    /// Services that should have a container and have none, with what the files say of them: those that the files define,
+    /// or, where these cannot be read, those that others need, as their labels say. One whose end others need has ended
+    /// by then, and was taken away.
+    pub fn absent(&self) -> Vec<(&str, Option<&Definition>)> {
+        let mut absent: Vec<(&str, Option<&Definition>)> = Vec::new();
+        let defined = self.definitions.iter().flatten().filter(|it| !it.optional).map(|it| (&*it.service, Some(it)));
+        let labels = self.members.iter().filter(|it| !it.is_one_off()).filter_map(|it| it.container.compose.as_ref());
+        let needed = labels.flat_map(|it| &it.depends_on).filter(|it| !it.ends && self.definitions.is_none());
+        for (service, definition) in defined.chain(needed.map(|it| (&*it.service, None))) {
+            if !self.has(service) && !absent.iter().any(|(known, _)| *known == service) {
+                absent.push((service, definition));
+            }
+        }
+        absent
+    }
+
+    /// Keeps what the files were `last` seen to define where they only did not answer this time.
+    pub fn remember(&mut self, last: &mut Option<Vec<Definition>>) {
+        if self.undefined == Some(Unread::Slow) && last.is_some() {
+            (self.definitions, self.undefined) = (last.clone(), None);
+        } else if self.definitions.is_some() {
+            last.clone_from(&self.definitions);
+        }
+    }
+
+    /// Whether a service has a container.
+    pub fn has(&self, service: &str) -> bool {
+        self.members.iter().any(|member| !member.is_one_off() && member.service() == service)
     }
 
     /// How a member does, as far as the engine and a connection tell.
     pub fn standing(&self, member: &Member) -> Standing {
         let ended_well = member.container.status == Status::Exited && member.container.exit_code == 0;
-        if has_done_its_work(&member.container) || ended_well && self.is_awaited(member) {
+        let evidence = self.evidence_of(member);
+        if has_done_its_work(&member.container, &evidence) && !self.is_asked(member)
+            || ended_well && self.is_awaited(member)
+        {
             return Standing::Done;
         }
-        match outlook(&self.evidence_of(member)) {
+        match outlook(&evidence) {
             // The host reaches every network of the engine's; who asks for the member does not.
             Outlook::Pointless(Cause::NameNotResolved | Cause::NameResolvedOutside | Cause::NetworkNotShared) => {
                 Standing::Hopeless
@@ -293,21 +330,21 @@ impl Project {
     /// Whether a member that has ended well may have been meant to, though its image declares a port: its policy lets it
     /// end, and nobody is known to ask it for anything.
     fn may_be_a_job(&self, member: &Member) -> bool {
-        let Container { status, exit_code, restart_policy, routed_ports, .. } = &member.container;
+        let Container { status, exit_code, restart_policy, .. } = &member.container;
+        let ended_well = *status == Status::Exited && *exit_code == 0;
         let ends = matches!(restart_policy, RestartPolicy::No | RestartPolicy::OnFailure { .. });
-        let is_asked =
-            !routed_ports.is_empty() || !member.setup.published.is_empty() || member.service() == CVAT_GRAFANA.0;
-        let is_it = |other: &Member| other.service() == member.service();
-        let is_one_of_several = || self.members.iter().filter(|other| is_it(other)).count() > 1;
-        let is_needed = || self.members.iter().any(|other| self.needs(other).into_iter().any(is_it));
-        *status == Status::Exited && *exit_code == 0 && ends && !is_asked && !is_one_of_several() && !is_needed()
+        let is_it = |other: &&Member| other.service() == member.service();
+        let is_one_of_several = || self.members.iter().filter(is_it).count() > 1;
+        let is_wanted = || self.is_asked(member) || self.is_needed(member);
+        let by_itself = || !was_ended(&member.container, &self.evidence_of(member));
+        ended_well && ends && !is_wanted() && !is_one_of_several() && by_itself()
     }
 
-    /// Whether a path is one that somebody in this project is asked for by it, rather than everybody's.
-    pub fn has_own(&self, path: &str) -> bool {
-        let analytics = self.analytics().map(|_| ANALYTICS);
-        let rules = self.members.iter().flat_map(|member| &member.setup.routers).chain(&self.rules);
-        rules.filter_map(Rule::path).chain(analytics).any(|prefix| prefix != "/" && path.starts_with(prefix))
+    /// Whether another service needs it, and not merely its end.
+    fn is_needed(&self, member: &Member) -> bool {
+        let needed =
+            self.members.iter().filter(|it| !it.is_one_off()).flat_map(|it| declared_dependencies(&it.container));
+        needed.into_iter().any(|it| !it.ends && *it.service == *member.service())
     }
 
     /// Whether another service waits for its end (`service_completed_successfully`).
@@ -347,127 +384,6 @@ impl Project {
             log: Arc::clone(&member.log),
         }
     }
-
-    /// The member that is Traefik.
-    pub fn traefik(&self) -> Option<&Member> {
-        self.members.iter().find(|member| is_image(&member.container.image, "traefik") || member.service() == "traefik")
-    }
-
-    /// The member that is an anteroom.
-    pub fn anteroom(&self) -> Option<&Member> {
-        let is_ours =
-            |member: &&Member| is_image(&member.container.image, "anteroom") || member.service() == "anteroom";
-        self.members.iter().find(is_ours)
-    }
-
-    /// The service behind CVAT's `/analytics`.
-    pub fn analytics(&self) -> Option<&Member> {
-        self.members.iter().find(|member| member.service() == CVAT_GRAFANA.0 && !member.is_one_off())
-    }
-
-    /// Where users may ask for analytics, as far as Traefik's ports and rules tell, the likeliest first; none in a
-    /// deployment without them. Which of its ports are entry points, only Traefik knows.
-    pub fn public_addresses(&self) -> Vec<Address> {
-        const DASHBOARD: u16 = 8090;
-        let Some((traefik, _)) = self.traefik().zip(self.analytics()) else { return Vec::new() };
-        let rank = |port: &&Published| match port.inside {
-            8080 => 0,
-            80 => 1,
-            443 | 8443 => 3,
-            _ => 2,
-        };
-        let mut published: Vec<&Published> =
-            traefik.setup.published.iter().filter(|port| port.inside != DASHBOARD).collect();
-        published.sort_by_key(rank);
-        let labels = || self.members.iter().flat_map(|member| &member.setup.routers);
-        let asked_for = labels().chain(&self.rules).find(|rule| rule.path() == Some(ANALYTICS)).and_then(Rule::host);
-        // A template in the rule: then whatever host the rest of the deployment is asked by.
-        let host = asked_for.or_else(|| labels().find_map(Rule::host)).unwrap_or("localhost");
-        let address = |port: &Published| Address {
-            scheme: if matches!(port.inside, 443 | 8443) { Scheme::Https } else { Scheme::Http },
-            host: host.to_owned(),
-            port: port.outside,
-            path: format!("{ANALYTICS}/"),
-            at: Some(port.near().ip()),
-        };
-        published.into_iter().map(address).collect()
-    }
-
-    /// Who sends users' requests to a member, if anybody does.
-    fn asker_of(&self, member: &Member) -> Option<&Member> {
-        let is_analytics = member.service() == CVAT_GRAFANA.0;
-        let asker = match self.anteroom() {
-            Some(anteroom) if is_analytics => Some(anteroom),
-            _ => self.traefik().filter(|_| is_analytics || !member.container.routed_ports.is_empty()),
-        };
-        asker.filter(|asker| asker.container.id != member.container.id)
-    }
-
-    /// The name by which it is asked for.
-    fn name_of(&self, member: &Member) -> Arc<str> {
-        if member.service() == CVAT_GRAFANA.0 { CVAT_GRAFANA.1.into() } else { member.service().into() }
-    }
-
-    /// What the engine's resolver would say to who asks for a member by a name that nobody has there. Only of names that
-    /// are asked for as such: Traefik takes the addresses of its labelled containers from the engine.
-    fn unresolved(&self, member: &Member, asker: &Member) -> Option<Failure> {
-        let name = self.name_of(member);
-        let by_name = self.anteroom().is_some() || member.container.routed_ports.is_empty();
-        let shares = shares_network(&member.container, &asker.container);
-        let everyone = || self.members.iter().map(|member| &member.container).chain(&self.neighbours);
-        if !by_name || !shares || everyone().any(|it| answers_to(it, &name, &asker.container)) {
-            return None;
-        }
-        Some(Failure::NameNotResolved {
-            reason: format!("no container on the networks of {} has this name", asker.container.name).into(),
-        })
-    }
-}
-
-/// Whether a running container has a name on a network that it shares with who asks.
-fn answers_to(container: &Container, name: &str, asker: &Container) -> bool {
-    let is_it = |other: &str| other.eq_ignore_ascii_case(name);
-    container.status == Status::Running
-        && container.networks.iter().any(|place| {
-            asker.networks.iter().any(|theirs| theirs.network_id == place.network_id)
-                && (is_it(&container.name) || place.aliases.iter().any(|alias| is_it(alias)))
-        })
-}
-
-/// Which of the projects of a host is meant.
-///
-/// # Errors
-/// There is none, or nothing tells which: all their names.
-pub fn choose(projects: &[(Box<str>, Vec<Box<str>>)], wanted: Option<&str>, folder: &str) -> Result<Box<str>, Unclear> {
-    let find = |fits: &dyn Fn(&str, &[Box<str>]) -> bool| {
-        let mut fitting = projects.iter().filter(|(name, services)| fits(name, services));
-        // Of two that fit equally none is chosen.
-        fitting.next().filter(|_| fitting.next().is_none()).map(|(name, _)| name.clone())
-    };
-    let names = || projects.iter().map(|(name, _)| name.clone()).collect();
-    match wanted {
-        Some(wanted) => find(&|name, _| name == wanted).ok_or_else(|| Unclear { wanted: true, projects: names() }),
-        None => find(&|name, _| name == folder)
-            .or_else(|| {
-                find(&|_, services| services.iter().any(|it| &**it == CVAT_GRAFANA.0 || &**it == "cvat_server"))
-            })
-            .or_else(|| find(&|_, _| true))
-            .ok_or_else(|| Unclear { wanted: false, projects: names() }),
-    }
-}
-
-/// Nothing tells which project is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unclear {
-    /// One was named, and is not there.
-    pub wanted: bool,
-    pub projects: Vec<Box<str>>,
-}
-
-/// Whether an image is called so, in whatever registry and version.
-fn is_image(image: &str, name: &str) -> bool {
-    let last = image.rsplit('/').next().unwrap_or_default();
-    last.split([':', '@']).next() == Some(name)
 }
 
 /// How long ago a moment was; nothing if its clock is ahead of ours.

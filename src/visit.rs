@@ -20,11 +20,13 @@ use tokio::time::timeout;
 use crate::engine::client::{Client, Trouble};
 use crate::engine::convert::{Listed, Occurrence};
 use crate::evidence::{Container, EVENTS_KEPT, Engine, Happening};
-use crate::project::{Address, Asked, Disk, Member, Project, Published, Reach, Setup, Standing, traefik};
+use crate::project::definitions::Unread;
+use crate::project::{Address, Asked, Candidate, Disk, Member, Project, Published, Reach, Setup, Standing, traefik};
 use crate::readiness::CRASH_LOOP_WINDOW;
 use crate::surroundings;
 
-pub use ask::url as ask_for;
+pub use ask::{EXCHANGE_LIMIT, url as ask_for};
+pub use files::{has_compose_files, name_in};
 pub use reach::Heard;
 
 /// One call. An engine that is busy starting containers takes 0.3 s (measured).
@@ -57,18 +59,19 @@ impl Visit {
         Ok(Self { client: Client::connect(host, CALL_LIMIT).await?, here })
     }
 
-    /// The projects of this host, each with its services.
+    /// The projects of this host.
     ///
     /// # Errors
     /// The engine's.
-    pub async fn projects(&self) -> Result<Vec<(Box<str>, Vec<Box<str>>)>, Trouble> {
-        let mut projects: BTreeMap<Box<str>, Vec<Box<str>>> = BTreeMap::new();
-        for entry in self.client.list().await? {
-            if !entry.project.is_empty() {
-                projects.entry(entry.project).or_default().push(entry.service);
-            }
+    pub async fn projects(&self) -> Result<Vec<Candidate>, Trouble> {
+        let mut projects: BTreeMap<Box<str>, Candidate> = BTreeMap::new();
+        for entry in self.client.list().await?.into_iter().filter(|entry| !entry.project.is_empty()) {
+            let (name, services, folders) = (entry.project.clone(), Vec::new(), Vec::new());
+            let known = projects.entry(entry.project).or_insert(Candidate { name, services, folders });
+            known.services.push(entry.service);
+            known.folders.push(entry.working_dir);
         }
-        Ok(projects.into_iter().collect())
+        Ok(projects.into_values().collect())
     }
 
     /// Looks at a project's containers, and asks those that run whether they answer, but for those that were `heard`.
@@ -116,11 +119,17 @@ impl Visit {
         }
         self.read_definitions(project).await;
         let supposed = if address.is_none() && self.here { project.public_addresses() } else { Vec::new() };
-        let dashboard = project.traefik().filter(|_| self.here).and_then(|traefik| {
-            traefik.setup.published.iter().find(|port| port.inside == DASHBOARD).map(Published::near)
+        let dashboard = project.traefik().filter(|traefik| self.here && traefik.runs()).and_then(|traefik| {
+            traefik
+                .setup
+                .published
+                .iter()
+                .find(|port| port.inside == DASHBOARD && port.outside > 0)
+                .map(Published::near)
         });
         let complaints = self.complaints(project);
-        let (asked, api, complaints) = join!(ask_one(address, supposed), optional(dashboard, ask::routers), complaints);
+        let (asked, api, complaints) =
+            join!(ask_one(project, address, supposed), optional(dashboard, ask::routers), complaints);
         project.asked = asked;
         // What the API says is true now; a log only tells what was.
         project.complaints = match api.as_ref().map(|api| api.as_ref()) {
@@ -134,8 +143,13 @@ impl Visit {
     /// Adds what the compose files define.
     pub async fn read_definitions(&self, project: &mut Project) {
         let copy = project.clone();
-        project.definitions =
-            if self.here { read_files(move || files::definitions(&copy)).await.flatten() } else { None };
+        let read = if self.here {
+            read_files(move || files::definitions(&copy)).await.unwrap_or(Err(Unread::Slow))
+        } else {
+            Err(Unread::Elsewhere)
+        };
+        project.undefined = read.as_ref().err().cloned();
+        project.definitions = read.ok();
         self.find_images(project).await;
     }
 
@@ -225,13 +239,19 @@ fn events_of(container: &Container, history: &[Occurrence]) -> Vec<Happening> {
 }
 
 /// What users get at the address that was given, or at the first of those that are supposed where anybody answers.
-async fn ask_one(given: Option<Address>, supposed: Vec<Address>) -> Option<Asked> {
+async fn ask_one(project: &Project, given: Option<Address>, supposed: Vec<Address>) -> Option<Asked> {
+    let ask = async |address: &Address, supposed: bool| Asked {
+        url: address.to_string(),
+        supposed,
+        // A page that takes all paths is not told from itself.
+        outcome: ask::url(address, project.has_own(&address.path), ask::EXCHANGE_LIMIT).await,
+    };
     if let Some(address) = given {
-        return Some(Asked { url: address.to_string(), supposed: false, outcome: ask::url(&address, true).await });
+        return Some(ask(&address, false).await);
     }
     let mut first = None;
     for address in supposed.into_iter().take(ADDRESSES_MOST) {
-        let asked = Asked { url: address.to_string(), supposed: true, outcome: ask::url(&address, true).await };
+        let asked = ask(&address, true).await;
         if asked.outcome.is_ok() {
             return Some(asked);
         }

@@ -5,16 +5,21 @@
 mod fake_docker;
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fake_docker::{FakeDocker, recorded};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Exit code, standard output and standard error.
 async fn doctor(host: String, words: &'static [&'static str]) -> (i32, String, String) {
     let run = move || {
         let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"));
         doctor.arg("doctor").args(words).env("DOCKER_HOST", host).env_remove("NO_COLOR");
+        doctor.env_remove("COMPOSE_PROJECT_NAME");
         let output = doctor.output().expect("the doctor runs");
         let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
         (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
@@ -125,6 +130,84 @@ async fn an_engine_that_tells_only_what_a_page_needs_is_enough() {
     assert!(code == 1 && report.contains("target-exited"), "{report}");
 }
 
+/// Answers every request alike, and counts them.
+async fn answering(answer: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let head = connection.read(&mut [0; 4096]).await.unwrap_or_default();
+            counted.fetch_add(usize::from(head > 0), Ordering::SeqCst);
+            let _sent = connection.write_all(answer.as_bytes()).await;
+        }
+    });
+    (address, count)
+}
+
+/// A recorded service that runs, and listens there.
+fn listening_at(service: &str, at: SocketAddr) -> Value {
+    let mut container = recorded("running", service, &[service]);
+    container["NetworkSettings"]["Networks"]["enginefix_cvat"]["IPAddress"] = json!(at.ip());
+    container["Config"]["ExposedPorts"] = json!({ format!("{}/tcp", at.port()): {} });
+    container["Config"]["Image"] = json!(format!("example/{service}:1"));
+    container
+}
+
+#[tokio::test]
+async fn a_page_that_takes_all_paths_is_not_told_from_itself_and_analytics_is() {
+    let (address, _) = answering("HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ncvat").await;
+    let engine = FakeDocker::start();
+    engine.put(listening_at("cvat_server", address));
+    for (path, want) in [("/", 0), ("/tasks", 0), ("/analytics/", 1)] {
+        let words: &'static [&'static str] = vec!["--json", "--url", format!("http://{address}{path}").leak()].leak();
+        let (code, report, _) = doctor(engine.host(), words).await;
+        assert_eq!(code, want, "{path} {report}");
+        assert_eq!(report.contains("router-invalid"), want == 1, "{path} {report}");
+    }
+}
+
+#[tokio::test]
+async fn who_speaks_http_is_asked_at_every_look_that_is_watched() {
+    let (web, asked) = answering("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+    let engine = FakeDocker::start();
+    let mut container = listening_at("web", web);
+    container["Config"]["Labels"]["traefik.http.services.web.loadbalancer.server.port"] = json!(web.port().to_string());
+    engine.put(container);
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"))
+        .args(["doctor", "--json", "--watch"])
+        .env("DOCKER_HOST", engine.host())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the doctor runs");
+    let out = BufReader::new(doctor.stdout.take().expect("it is piped"));
+    let read = move || out.lines().take(2).filter_map(Result::ok).count();
+    assert_eq!(tokio::task::spawn_blocking(read).await.expect("it writes"), 2);
+    doctor.kill().expect("it still runs");
+    let _status = doctor.wait();
+    assert!(asked.load(Ordering::SeqCst) >= 2, "{asked:?}");
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_read_are_said_with_what_is_not_known_without_them() {
+    let engine = FakeDocker::start();
+    let (address, _) = answering("").await;
+    let mut web = listening_at("web", address);
+    web["Config"]["Labels"]["com.docker.compose.depends_on"] = json!("db:service_started:false");
+    engine.put(web);
+    let (code, report, _) = doctor(engine.host(), &["--json"]).await;
+    let document: Value = serde_json::from_str(&report).expect("a document");
+    let why = document["compose_files_unread"].as_str().expect("a reason");
+    assert!(code == 1 && why.starts_with("/opt/cvat/docker-compose.yml: "), "{report}");
+    assert_eq!(
+        (&document["findings"][0]["code"], &document["findings"][0]["service"]),
+        (&json!("target-absent"), &json!("db"))
+    );
+    let (_, report, _) = doctor(engine.host(), &[]).await;
+    assert!(report.contains("The compose files could not be read (/opt/cvat/docker-compose.yml"), "{report}");
+}
+
 /// CVAT's workers have the image of its server, which declares a port that only the server listens on.
 #[tokio::test]
 async fn a_port_that_another_service_of_the_image_serves_is_no_fault_of_a_worker() {
@@ -144,7 +227,18 @@ async fn a_port_that_another_service_of_the_image_serves_is_no_fault_of_a_worker
     let (code, report, _) = doctor(engine.host(), &["--json"]).await;
     assert_eq!(code, 0, "{report}");
     // The near miss: one that has just been started from an image of its own may still open it.
-    engine.put(of_image("other", "127.0.0.2", "example/other:1"));
+    let other = of_image("other", "127.0.0.2", "example/other:1");
+    engine.put(other.clone());
     let (code, report, _) = doctor(engine.host(), &["--json"]).await;
     assert!(code == 1 && report.contains("target-warming"), "{report}");
+    engine.remove(&other);
+    // While the server is down its port is refused by all, and that is one fault.
+    drop(listener);
+    let mut server = of_image("cvat_server", "127.0.0.1", "cvat/server:v2");
+    server["Config"]["Labels"]["traefik.http.services.cvat.loadbalancer.server.port"] = json!(port.to_string());
+    engine.put(server);
+    let (_, report, _) = doctor(engine.host(), &["--json"]).await;
+    let document: Value = serde_json::from_str(&report).expect("a document");
+    let accused = document["findings"].as_array().expect("a list").iter().filter(|it| it["severity"] != "info");
+    assert_eq!(accused.map(|it| it["service"].clone()).collect::<Vec<_>>(), ["cvat_server"], "{report}");
 }

@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use fake_docker::{FakeDocker, Mood, recorded};
 use serde_json::{Value, json};
@@ -34,15 +34,16 @@ struct Waiting {
 
 impl Waiting {
     fn start(host: &str, words: &[&str]) -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_anteroom"))
-            .arg("wait")
-            .args(words)
-            .env("DOCKER_HOST", host)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the binary runs");
+        Self::start_as(host, words, |_| ())
+    }
+
+    /// The same, from somewhere else.
+    fn start_as(host: &str, words: &[&str], change: impl FnOnce(&mut Command)) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_anteroom"));
+        command.arg("wait").args(words).env("DOCKER_HOST", host).env_remove("COMPOSE_PROJECT_NAME");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        change(&mut command);
+        let mut process = command.spawn().expect("the binary runs");
         let out = process.stdout.take().map(BufReader::new);
         Self { process, out, read: String::new() }
     }
@@ -167,7 +168,12 @@ async fn services_that_are_ready_are_not_waited_for() {
     engine.put(container("running", "db", Some(address)));
     engine.put(container("healthy", "web", Some(address)));
     let ended = wait(&engine, &[]).await;
-    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    assert_eq!(ended.code, 0, "{ended:?}");
+    // What it was not told, and what it could not read, each once.
+    let notes: Vec<&str> = ended.err.lines().collect();
+    assert_eq!(notes[0], "anteroom: the project is cvat", "{ended:?}");
+    assert!(notes[1].starts_with("anteroom: the compose files could not be read (/opt/cvat/docker-compose.yml: "));
+    assert_eq!(notes.len(), 2, "{ended:?}");
     assert!(ended.out.contains("db: well after") && ended.out.contains(&format!("(answers on {})", address.port())));
     assert!(ended.out.contains("web: well after") && ended.out.contains("(healthy)"), "{ended:?}");
     assert_eq!(ended.out.lines().count(), 2, "{ended:?}");
@@ -183,7 +189,7 @@ async fn a_cold_start_is_waited_for_and_told_change_by_change() {
     let (socket, late) = reserved();
     engine.put(container("starting", "db", Some(address)));
     engine.put(with_needs(container("running", "web", Some(late)), "db:service_healthy:false"));
-    let mut waiting = Waiting::start(&engine.host(), &["web"]);
+    let mut waiting = Waiting::start(&engine.host(), &["web", "--project", "cvat"]);
     waiting.says("web: not ready after ").await;
     engine.asked("/containers/json", 4).await;
     let before = asked.load(Ordering::SeqCst);
@@ -263,6 +269,74 @@ async fn a_service_or_project_that_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
+async fn the_project_of_a_folder_with_compose_files_is_that_folders_or_nobodys() {
+    let engine = FakeDocker::start();
+    engine.put(container("healthy", "web", None));
+    let folder = engine.socket().parent().expect("it is in a folder").join("_Shop.");
+    std::fs::create_dir(&folder).expect("it is ours");
+    let from = async |words: &[&str], variable: Option<&str>| {
+        let waiting = Waiting::start_as(&engine.host(), words, |command| {
+            command.current_dir(&folder).env("PWD", &folder);
+            command.envs(variable.map(|name| ("COMPOSE_PROJECT_NAME", name)));
+        });
+        waiting.end().await
+    };
+    let ended = from(&[], None).await;
+    assert!(ended.code == 0 && ended.err.starts_with("anteroom: the project is cvat\n"), "{ended:?}");
+    std::fs::write(folder.join("compose.yaml"), "services: {}\n").expect("it is ours");
+    let ended = from(&["--timeout", "0s"], None).await;
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.err.contains("the project of this folder has no container; there are cvat"), "{ended:?}");
+    // Nor from below, as compose finds the files.
+    std::fs::create_dir(folder.join("scripts")).expect("it is ours");
+    let below = Waiting::start_as(&engine.host(), &["--timeout", "0s"], |command| {
+        command.current_dir(folder.join("scripts")).env_remove("PWD");
+    });
+    assert_eq!(below.end().await.code, 3);
+    // By a name, nothing is to be said of it.
+    let ended = from(&[], Some("cvat")).await;
+    assert!(ended.code == 0 && !ended.err.contains("the project is"), "{ended:?}");
+    std::fs::write(folder.join(".env"), "A=b\nCOMPOSE_PROJECT_NAME='other'\n").expect("it is ours");
+    assert_eq!(from(&["--timeout", "0s"], None).await.code, 3);
+    assert_eq!(from(&[], Some("cvat")).await.code, 0, "the environment counts before the file");
+    std::fs::remove_file(folder.join(".env")).expect("it is ours");
+    let mut made_here = container("healthy", "shop", None);
+    made_here["Config"]["Labels"]["com.docker.compose.project"] = json!("elsewhere");
+    made_here["Config"]["Labels"]["com.docker.compose.project.working_dir"] = json!(folder);
+    engine.put(made_here);
+    let ended = from(&[], None).await;
+    assert!(ended.code == 0 && ended.err.starts_with("anteroom: the project is elsewhere\n"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_service_that_another_one_needs_and_that_refuses_is_not_ready_however_old_it_is() {
+    let engine = FakeDocker::start();
+    let (address, _) = listening().await;
+    let (_socket, silent) = reserved();
+    let mut db = container("running", "db", Some(silent));
+    db["State"]["StartedAt"] = json!("2024-01-01T00:00:00Z");
+    engine.put(db);
+    engine.put(with_needs(container("running", "web", Some(address)), "db:service_started:false"));
+    let ended = wait(&engine, &["--timeout", "600ms"]).await;
+    assert!(ended.code == 4 && ended.err.contains("not ready: db\n"), "{ended:?}");
+    // Nobody needs it: then its image may declare what does not listen, and it is waited for no longer.
+    engine.put(container("running", "web", Some(address)));
+    assert_eq!(wait(&engine, &["--timeout", "600ms"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn a_service_that_labels_need_and_nobody_has_made_is_the_cause() {
+    let engine = FakeDocker::start();
+    let web = container("exited-1", "web", None);
+    engine.put(with_needs(web, "db:service_started:false"));
+    let ended = wait(&engine, &["--timeout", "20s"]).await;
+    assert_eq!(ended.code, 1, "{ended:?}");
+    for part in ["waiting is pointless: db has no container", "target-absent", "web needs db", "up -d db"] {
+        assert!(ended.err.contains(part), "{part} in {}", ended.err);
+    }
+}
+
+#[tokio::test]
 async fn an_engine_that_is_not_there_is_told_from_everything_else() {
     let engine = FakeDocker::start();
     engine.put(container("starting", "db", None));
@@ -296,6 +370,32 @@ async fn the_address_is_waited_for_when_the_services_are_ready() {
     let ended = wait(&engine, &["--http", &forbidden, "--timeout", "0s"]).await;
     assert_eq!(ended.code, 4, "{ended:?}");
     assert!(ended.err.contains(&format!("all services are ready, but not {forbidden}")), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn an_address_may_take_its_time_and_need_not_end_what_it_says() {
+    let engine = FakeDocker::start();
+    engine.put(container("healthy", "web", None));
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    let url = format!("http://{}/stream", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let _head = connection.read(&mut [0; 4096]).await;
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+            let _sent = connection.write_all(b"HTTP/1.1 200 -\r\nContent-Length: 9\r\n\r\nabc").await;
+            open.push(connection);
+        }
+    });
+    let began = Instant::now();
+    let ended = wait(&engine, &["--http", &url, "--timeout", "20s"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(15), "nobody waits for the end of the body: {ended:?}");
+    assert!(ended.out.lines().any(|line| line.starts_with(&format!("{url}: well")) && line.ends_with("(200)")));
+    // Its first answer counted.
+    assert!(!ended.out.contains("not ready"), "{ended:?}");
+    let ended = wait(&engine, &["--http", &url, "--timeout", "100ms"]).await;
+    assert_eq!(ended.code, 4, "not longer than there is time, {ended:?}");
 }
 
 #[tokio::test]

@@ -89,12 +89,12 @@ garbage\t''
 dependency-down\t''"
 complete -c anteroom -n "__fish_anteroom_using_subcommand demo" -l log -d 'what is logged' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand demo" -s h -l help -d 'Print help'
-complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -s p -l project -d 'the compose project [default: that of this folder, or CVAT\'s, or the only one]' -r
+complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -s p -l project -d 'the compose project [default: COMPOSE_PROJECT_NAME, that of this folder, CVAT\'s, or the only one]' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -l url -d 'where users ask [default: CVAT\'s /analytics/, by Traefik\'s own ports and rules]' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -l json -d 'a document by docs/doctor.schema.json; with --watch one a line'
 complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -l watch -d 'look again every two seconds, until stopped'
 complete -c anteroom -n "__fish_anteroom_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c anteroom -n "__fish_anteroom_using_subcommand wait" -s p -l project -d 'the compose project [default: that of this folder, or CVAT\'s, or the only one]' -r
+complete -c anteroom -n "__fish_anteroom_using_subcommand wait" -s p -l project -d 'the compose project [default: COMPOSE_PROJECT_NAME, that of this folder, CVAT\'s, or the only one]' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand wait" -l timeout -d 'how long to wait; 0s looks once' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand wait" -l http -d 'when the services are ready, wait also until this answers with 2xx or 3xx, without a login and from its own service' -r
 complete -c anteroom -n "__fish_anteroom_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'

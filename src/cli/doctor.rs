@@ -1,6 +1,7 @@
 //! `anteroom doctor`: what is wrong with a deployment, told from its host, without any configuration.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -16,8 +17,8 @@ use crate::diagnosis::deployment::examine;
 use crate::engine::client::Trouble;
 use crate::evidence::Scheme;
 use crate::page::foreign::line;
-use crate::project::{Address, Unclear, choose};
-use crate::visit::{Heard, Visit};
+use crate::project::{Address, Here, Meant, Unclear, choose};
+use crate::visit::{Heard, Visit, has_compose_files, name_in};
 
 mod document;
 pub(super) mod report;
@@ -55,7 +56,7 @@ pub(super) fn project() -> Arg {
         .long("project")
         .short('p')
         .value_name("NAME")
-        .help("the compose project [default: that of this folder, or CVAT's, or the only one]")
+        .help("the compose project [default: COMPOSE_PROJECT_NAME, that of this folder, CVAT's, or the only one]")
 }
 
 /// Looks, and says what it saw.
@@ -70,7 +71,8 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     let paint = Paint::of(io::stdout().is_terminal() && !json, environment);
     block_on(async {
         let visit = Visit::begin(host).await.map_err(blind)?;
-        let chosen = project_of(&visit, wanted).await?;
+        let here = here(wanted, environment);
+        let chosen = chosen(&visit, &here).await.map_err(blind)?.map_err(|unclear| Failure::Blind(which(&unclear)))?;
         let mut heard = Heard::default();
         loop {
             let notice = Notice::show("looking at the containers…");
@@ -87,6 +89,7 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
                 Err(trouble) => return Err(blind(trouble)),
             };
             heard.note(&project);
+            heard.fade(&project);
             visit.read_logs(&mut project).await;
             let notice = notice.then("asking as users ask…");
             visit.look_deeper(&mut project, url.clone()).await;
@@ -108,30 +111,38 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     })
 }
 
+/// What tells which project is meant: a flag, compose's variable, and the folder.
+pub(super) fn here(wanted: Option<&str>, environment: &[(String, String)]) -> Here {
+    let variable = |name: &str| environment.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone());
+    let folder = std::env::current_dir().unwrap_or_default();
+    // Compose takes the path by which the shell came here, if that is one, and the folder above that has its files.
+    let by_shell = variable("PWD").map(PathBuf::from).filter(|it| folder.canonicalize().ok() == it.canonicalize().ok());
+    let with_files = |path: &Path| path.ancestors().find(|it| has_compose_files(it)).unwrap_or(path).to_owned();
+    let folders: Vec<PathBuf> = by_shell.iter().chain([&folder]).map(|path| with_files(path)).collect();
+    let named = wanted.map(str::to_owned).or_else(|| variable("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()));
+    Here {
+        named: named.or_else(|| folders.iter().find_map(|folder| name_in(folder))),
+        folders: folders.iter().map(|folder| folder.to_string_lossy().into_owned()).collect(),
+        may_be_elsewhere: true,
+    }
+}
+
 /// The project that is meant.
 ///
 /// # Errors
 /// The engine's, or nothing tells which one.
-async fn project_of(visit: &Visit, wanted: Option<&str>) -> Result<Box<str>, Failure> {
-    chosen(visit, wanted).await.map_err(blind)?.map_err(|unclear| Failure::Blind(which(&unclear)))
-}
-
-/// The same, where it matters whether the engine did not answer or nothing tells which one is meant.
-pub(super) async fn chosen(visit: &Visit, wanted: Option<&str>) -> Result<Result<Box<str>, Unclear>, Trouble> {
-    let projects = visit.projects().await?;
-    let folder = std::env::current_dir().ok();
-    let folder =
-        folder.as_deref().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy().to_lowercase();
-    Ok(choose(&projects, wanted, &folder))
+pub(super) async fn chosen(visit: &Visit, here: &Here) -> Result<Result<Box<str>, Unclear>, Trouble> {
+    Ok(choose(&visit.projects().await?, here))
 }
 
 /// Why no project could be chosen, for people.
 pub(super) fn which(unclear: &Unclear) -> String {
     let names = unclear.projects.iter().map(|name| line(name)).collect::<Vec<_>>().join(", ");
-    match (unclear.wanted, unclear.projects.is_empty()) {
-        (_, true) => "this engine has no container that compose has made".to_owned(),
-        (true, false) => format!("there is no project of this name; there are {names}"),
-        (false, false) => format!("--project has to say which of these is meant: {names}"),
+    match unclear.meant {
+        _ if names.is_empty() => "this engine has no container that compose has made".to_owned(),
+        Meant::Named => format!("there is no project of this name; there are {names}"),
+        Meant::OfFolder => format!("the project of this folder has no container; there are {names}"),
+        Meant::Any => format!("--project has to say which of these is meant: {names}"),
     }
 }
 

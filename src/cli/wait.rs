@@ -1,7 +1,8 @@
 //! `anteroom wait`: for the line of a deploy script between `docker compose up -d` and whatever needs the services.
 
 use std::fmt::{self, Display};
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -9,7 +10,7 @@ use tokio::time::{sleep, sleep_until};
 
 use self::progress::{Progress, Row};
 use super::Failure;
-use super::doctor::{address, blind, chosen, docker_host, project, report, which};
+use super::doctor::{address, blind, chosen, docker_host, here, project, report, which};
 use super::paint::Paint;
 use super::serve::block_on;
 use crate::diagnosis::deployment::{examine, of_member};
@@ -17,7 +18,8 @@ use crate::diagnosis::redact::redact_lines;
 use crate::engine::client::Trouble;
 use crate::page::foreign::line;
 use crate::project::awaited::{ABOUT_TO_APPEAR, Awaited, Verdict, Vigil};
-use crate::project::{Address, Answered, Member, Project, Standing};
+use crate::project::definitions::Definition;
+use crate::project::{Address, Answered, Here, Meant, Member, Project, Standing};
 use crate::visit::{self, Heard, Visit};
 
 mod progress;
@@ -27,6 +29,8 @@ mod progress;
 const PACE: Duration = Duration::from_millis(500);
 /// An engine that starts many containers may leave a call unanswered; one that is away for longer is gone.
 const ENGINE_AWAY_MOST: Duration = Duration::from_secs(10);
+/// For the head of the answer of an address that is asked: a service that has just started takes its time.
+const ANSWER_MOST: Duration = Duration::from_secs(10);
 /// Of a log, those lines that are shown.
 const LINES_SHOWN: usize = 10;
 
@@ -37,8 +41,8 @@ pub(super) fn command() -> Command {
         .long_about(
             "Waits until the services of a compose project are ready, and those that they need before them. A service is \
              ready when its containers run, their health checks pass, and they accept connections on the port that is asked \
-             (answer a request, where a router asks); one without a health check and a port only has to run. A container that \
-             has done its work and exited with 0 is done. When a \
+             (answer a request, where a router asks); one without a health check and a port has to run for 3 s, and one that has \
+             just crashed for 10 s. A container that has done its work and exited with 0 is done. When a \
              service is down for good, this ends at once, with the cause and the last lines of its log.\n\n\
              Run it after `docker compose up -d`. It reads, and changes nothing.",
         )
@@ -76,39 +80,43 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     let began = Instant::now();
     let names = given.get_many::<String>("service").into_iter().flatten();
     let timeout = *given.get_one::<Duration>("timeout").expect("there is a default");
-    let wanted = given.get_one::<String>("project").map(String::as_str);
+    let here = here(given.get_one::<String>("project").map(String::as_str), environment);
+    // A folder with compose files is what is deployed: somebody else's services say nothing of it.
+    let may_be_elsewhere = !here.folders.iter().any(|folder| visit::has_compose_files(Path::new(folder)));
+    let here = Here { may_be_elsewhere, ..here };
     // Who waits for longer than the clock goes, waits for ever.
     let deadline = began.checked_add(timeout);
     block_on(async {
         let visit = Visit::begin(docker_host(environment)).await.map_err(blind)?;
-        let project = find(&visit, wanted, began, deadline).await?;
+        let project = find(&visit, &here, began, deadline).await?;
+        if here.named.is_none() {
+            note(&format!("the project is {}", line(&project)));
+        }
         let watcher = Watcher {
             visit,
             project,
             address: given.get_one::<Address>("http"),
             vigil: Vigil::new(names.map(|name| name.as_str().into()), began),
             heard: Heard::default(),
+            defined: None,
+            is_told: false,
+            deadline,
             said: None,
             progress: Progress::start(began, environment),
             paint: Paint::of(io::stderr().is_terminal(), environment),
         };
-        watcher.wait(deadline).await
+        watcher.wait().await
     })
 }
 
 /// The project that is meant. One that is not there may be about to come, as a service may.
-async fn find(
-    visit: &Visit,
-    wanted: Option<&str>,
-    began: Instant,
-    deadline: Option<Instant>,
-) -> Result<Box<str>, Failure> {
+async fn find(visit: &Visit, here: &Here, began: Instant, deadline: Option<Instant>) -> Result<Box<str>, Failure> {
     loop {
-        let unclear = match chosen(visit, wanted).await.map_err(blind)? {
+        let unclear = match chosen(visit, here).await.map_err(blind)? {
             Ok(project) => return Ok(project),
             Err(unclear) => unclear,
         };
-        let is_ambiguous = !unclear.wanted && !unclear.projects.is_empty();
+        let is_ambiguous = unclear.meant == Meant::Any && !unclear.projects.is_empty();
         if is_ambiguous || began.elapsed() >= ABOUT_TO_APPEAR || is_over(deadline) {
             return Err(Failure::NotFound(which(&unclear)));
         }
@@ -123,6 +131,11 @@ struct Watcher<'a> {
     address: Option<&'a Address>,
     vigil: Vigil,
     heard: Heard,
+    /// What the compose files were last seen to define.
+    defined: Option<Vec<Definition>>,
+    /// Whether it was said that they cannot be read.
+    is_told: bool,
+    deadline: Option<Instant>,
     /// What the address said when it was last asked.
     said: Option<Said>,
     progress: Progress,
@@ -139,7 +152,8 @@ enum Step {
 }
 
 impl Watcher<'_> {
-    async fn wait(mut self, deadline: Option<Instant>) -> Result<(), Failure> {
+    async fn wait(mut self) -> Result<(), Failure> {
+        let deadline = self.deadline;
         let mut last: Option<(Project, Instant)> = None;
         loop {
             let looked_at = Instant::now();
@@ -166,7 +180,7 @@ impl Watcher<'_> {
 
     async fn step(&mut self, project: &mut Project) -> Result<Step, Failure> {
         if self.vigil.needs_definitions(project) {
-            self.visit.read_definitions(project).await;
+            self.read_definitions(project).await;
         }
         let by_hearsay = self.heard.spoke_for(project);
         self.heard.note(project);
@@ -175,7 +189,9 @@ impl Watcher<'_> {
         if verdict == Verdict::Ready
             && let Some(address) = self.address
         {
-            let answer = visit::ask_for(address, project.has_own(&address.path)).await;
+            let left = self.deadline.map_or(ANSWER_MOST, |deadline| deadline.saturating_duration_since(Instant::now()));
+            let limit = left.clamp(visit::EXCHANGE_LIMIT, ANSWER_MOST);
+            let answer = visit::ask_for(address, project.has_own(&address.path), limit).await;
             self.said = Some(answer.as_ref().map_or(Said::Nothing, Said::of));
         }
         rows.extend(self.address.zip(self.said.as_ref()).map(|(address, said)| Row::of_answer(address, said)));
@@ -197,11 +213,28 @@ impl Watcher<'_> {
             Verdict::Pointless(service) => {
                 let service = service.to_owned();
                 self.visit.read_logs(project).await;
-                let headline = format!("{} is down", line(&service));
+                let is = if project.has(&service) { "is down" } else { "has no container" };
+                let headline = format!("{} {is}", line(&service));
                 Err(Failure::Pointless(headline + &self.cause(project, &service)))
             }
             Verdict::Unknown(service) => Err(Failure::NotFound(unknown(project, service))),
             Verdict::Nothing => Err(Failure::NotFound(format!("{} has no service to wait for", line(&self.project)))),
+        }
+    }
+
+    async fn read_definitions(&mut self, project: &mut Project) {
+        self.visit.read_definitions(project).await;
+        project.remember(&mut self.defined);
+        // Without containers there are no labels to say where the files are.
+        if let Some(why) = project.undefined.as_ref().filter(|_| !project.members.is_empty())
+            && !self.is_told
+        {
+            self.is_told = true;
+            note(&format!(
+                "the compose files could not be read ({}), so a service without a container is waited for only where \
+                 another one's labels need it",
+                line(&why.to_string())
+            ));
         }
     }
 
@@ -256,6 +289,11 @@ impl Watcher<'_> {
         text.truncate(text.trim_end().len());
         text
     }
+}
+
+/// Says something that is not about how far the waiting has got. Standard error may be closed.
+fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "anteroom: {text}");
 }
 
 /// Whether time is up.

@@ -36,13 +36,17 @@ pub struct Located {
 /// before what follows from them. `now` is when the project was seen.
 pub fn examine(project: &Project, now: Instant) -> Vec<Located> {
     let mut all: Vec<Located> = of_deployment(upkeep::disk_full(project));
+    let mut missing = missing(project);
     for member in project.services() {
+        // One that is not there stands before the first that needs it.
+        let needs: Vec<&str> = member.needs().collect();
+        all.extend(missing.extract_if(.., |it| it.service.as_deref().is_some_and(|it| needs.contains(&it))));
         let service = Some(Box::from(member.service()));
         all.extend(
             of_member(project, member, now).into_iter().map(|finding| Located { service: service.clone(), finding }),
         );
     }
-    all.extend(missing(project));
+    all.extend(missing);
     let broken = all.iter().any(|it| it.finding.severity == Severity::Error);
     all.extend(of_deployment(route::asked(project, broken)));
     all.extend(of_deployment(upkeep::restarted_lately(project)));
@@ -70,7 +74,30 @@ pub fn of_member(project: &Project, member: &Member, now: Instant) -> Vec<Findin
     };
     let mut findings = diagnose(state, Duration::ZERO, evidence).findings;
     findings.retain(|finding| finding.code != Code::AuthBackendDown);
+    if let Some(traefik) = project.asker_of(member).filter(|it| project.is_traefik(it)) {
+        findings.iter_mut().for_each(|finding| in_traefiks_place(finding, member, traefik));
+    }
     findings
+}
+
+/// A page's words are those of an anteroom in front of the service.
+fn in_traefiks_place(finding: &mut Finding, member: &Member, traefik: &Member) {
+    let (member, traefik) = (&member.container, &traefik.container);
+    if finding.code == Code::NetworkNotShared {
+        let (its, theirs) = (facts::networks(member), facts::networks(traefik));
+        let name = &member.name;
+        finding.title =
+            format!("{name} runs, but shares no network with Traefik: it is on {its}, Traefik on {theirs}").say();
+    }
+    let asked_for =
+        finding.evidence.iter().find(|(name, _)| *name == "name asked for").map(|(_, host)| host.to_string());
+    if let Some(host) = asked_for.filter(|_| finding.code == Code::AliasMissing) {
+        let name = &member.name;
+        finding.title = format!("{name} runs, but does not answer to the name {host} on the network of Traefik").say();
+    }
+    for (name, _) in finding.evidence.iter_mut().filter(|(name, _)| *name == "our networks") {
+        *name = "networks of Traefik";
+    }
 }
 
 /// Whether a finding is the consequence of another one rather than a cause.
@@ -82,30 +109,38 @@ fn of_deployment(found: impl IntoIterator<Item = Finding>) -> Vec<Located> {
     found.into_iter().map(|finding| Located { service: None, finding }).collect()
 }
 
-/// Services that the files define and no container stands for.
+/// Services for which no container stands: those that the files define, or that others need.
 fn missing(project: &Project) -> Vec<Located> {
-    let defined = project.definitions.iter().flatten();
-    let absent =
-        defined.filter(|it| !it.optional && !project.members.iter().any(|member| *member.service() == *it.service));
+    let absent = project.absent().into_iter();
     absent
-        .map(|definition| {
-            let service = definition.service.as_str();
-            let image = definition.image.as_deref().filter(|_| definition.image_is_missing);
+        .map(|(service, definition)| {
+            let image = definition.and_then(|it| it.image.as_deref().filter(|_| it.image_is_missing));
+            let needing = project.members.iter().find(|it| it.needs().any(|needed| needed == service));
             let mut rows: Vec<Row> = vec![("state", "absent".to_owned()), ("service", service.to_owned())];
-            let (code, title) = match image {
-                Some(image) => {
+            let (code, confidence, title) = match (image, definition, needing) {
+                (Some(image), _, _) => {
                     let image = super::redact::redact(image);
                     rows.push(("image", image.clone()));
                     (
                         Code::ImageMissing,
+                        Confidence::Certain,
                         format!("{service} has no container, and its image {image} is not on this host"),
                     )
                 }
-                None => (Code::TargetAbsent, format!("{service} is defined, but there is no container for it")),
+                (None, None, Some(needing)) => (
+                    Code::TargetAbsent,
+                    Confidence::Likely,
+                    format!("{} needs {service}, and there is no container for it", needing.service()),
+                ),
+                (None, _, _) => (
+                    Code::TargetAbsent,
+                    Confidence::Certain,
+                    format!("{service} is defined, but there is no container for it"),
+                ),
             };
             let subcommands: &[&str] = if image.is_some() { &["pull", "up -d"] } else { &["up -d"] };
             let remedies = remedy::of_service(project, service, subcommands);
-            let finding = found((code, Severity::Error, Confidence::Certain), title, rows, remedies);
+            let finding = found((code, Severity::Error, confidence), title, rows, remedies);
             Located { service: Some(service.into()), finding }
         })
         .collect()

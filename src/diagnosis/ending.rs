@@ -1,21 +1,13 @@
 //! The target's container ended: how, and why nothing starts it again. One ending is exactly one finding (a loop that
 //! is fed by the kernel's out-of-memory killer is two), so [`ending`] decides which and the rules only word it.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::facts::{self, Row, row};
 use super::{Code, Confidence, Finding, Severity, log, remedy};
 use crate::evidence::{Container, Evidence, RestartPolicy, Status};
 use crate::phrase::{Phrase, phrase};
-use crate::readiness::{CRASH_LOOP_WINDOW, SETTLED, crash_loop};
-
-/// Containers that the same shutdown ended did so within this: the engine stops them all at once and kills those that
-/// take longer than 15 s (dockerd, `--shutdown-timeout`).
-const TOGETHER: Duration = Duration::from_secs(30);
-
-/// What a reboot ended, it ended at most this long before the kernel started: systemd gives each unit 90 s to stop, and
-/// a server's self-test takes minutes. What ended earlier, somebody stopped, unless others tell otherwise.
-const SHUTDOWN_MOST: Duration = Duration::from_secs(10 * 60);
+use crate::readiness::{CRASH_LOOP_WINDOW, ENDED_TOGETHER, SETTLED, SHUTDOWN_MOST, crash_loop};
 
 /// 128 + SIGKILL.
 const KILLED: i64 = 137;
@@ -243,7 +235,7 @@ fn interruption(container: &Container, evidence: &Evidence) -> Option<Interrupti
         .map(|other| ended_together(other, container))
         .collect();
     let together = companions.iter().filter(|together| **together).count();
-    let across_a_boot = evidence.booted_at.is_some_and(|booted| started < booted && finished < booted + TOGETHER);
+    let across_a_boot = evidence.booted_at.is_some_and(|booted| started < booted && finished < booted + ENDED_TOGETHER);
     // After a power failure the engine finds it gone, writes 255 and the time of its own start, and tells no event.
     // A program may exit with 255 too: then there was an event, or no boot and no companion that tells the same.
     // One that cannot be executed here ends so at once, whatever befell the host.
@@ -276,7 +268,7 @@ fn ended_together(other: &Container, target: &Container) -> bool {
         return false;
     };
     let apart = ended.at.duration_since(finished.at).unwrap_or_else(|ahead| ahead.duration());
-    apart <= TOGETHER && started.at >= ended.at
+    apart <= ENDED_TOGETHER && started.at >= ended.at
 }
 
 fn within_loop(at: SystemTime, evidence: &Evidence) -> bool {

@@ -42,6 +42,8 @@ pub struct Listed {
     /// Empty if compose did not make it.
     pub project: Box<str>,
     pub service: Box<str>,
+    /// Where compose was when it made it.
+    pub working_dir: Box<str>,
     /// Running, paused or restarting.
     pub alive: bool,
     /// Names and ids of its networks; an id is empty until the container first starts.
@@ -119,12 +121,19 @@ pub fn version(told: models::SystemVersion) -> Box<str> {
 pub fn setup(inspected: &models::ContainerInspectResponse) -> Setup {
     let labels = inspected.config.as_ref().and_then(|config| config.labels.as_ref());
     let ports = inspected.network_settings.as_ref().and_then(|settings| settings.ports.as_ref());
+    // Those that are published now; of a container that does not run there are none, but what was asked for.
+    let mut open: Vec<Published> =
+        ports.into_iter().flatten().flat_map(|port| published(port, None)).take(ENTRIES_MOST).collect();
+    if open.is_empty() {
+        let wanted = inspected.host_config.as_ref().and_then(|host| host.port_bindings.as_ref());
+        open.extend(wanted.into_iter().flatten().flat_map(|port| published(port, Some(0))).take(ENTRIES_MOST));
+    }
     let mounts = inspected.mounts.as_ref().map_or(&[][..], Vec::as_slice).iter().filter_map(|mount| {
         let (source, destination) = (mount.source.as_ref()?, mount.destination.as_ref()?);
         Some(Mount { source: cut(source, TEXT_MOST), destination: cut(destination, TEXT_MOST) })
     });
     let mut setup = Setup {
-        published: ports.into_iter().flatten().flat_map(published).take(ENTRIES_MOST).collect(),
+        published: open,
         mounts: mounts.take(ENTRIES_MOST).collect(),
         routers: labels.into_iter().flatten().filter_map(router).take(ENTRIES_MOST).collect(),
         asked_otherwise: labels.into_iter().flatten().any(is_asked_otherwise),
@@ -136,12 +145,13 @@ pub fn setup(inspected: &models::ContainerInspectResponse) -> Setup {
     setup
 }
 
-/// `"8080/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]`.
-fn published((port, bindings): (&String, &Option<Vec<models::PortBinding>>)) -> Vec<Published> {
+/// `"8080/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}, {"HostIp": "::", "HostPort": "8080"}]`. `any` stands for a
+/// port of the host that the engine is to choose, as the empty one.
+fn published((port, bindings): (&String, &Option<Vec<models::PortBinding>>), any: Option<u16>) -> Vec<Published> {
     let inside = port.strip_suffix("/tcp").and_then(|port| port.parse().ok());
     let only_at = |ip: &Option<String>| ip.as_ref()?.parse().ok().filter(|ip: &IpAddr| !ip.is_unspecified());
-    let bindings =
-        bindings.iter().flatten().filter_map(|it| Some((it.host_port.as_ref()?.parse().ok()?, only_at(&it.host_ip))));
+    let outside = |it: &models::PortBinding| it.host_port.as_ref().and_then(|port| port.parse().ok()).or(any);
+    let bindings = bindings.iter().flatten().filter_map(|it| Some((outside(it)?, only_at(&it.host_ip))));
     let port = |(inside, (outside, only_at))| Published { inside, outside, only_at };
     inside.map_or_else(Vec::new, |inside| bindings.map(|binding| port((inside, binding))).collect())
 }
@@ -175,6 +185,7 @@ pub fn listed(summary: models::ContainerSummary) -> Option<Listed> {
         name: own.map(|own| name(own)).unwrap_or_default(),
         project: label(&labels, PROJECT, NAME_MOST),
         service: label(&labels, SERVICE, NAME_MOST),
+        working_dir: label(&labels, WORKING_DIR, TEXT_MOST),
         alive: matches!(summary.state, Some(RUNNING | PAUSED | RESTARTING)),
         addresses: networks.values().filter_map(address).take(ENTRIES_MOST).collect(),
         networks: networks

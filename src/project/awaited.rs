@@ -1,18 +1,22 @@
 //! Whether what `anteroom wait` waits for is there: the wanted services and what they need, look after look.
 //!
-//! Three things cannot be told from one look. A service without a container may be about to get one; a container that
-//! was never started may wait for what it needs, as compose makes it; and one that keeps crashing for lack of what it
-//! needs deserves one more try once that is there. So a little is [remembered](Vigil).
+//! Four things cannot be told from one look. A service without a container may be about to get one; a container that
+//! was never started may wait for what it needs, as compose makes it; one that keeps crashing for lack of what it
+//! needs deserves one more try once that is there; and one that has just been started has yet to live on. So a little
+//! is [remembered](Vigil).
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Member, Project, Standing};
-use crate::evidence::Status;
-use crate::readiness::{ABOUT_TO_START, Cause, Outlook, outlook};
+use super::{Member, Project, Reach, Standing, ago};
+use crate::evidence::{Container, Status};
+use crate::readiness::{ABOUT_TO_START, Cause, Outlook, SETTLED, outlook};
 
 /// How long a service may have no container: whoever deploys makes them all before the first one is started.
 pub const ABOUT_TO_APPEAR: Duration = Duration::from_secs(10);
+
+/// A program that cannot start mostly shows it within this.
+const LIVES_ON: Duration = Duration::from_secs(3);
 
 /// One service that is waited for.
 #[derive(Clone, Debug)]
@@ -52,6 +56,8 @@ pub struct Vigil {
     began: Instant,
     /// When each service last had a container.
     present: HashMap<Box<str>, Instant>,
+    /// When each run was first seen.
+    runs: HashMap<Run, Instant>,
     /// When a service last lacked something that it needs: for us, and by the clock of its host.
     hindered: HashMap<Box<str>, (Instant, SystemTime)>,
 }
@@ -61,13 +67,13 @@ impl Vigil {
     pub fn new(names: impl IntoIterator<Item = Box<str>>, now: Instant) -> Self {
         let mut named = HashSet::new();
         let names = names.into_iter().filter(|name| named.insert(name.clone())).collect();
-        Self { names, began: now, present: HashMap::new(), hindered: HashMap::new() }
+        Self { names, began: now, present: HashMap::new(), runs: HashMap::new(), hindered: HashMap::new() }
     }
 
     /// Whether it matters what the compose files define: they tell which services there should be, and whether one
-    /// that is named and has no container ever gets one.
+    /// that is named or needed and has no container ever gets one.
     pub fn needs_definitions(&self, project: &Project) -> bool {
-        self.names.is_empty() || self.names.iter().any(|name| !has(project, name))
+        self.names.is_empty() || self.names.iter().any(|name| !project.has(name)) || !project.absent().is_empty()
     }
 
     /// How those do that are waited for, what they need before them, and what that means.
@@ -83,28 +89,26 @@ impl Vigil {
                 None => {}
             }
         }
+        let needing = |all: &[Awaited<'a>], service: &str| all.iter().position(|it| needs(it).any(|it| it == service));
+        for service in expected(&self.names, project, &wanted) {
+            let place = needing(&all, service).unwrap_or(all.len());
+            all.insert(place, Awaited { service, members: Vec::new(), standing: None });
+        }
+        for member in project.members.iter().filter(|member| !member.is_one_off()) {
+            self.present.insert(member.service().into(), now);
+            self.runs.entry(run(member)).or_insert(now);
+        }
         // What a service needs stands before it, and has its standing by then.
-        for index in 0..all.len() {
-            let lacks = needs(project, &all[index])
-                .any(|needed| all[..index].iter().any(|it| it.service == needed && !it.is_ready()));
+        for index in (0..all.len()).filter(|index| !all[*index].members.is_empty()).collect::<Vec<_>>() {
+            let lacks =
+                needs(&all[index]).any(|needed| all[..index].iter().any(|it| it.service == needed && !it.is_ready()));
             if lacks {
                 self.hindered.insert(all[index].service.into(), (now, project.seen_at));
             }
             all[index].standing = Some(self.standing(project, &all[index], now));
         }
-        for member in project.members.iter().filter(|member| !member.is_one_off()) {
-            self.present.insert(member.service().into(), now);
-        }
-        let missing = self.expected(project).filter(|name| !has(project, name));
-        all.extend(missing.map(|service| Awaited { service, members: Vec::new(), standing: None }));
         let verdict = self.verdict(project, &all, now);
         (all, verdict)
-    }
-
-    /// The services that should have a container: those that were named, or that a plain `up` starts.
-    fn expected<'a>(&'a self, project: &'a Project) -> impl Iterator<Item = &'a str> {
-        let defined = project.definitions.iter().flatten().filter(|it| self.names.is_empty() && !it.optional);
-        self.names.iter().map(|name| &**name).chain(defined.map(|it| it.service.as_str()))
     }
 
     /// The services that are waited for and have a container, and all that they need.
@@ -143,11 +147,19 @@ impl Vigil {
             Standing::Well if crashes() => Standing::Coming,
             // What others need is its end.
             Standing::Well if project.is_awaited(member) => Standing::Coming,
+            Standing::Well if self.up_for(project, member, now) < trusted_after(member) => Standing::Coming,
             Standing::Hopeless if self.is_excused(project, member, now) => Standing::Coming,
             // Compose has just started it, or it would not have ended well: whoever is to stay is asked by somebody.
             Standing::Hopeless if project.may_be_a_job(member) => Standing::Done,
             standing => standing,
         }
+    }
+
+    /// How long it has been up, by its host's clock or, if that differs from ours, as long as we have seen it.
+    fn up_for(&self, project: &Project, member: &Member, now: Instant) -> Duration {
+        let told = member.container.started.as_ref().map(|started| ago(started.at, project.seen_at));
+        let seen = self.runs.get(&run(member)).map(|since| now.saturating_duration_since(*since));
+        told.unwrap_or_default().max(seen.unwrap_or_default())
     }
 
     /// Whether it is down for lack of something that it needs, and has not had its chance since.
@@ -166,8 +178,11 @@ impl Vigil {
     }
 
     fn verdict<'a>(&'a self, project: &'a Project, all: &[Awaited<'a>], now: Instant) -> Verdict<'a> {
-        let defined =
-            |service: &str| project.definitions.as_ref().map(|list| list.iter().any(|it| it.service == service));
+        let needed = |service: &str| all.iter().any(|it| needs(it).any(|needed| needed == service));
+        let defined = |service: &str| match &project.definitions {
+            Some(list) => Some(list.iter().any(|it| it.service == service)),
+            None => needed(service).then_some(true),
+        };
         let is_late = |service: &str| {
             let since = self.present.get(service).copied().unwrap_or(self.began);
             now.saturating_duration_since(since) >= ABOUT_TO_APPEAR
@@ -188,7 +203,7 @@ impl Vigil {
         if let Some(unknown) = all.iter().find(is_unknown) {
             Verdict::Unknown(unknown.service)
         } else if let Some(pointless) = all.iter().find(is_pointless) {
-            Verdict::Pointless(pointless.service)
+            Verdict::Pointless(root(all, pointless))
         } else if all.is_empty() && now.saturating_duration_since(self.began) >= ABOUT_TO_APPEAR {
             Verdict::Nothing
         } else if !all.is_empty() && all.iter().all(Awaited::is_ready) {
@@ -207,14 +222,79 @@ fn is_meant(project: &Project, member: &Member) -> bool {
     definition.is_some_and(|it| !it.optional || member.runs() || member.container.status == Status::Restarting)
 }
 
-fn has(project: &Project, service: &str) -> bool {
-    project.members.iter().any(|member| !member.is_one_off() && member.service() == service)
+/// The services that should have a container and have none: of those that were named, of those that a plain `up` starts,
+/// and of those that the `wanted` need.
+fn expected<'a>(names: &'a [Box<str>], project: &'a Project, wanted: &HashSet<&str>) -> Vec<&'a str> {
+    let is_needed = |service: &str| {
+        let members = project.members.iter().filter(|it| !it.is_one_off() && wanted.contains(it.service()));
+        members.flat_map(Member::needs).any(|needed| needed == service)
+    };
+    let named = names.iter().map(|name| &**name).filter(|name| !project.has(name));
+    let absent = project.absent().into_iter().map(|(service, _)| service);
+    let mut all: Vec<&str> = named.collect();
+    for service in absent.filter(|service| names.is_empty() || is_needed(service)) {
+        if !all.contains(&service) {
+            all.push(service);
+        }
+    }
+    all
 }
 
 /// The services that one needs.
-fn needs<'a>(project: &'a Project, awaited: &Awaited<'a>) -> impl Iterator<Item = &'a str> {
-    let needed: Vec<&Member> = awaited.members.iter().flat_map(|member| project.needs(member)).collect();
-    needed.into_iter().map(Member::service)
+fn needs<'a>(awaited: &Awaited<'a>) -> impl Iterator<Item = &'a str> {
+    awaited.members.clone().into_iter().flat_map(Member::needs)
+}
+
+/// What is to be named as the cause where a service is down: one without a container that it needs, however far behind
+/// it, or else the service itself.
+fn root<'a>(all: &[Awaited<'a>], down: &Awaited<'a>) -> &'a str {
+    let mut open = vec![down.service];
+    let mut seen = HashSet::new();
+    while let Some(service) = open.pop() {
+        let Some(awaited) = all.iter().find(|it| it.service == service).filter(|_| seen.insert(service)) else {
+            continue;
+        };
+        if awaited.members.is_empty() {
+            return service;
+        }
+        open.extend(needs(awaited));
+    }
+    down.service
+}
+
+/// One start of one container.
+type Run = (Box<str>, Option<SystemTime>);
+
+fn run(member: &Member) -> Run {
+    let Container { id, started, .. } = &member.container;
+    (id.clone(), started.as_ref().map(|moment| moment.at))
+}
+
+/// How long a member has to have been up before it is called well: one that has died lately may die again, as it may have
+/// done each time after it had answered; one that can be asked nothing shows only by living on that it can.
+fn trusted_after(member: &Member) -> Duration {
+    let Container { restart_count, health, .. } = &member.container;
+    if *restart_count > 0 || has_died(member) {
+        SETTLED
+    } else if member.reach == Reach::Untried && health.is_none() {
+        LIVES_ON
+    } else {
+        Duration::ZERO
+    }
+}
+
+/// Whether it has died lately, and not because somebody stopped it.
+fn has_died(member: &Member) -> bool {
+    let mut was_asked_to = false;
+    for event in &*member.events {
+        match &*event.action {
+            "start" => was_asked_to = false,
+            "kill" | "stop" => was_asked_to = true,
+            "die" if !was_asked_to => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 #[cfg(test)]

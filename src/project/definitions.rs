@@ -5,6 +5,7 @@
 //! more than that, nothing is claimed at all: a service that is defined elsewhere must not be called an orphan.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display, Formatter};
 
 use yaml_rust2::parser::{Event, EventReceiver, Parser};
 use yaml_rust2::yaml::Hash;
@@ -20,6 +21,27 @@ pub struct Definition {
     pub image_is_missing: bool,
     /// Not started by a plain `up`: it is in a profile, or scaled to none.
     pub optional: bool,
+}
+
+/// Why it is not known what the files define.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// They are on the host of an engine that is not ours.
+    Elsewhere,
+    /// They did not come in time.
+    Slow,
+    /// In words.
+    Because(String),
+}
+
+impl Display for Unread {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elsewhere => f.write_str("they are on another host"),
+            Self::Slow => f.write_str("their file system does not answer"),
+            Self::Because(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// In bytes, of one file: CVAT's largest has 12 KiB.

@@ -3,6 +3,9 @@
 //! Files of the file provider are templates of Go's, so they are no YAML before Traefik has filled them in. What is
 //! wanted of them are two kinds of lines, which are read as lines.
 
+use super::Member;
+use crate::evidence::Container;
+
 /// A router's rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -53,10 +56,27 @@ const RULES_MOST: usize = 64;
 /// What Traefik says of a router, service or middleware that it cannot use: a router with an error takes no requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
-    /// `grafana@docker`; empty if the line does not say.
+    /// `grafana@docker`, a container as Traefik calls it, or a provider as `@file`; empty if the line does not say.
     pub router: String,
     /// Its own words.
     pub message: String,
+}
+
+impl Complaint {
+    /// Whether it is about a router of a member, or about its container, whose name Traefik makes of service, project and
+    /// id (`cvat-grafana-cvat-5f0c…`).
+    pub fn is_about(&self, member: &Member) -> bool {
+        let Container { id, name, .. } = &member.container;
+        // What is said while the configuration is put together names no provider.
+        let bare = |router: &str| router.split('@').next().unwrap_or_default().to_ascii_lowercase();
+        let is_its = |rule: &Rule| bare(&rule.router) == bare(&self.router) && !self.is_of_files();
+        member.setup.routers.iter().any(is_its) || self.router == **name || self.router.ends_with(&format!("-{id}"))
+    }
+
+    /// Whether it is about what the file provider has read.
+    pub fn is_of_files(&self) -> bool {
+        self.router.ends_with("@file")
+    }
 }
 
 /// The complaints in a log, in Traefik's own text or JSON, the newest of each kind once, and only those since it last
@@ -76,12 +96,19 @@ pub fn complaints(log: &[Box<str>]) -> Vec<Complaint> {
 const COMPLAINTS_MOST: usize = 8;
 
 /// How Traefik 2 and 3 word what makes a router unusable.
-const SIGNS: [&str; 5] = [
+const SIGNS: [&str; 11] = [
     "port is missing",
     "does not exist",
     "error while adding rule",
     "error while parsing rule",
     "unable to find the IP address for the container",
+    // Traefik 3, and 2.
+    "EntryPoint doesn't exist",
+    "\" doesn't exist",
+    "o valid entryPoint for this router",
+    "field not found, node",
+    "Error while building configuration",
+    "Router defined multiple times with different configurations",
 ];
 
 /// Whether a line of Traefik's log is such a complaint. A line about a request is none, whatever the request says: its
@@ -107,10 +134,16 @@ fn complaint(line: &str) -> Option<Complaint> {
             None => rest.split([' ', ',', '}']).next().unwrap_or_default().to_owned(),
         })
     };
-    let router =
-        field("routerName").or_else(|| field("serviceName")).or_else(|| field("container")).unwrap_or_default();
-    let message = field("error").or_else(|| field("msg")).or_else(|| field("message"));
-    Some(Complaint { router, message: message.unwrap_or_else(|| line.trim().to_owned()) })
+    let by_provider = || field("providerName").map(|provider| format!("@{provider}"));
+    let router = field("routerName").or_else(|| field("serviceName")).or_else(|| field("container"));
+    let message = field("error").or_else(|| field("msg")).or_else(|| field("message")).unwrap_or_else(|| words(line));
+    Some(Complaint { router: router.or_else(by_provider).unwrap_or_default(), message })
+}
+
+/// What stands between the level and the first field.
+fn words(line: &str) -> String {
+    let words = line.split_whitespace().skip(2).take_while(|word| !word.contains('='));
+    words.collect::<Vec<_>>().join(" ")
 }
 
 /// A quoted text up to its closing quote.
@@ -171,5 +204,69 @@ mod tests {
             ("cvat_grafana-cvat-1", "service \"grafana\" error: port is missing"),
         ];
         assert_eq!(found, want.map(|(router, message)| (router.to_owned(), message.to_owned())));
+    }
+
+    #[test]
+    fn every_wording_of_traefiks_is_known() {
+        for (line, router, message) in [
+            (
+                "2024-10-10T08:00:01Z ERR EntryPoint doesn't exist entryPointName=webb routerName=grafana@docker",
+                "grafana@docker",
+                "EntryPoint doesn't exist",
+            ),
+            (
+                r#"time="2024-10-10T08:00:01Z" level=error msg="entryPoint \"webb\" doesn't exist" routerName=grafana@docker"#,
+                "grafana@docker",
+                "entryPoint \"webb\" doesn't exist",
+            ),
+            (
+                "2024-10-10T08:00:01Z ERR No valid entryPoint for this router routerName=grafana@docker",
+                "grafana@docker",
+                "No valid entryPoint for this router",
+            ),
+            (
+                r#"time="2024-10-10T08:00:01Z" level=error msg="no valid entryPoint for this router" routerName=a@file"#,
+                "a@file",
+                "no valid entryPoint for this router",
+            ),
+            (
+                r#"2024-10-10T08:00:01Z ERR error="field not found, node: rul" container=cvat-grafana-cvat-5f0c providerName=docker"#,
+                "cvat-grafana-cvat-5f0c",
+                "field not found, node: rul",
+            ),
+            (
+                r#"2024-10-10T08:00:01Z ERR Error while building configuration (for the first time) error="/etc/traefik/a.yml: yaml: line 3" providerName=file"#,
+                "@file",
+                "/etc/traefik/a.yml: yaml: line 3",
+            ),
+            (
+                r#"2024-10-10T08:00:01Z ERR Router defined multiple times with different configurations configuration=["a-cvat-1","b-cvat-2"] providerName=docker routerName=grafana"#,
+                "grafana",
+                "Router defined multiple times with different configurations",
+            ),
+            (
+                r#"{"level":"error","providerName":"docker","routerName":"grafana","msg":"Router defined multiple times with different configurations in [a b]"}"#,
+                "grafana",
+                "Router defined multiple times with different configurations in [a b]",
+            ),
+        ] {
+            let want = Complaint { router: router.to_owned(), message: message.to_owned() };
+            assert_eq!(complaints(&[line.into()]), [want], "{line}");
+        }
+    }
+
+    #[test]
+    fn no_request_passes_for_a_complaint_whatever_it_says() {
+        for sign in SIGNS {
+            let json = serde_json::json!({ "level": "info", "RequestPath": format!("/\"level\":\"error\" {sign}") });
+            for line in [
+                format!(
+                    r#"10.0.0.1 - ERR [10/Oct/2024:08:00:02 +0000] "GET /?{sign} ERR level=error HTTP/1.1" 404 19"#
+                ),
+                json.to_string(),
+            ] {
+                assert_eq!(complaints(&[line.as_str().into()]), [], "{line}");
+            }
+        }
     }
 }

@@ -44,6 +44,13 @@ pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(6 * 60);
 /// The engine forgets its back-off once a container has been up for this long, and so do we.
 pub const SETTLED: Duration = Duration::from_secs(10);
 
+/// Containers that the same shutdown ended did so within this: the engine stops them all at once and kills those that
+/// take longer than 15 s (dockerd, `--shutdown-timeout`).
+pub const ENDED_TOGETHER: Duration = Duration::from_secs(30);
+/// What a reboot ended, it ended at most this long before the kernel started: systemd gives each unit 90 s to stop, and
+/// a server's self-test takes minutes. What ended earlier, somebody stopped, unless others tell otherwise.
+pub const SHUTDOWN_MOST: Duration = Duration::from_secs(10 * 60);
+
 /// What the evidence says about the future.
 pub fn outlook(evidence: &Evidence) -> Outlook {
     match &evidence.engine {
@@ -148,18 +155,19 @@ pub fn ailing_dependency<'a>(target: &Container, evidence: &'a Evidence) -> Opti
     })
 }
 
-/// What a container needs: as configured, or as compose's labels say, or as is known of CVAT, whose Grafana declares
-/// nothing.
+/// What a container needs: as configured, or as [declared](declared_dependencies).
 pub fn dependencies<'a>(container: &'a Container, evidence: &'a Evidence) -> &'a [Dependency] {
+    evidence.upstream.depends_on.as_deref().unwrap_or_else(|| declared_dependencies(container))
+}
+
+/// What a container needs as compose's labels say, or as is known of CVAT, whose Grafana declares nothing.
+pub fn declared_dependencies(container: &Container) -> &[Dependency] {
     static OF_CVAT_GRAFANA: LazyLock<[Dependency; 1]> =
         LazyLock::new(|| [Dependency { service: "cvat_clickhouse".into(), ends: false }]);
-    match (&evidence.upstream.depends_on, &container.compose) {
-        (Some(configured), _) => configured,
-        (None, None) => &[],
-        (None, Some(compose)) if compose.depends_on.is_empty() && &*compose.service == "cvat_grafana" => {
-            &*OF_CVAT_GRAFANA
-        }
-        (None, Some(compose)) => &compose.depends_on,
+    match &container.compose {
+        None => &[],
+        Some(compose) if compose.depends_on.is_empty() && &*compose.service == "cvat_grafana" => &*OF_CVAT_GRAFANA,
+        Some(compose) => &compose.depends_on,
     }
 }
 
@@ -186,7 +194,7 @@ fn dependency<'a>(
 
 fn is_hopeless(container: &Container, needed: &Dependency, evidence: &Evidence) -> bool {
     match container.status {
-        Status::Exited => !(needed.ends && container.exit_code == 0 || has_done_its_work(container)),
+        Status::Exited => !(needed.ends && container.exit_code == 0 || has_done_its_work(container, evidence)),
         Status::Created => created(container, evidence.seen_at) != Outlook::Coming,
         Status::Dead | Status::Removing | Status::Paused => true,
         Status::Running | Status::Restarting | Status::Other => false,
@@ -199,12 +207,50 @@ pub fn has_own_network(container: &Container) -> bool {
     !container.borrows_network
 }
 
-/// Whether it was meant to end, and did so well: nothing is to restart it, and it offers nothing to be asked for.
-pub fn has_done_its_work(container: &Container) -> bool {
+/// Whether it was meant to end, and did so well and by itself: nothing is to restart it, and it offers nothing to be
+/// asked for.
+pub fn has_done_its_work(container: &Container, evidence: &Evidence) -> bool {
     let Container { restart_policy, exposed_ports, routed_ports, health, .. } = container;
     let ends = matches!(restart_policy, RestartPolicy::No | RestartPolicy::OnFailure { .. });
     let is_job = ends && exposed_ports.is_empty() && routed_ports.is_empty() && health.is_none();
-    is_job && container.status == Status::Exited && container.exit_code == 0
+    let ended_well = container.status == Status::Exited && container.exit_code == 0;
+    is_job && ended_well && !was_ended(container, evidence)
+}
+
+/// Whether a container's end was another's doing: somebody stopped it, or its host went down. A program that leaves as
+/// it is told to exits with 0, whatever was left to do.
+pub fn was_ended(container: &Container, evidence: &Evidence) -> bool {
+    was_stopped(container, evidence) || went_with_its_host(container, evidence)
+}
+
+/// Of others than the target no events are known.
+fn was_stopped(container: &Container, evidence: &Evidence) -> bool {
+    let is_target = evidence.target.found().is_some_and(|target| target.id == container.id);
+    let in_this_run = |at: SystemTime| container.started.as_ref().is_none_or(|started| at >= started.at);
+    is_target && evidence.events.iter().any(|it| matches!(&*it.action, "kill" | "stop") && in_this_run(it.at.at))
+}
+
+/// A job may have ended just before a shutdown. So whoever came back after the boot decides: a shutdown ends all at once.
+/// Where nobody did, the time alone has to.
+fn went_with_its_host(container: &Container, evidence: &Evidence) -> bool {
+    let (Some(booted), Some(started), Some(finished)) = (evidence.booted_at, &container.started, &container.finished)
+    else {
+        return false;
+    };
+    if started.at >= booted || finished.at > booted {
+        return false;
+    }
+    let others = evidence.ourselves.as_deref().into_iter().chain(evidence.others.iter());
+    let back = others.filter(|it| it.status == Status::Running && it.id != container.id);
+    let back = back.filter(|it| it.started.as_ref().is_some_and(|started| started.at >= booted));
+    // One that was restarted again since, tells nothing of the shutdown.
+    let ends = back.filter_map(|it| it.finished.as_ref()).map(|end| end.at).filter(|end| *end <= booted);
+    let mut ends = ends.peekable();
+    let apart = |end: SystemTime| end.duration_since(finished.at).unwrap_or_else(|ahead| ahead.duration());
+    match ends.peek() {
+        None => apart(booted) <= SHUTDOWN_MOST,
+        Some(_) => ends.any(|end| apart(end) <= ENDED_TOGETHER),
+    }
 }
 
 /// Whether two containers are on one network, by the ids that they remember.

@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::evidence::{Failure, Scheme, Upstream};
 use crate::project::traefik::Complaint;
@@ -23,7 +23,9 @@ use crate::upstream::{Dialer, failure};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
 /// For a whole exchange. Who waits for longer than this has met a fault already.
-const EXCHANGE_LIMIT: Duration = Duration::from_millis(1800);
+pub const EXCHANGE_LIMIT: Duration = Duration::from_millis(1800);
+/// For the body of an answer whose head is there: what it begins with is enough, and a stream never ends.
+const BODY_LIMIT: Duration = Duration::from_millis(300);
 /// In bytes: of a body that is read. A problem document of ours has a few kilobytes.
 const BODY_MOST: usize = 64 << 10;
 /// In bytes: of a body that is kept.
@@ -33,13 +35,14 @@ const COMPLAINTS_MOST: usize = 8;
 /// Nobody serves this: it tells what whoever takes all other paths answers.
 const NOWHERE: &str = "/anteroom-doctor-asks-for-nothing";
 
-/// What users get; where it matters, `compare`d with what a path gets that nobody serves.
+/// What users get; where it matters, `compare`d with what a path gets that nobody serves. `limit` is for the head.
 ///
 /// # Errors
 /// Nobody answers.
-pub async fn url(address: &Address, compare: bool) -> Result<Answered, Failure> {
-    let nowhere = async { if compare { get(address, NOWHERE).await.ok() } else { None } };
-    let (asked, nowhere) = tokio::join!(get(address, &address.path), nowhere);
+pub async fn url(address: &Address, compare: bool, limit: Duration) -> Result<Answered, Failure> {
+    let get = async |path: &str| get(address, path, limit, BODY_LIMIT).await;
+    let nowhere = async { if compare { get(NOWHERE).await.ok() } else { None } };
+    let (asked, nowhere) = tokio::join!(get(&address.path), nowhere);
     let (response, body) = asked?;
     let like_any_path = nowhere.is_some_and(|(other, its)| other.status() == response.status() && its == body);
     let onward = response.headers().get(LOCATION).and_then(|it| it.to_str().ok()).unwrap_or_default();
@@ -63,7 +66,7 @@ pub async fn url(address: &Address, compare: bool) -> Result<Answered, Failure> 
 pub(super) async fn routers(dashboard: SocketAddr) -> Option<Vec<Complaint>> {
     let (host, port, at) = ("localhost".to_owned(), dashboard.port(), Some(dashboard.ip()));
     let address = Address { scheme: Scheme::Http, host, port, path: String::new(), at };
-    let (response, body) = get(&address, "/api/http/routers").await.ok()?;
+    let (response, body) = get(&address, "/api/http/routers", EXCHANGE_LIMIT, EXCHANGE_LIMIT).await.ok()?;
     let routers: Vec<Router> = serde_json::from_slice(&body).ok().filter(|_| response.status().is_success())?;
     let faulty = routers.into_iter().filter(|router| !router.error.is_empty());
     Some(faulty.take(COMPLAINTS_MOST).map(|it| Complaint { router: it.name, message: it.error.join("; ") }).collect())
@@ -94,11 +97,8 @@ impl Problem {
     }
 }
 
-async fn get(address: &Address, path: &str) -> Result<(Response<()>, Bytes), Failure> {
-    timeout(EXCHANGE_LIMIT, exchange(address, path)).await.map_err(|_| Failure::NoAnswer)?
-}
-
-async fn exchange(address: &Address, path: &str) -> Result<(Response<()>, Bytes), Failure> {
+/// Waits so long for the head, and for the body.
+async fn get(address: &Address, path: &str, head: Duration, body: Duration) -> Result<(Response<()>, Bytes), Failure> {
     let host: Arc<str> = address.at.map_or_else(|| address.host.as_str().into(), |at| at.to_string().into());
     let towards = match address.scheme {
         Scheme::Https => {
@@ -107,12 +107,13 @@ async fn exchange(address: &Address, path: &str) -> Result<(Response<()>, Bytes)
         Scheme::Http | Scheme::H2c => None,
     };
     let dialer = Dialer::new(Upstream::at(address.scheme, host, address.port), CONNECT_LIMIT, None, towards);
-    let stream = dialer.connect(Protocols::Http1).await?;
+    let until = Instant::now() + head;
+    let stream = timeout_at(until, dialer.connect(Protocols::Http1)).await.map_err(|_| Failure::NoAnswer)??;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(HalfOpen::new(stream))).await.map_err(|it| failure(&it))?;
     let answer = async {
-        let response = sender.send_request(request(address, path)?).await.map_err(|it| failure(&it))?;
-        Ok(whole(response).await)
+        let response = timeout_at(until, sender.send_request(request(address, path)?)).await;
+        Ok(whole(response.map_err(|_| Failure::NoAnswer)?.map_err(|it| failure(&it))?, body).await)
     };
     tokio::pin!(answer);
     tokio::select! {
@@ -137,11 +138,12 @@ fn request(address: &Address, path: &str) -> Result<Request<Empty<Bytes>>, Failu
     Ok(request)
 }
 
-/// The body as far as it comes and is wanted; one that breaks off is as good as a short one.
-async fn whole(response: Response<Incoming>) -> (Response<()>, Bytes) {
+/// The body as far as it comes in time and is wanted; one that breaks off is as good as a short one.
+async fn whole(response: Response<Incoming>, limit: Duration) -> (Response<()>, Bytes) {
     let (head, mut body) = response.into_parts();
     let mut read = Vec::new();
-    while let Some(Ok(frame)) = body.frame().await
+    let until = Instant::now() + limit;
+    while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await
         && read.len() < BODY_MOST
     {
         read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));

@@ -8,25 +8,34 @@ use std::path::{Path, PathBuf};
 
 use crate::evidence::Compose;
 use crate::project::Project;
-use crate::project::definitions::{self, Definition, FILE_MOST};
+use crate::project::definitions::{self, Definition, FILE_MOST, Unread};
 use crate::project::traefik::{self, Rule};
 
 /// Files of one folder of rules.
 const FOLDER_MOST: usize = 32;
 
-/// What the compose files define that the project was last started with; `None` if one of them cannot be read.
-pub(super) fn definitions(project: &Project) -> Option<Vec<Definition>> {
+/// What the compose files define that the project was last started with.
+///
+/// # Errors
+/// One of them cannot be read, or does not say all; or no label names any.
+pub(super) fn definitions(project: &Project) -> Result<Vec<Definition>, Unread> {
     let newest = project
         .members
         .iter()
         .filter(|member| !member.is_one_off())
-        .max_by_key(|member| member.container.created.as_ref().map(|moment| moment.at))?;
-    let compose = newest.container.compose.as_ref()?;
+        .max_by_key(|member| member.container.created.as_ref().map(|moment| moment.at));
+    let compose = newest.and_then(|it| it.container.compose.as_ref()).filter(|it| !it.config_files.is_empty());
+    let compose = compose.ok_or_else(|| Unread::Because("no label tells where they are".to_owned()))?;
     let folder = Path::new(&*compose.working_dir);
-    let texts: Option<Vec<String>> = compose.config_files.iter().map(|file| read(&folder.join(&**file))).collect();
-    let texts = texts.filter(|texts| !texts.is_empty())?;
+    let text = |file: &str| {
+        let path = folder.join(file);
+        read(&path).ok_or_else(|| Unread::Because(format!("{}: {}", path.display(), why_not(&path))))
+    };
+    let texts = compose.config_files.iter().map(|file| text(file)).collect::<Result<Vec<String>, Unread>>()?;
     let variables = variables(compose, folder);
-    let mut all = definitions::read(&texts, &|name| std::env::var(name).ok().or_else(|| variables.get(name).cloned()))?;
+    let known = definitions::read(&texts, &|name| std::env::var(name).ok().or_else(|| variables.get(name).cloned()));
+    let mut all =
+        known.ok_or_else(|| Unread::Because("they say more than can be read of them, as with `include`".to_owned()))?;
     // What another one's file defines, if it is still there, is no orphan: somebody has only left that file out.
     let others = project.members.iter().filter_map(|member| member.container.compose.as_ref());
     let left_out =
@@ -38,7 +47,7 @@ pub(super) fn definitions(project: &Project) -> Option<Vec<Definition>> {
         let found: Vec<Definition> = found.into_iter().filter(unknown).collect();
         all.extend(found.into_iter().map(|it| Definition { optional: true, ..it }));
     }
-    Some(all)
+    Ok(all)
 }
 
 /// `NAME=value` of the environment files. They hold secrets: only what an image's name asks for is ever used.
@@ -72,6 +81,32 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<PathBuf> = entries.take(FOLDER_MOST).collect();
     entries.sort();
     entries
+}
+
+/// The name of the project, where compose would read it: in the `.env` of a folder.
+pub fn name_in(folder: &Path) -> Option<String> {
+    let text = read(&folder.join(".env"))?;
+    let name =
+        |line: &str| Some(line.trim().strip_prefix("COMPOSE_PROJECT_NAME=")?.trim_matches(['"', '\'']).to_owned());
+    text.lines().filter_map(name).next_back().filter(|name| !name.is_empty())
+}
+
+/// Whether compose would find files of its own in a folder.
+pub fn has_compose_files(folder: &Path) -> bool {
+    ["compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"]
+        .iter()
+        .any(|name| folder.join(name).exists())
+}
+
+/// What keeps a file from being read.
+fn why_not(path: &Path) -> String {
+    match fs::metadata(path) {
+        Ok(it) if it.is_file() && it.len() <= FILE_MOST as u64 => {
+            File::open(path).err().map_or_else(|| "is no text".to_owned(), |error| error.to_string())
+        }
+        Ok(_) => "is no small file".to_owned(),
+        Err(error) => error.to_string(),
+    }
 }
 
 /// A small text file; `None` if it is none.

@@ -1,9 +1,9 @@
 //! Asks every service that runs whether it answers, by its address on the engine's networks, which Linux lets its host
 //! reach. From where it does not, as from a desktop's virtual machine, nobody is called unreachable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
 use http::HeaderValue;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::evidence::{Container, Failure, HealthStatus, Scheme, Status, Upstream};
 use crate::probe::{Probe, Prober};
-use crate::project::{Member, Project, Reach, ago};
+use crate::project::{Member, Project, Reach};
 use crate::readiness::shares_network;
 use crate::upstream::Dialer;
 
@@ -23,20 +23,38 @@ const CONNECT_LIMIT: Duration = Duration::from_millis(500);
 const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
 /// Declared ports that are tried.
 const PORTS_MOST: usize = 8;
+/// What was heard this long ago may not be true any more.
+const FADES_AFTER: Duration = Duration::from_secs(15);
 
-/// The runs that have answered once, and on which port. Who looks again and again asks each but once: a database notes
-/// every connection that says nothing.
+/// The runs that have answered, on which port, and when that was heard. Who looks again and again does not ask each of
+/// them each time: a database notes every connection that says nothing.
 #[derive(Debug, Default)]
-pub struct Heard(HashMap<(Box<str>, Option<SystemTime>), u16>);
+pub struct Heard(HashMap<Run, (u16, Instant)>);
+
+/// One start of one container.
+type Run = (Box<str>, Option<SystemTime>);
 
 impl Heard {
     /// Keeps what answered, and forgets the runs that are over.
     pub fn note(&mut self, project: &Project) {
+        let now = Instant::now();
         let answers = project.members.iter().filter_map(|member| match member.reach {
             Reach::Answers { port } => Some((run(member), port)),
             Reach::Untried | Reach::Fails { .. } => None,
         });
-        self.0 = answers.collect();
+        let noted = answers.map(|(run, port)| {
+            // Who was not asked anew was heard when it was asked.
+            let at = self.0.get(&run).map_or(now, |(_, at)| *at);
+            (run, (port, at))
+        });
+        self.0 = noted.collect();
+    }
+
+    /// Forgets those who may be asked again by now: whoever speaks HTTP at every look, the others now and then. For who
+    /// looks on for as long as somebody watches.
+    pub fn fade(&mut self, project: &Project) {
+        let talkers: HashSet<Run> = project.members.iter().filter(|it| project.speaks_http(it)).map(run).collect();
+        self.0.retain(|run, (_, at)| at.elapsed() < FADES_AFTER && !talkers.contains(run));
     }
 
     /// Whether somebody was not asked for its sake.
@@ -45,8 +63,7 @@ impl Heard {
     }
 }
 
-/// One start of one container.
-fn run(member: &Member) -> (Box<str>, Option<SystemTime>) {
+fn run(member: &Member) -> Run {
     let Container { id, started, .. } = &member.container;
     (id.clone(), started.as_ref().map(|moment| moment.at))
 }
@@ -54,27 +71,18 @@ fn run(member: &Member) -> (Box<str>, Option<SystemTime>) {
 /// Fills in how each member could be reached.
 pub(super) async fn ask_everyone(project: &mut Project, heard: &Heard) {
     let asked = project.members.iter().map(async |member| match heard.0.get(&run(member)) {
-        Some(port) if member.container.status == Status::Running => (Reach::Answers { port: *port }, None),
-        Some(_) | None => ask(member, speaks_http(project, member)).await,
+        Some((port, _)) if member.container.status == Status::Running => (Reach::Answers { port: *port }, None),
+        Some(_) | None => ask(member, project.speaks_http(member)).await,
     });
     let answers = join_all(asked).await;
     for (member, (reach, elsewhere)) in project.members.iter_mut().zip(answers) {
         (member.reach, member.elsewhere) = (reach, elsewhere);
     }
-    let untold = |index: &usize| is_lost(project, *index) || is_no_port_of_its_own(project, *index);
+    let untold = |index: &usize| is_lost(project, *index) || project.is_no_port_of_its_own(&project.members[*index]);
     let untold: Vec<usize> = (0..project.members.len()).filter(untold).collect();
     for index in untold {
         project.members[index].reach = Reach::Untried;
     }
-}
-
-/// Who is asked by a router, or is CVAT's Grafana, speaks HTTP. An anteroom speaks it for the service behind it, whose
-/// faults are not its own. A database would only note a connection that says nothing, and a request as an error; one that
-/// is asked over TLS or in HTTP/2 takes no request in plain HTTP/1.1.
-fn speaks_http(project: &Project, member: &Member) -> bool {
-    let is = |it: Option<&Member>| it.is_some_and(|it| it.container.id == member.container.id);
-    let is_asked = is(project.analytics()) || !member.container.routed_ports.is_empty();
-    is_asked && !is(project.anteroom()) && !member.setup.asked_otherwise
 }
 
 async fn ask(member: &Member, http: bool) -> (Reach, Option<u16>) {
@@ -132,20 +140,6 @@ async fn exchange(address: IpAddr, port: u16) -> Result<(), Failure> {
     }
 }
 
-/// Whether a refusal says nothing: nobody is known to ask on this port, which the image declares whatever runs in it.
-/// CVAT's workers have the image of its server, and only the server listens. One that has just been started may still
-/// open it, unless another container shows whose port it is.
-fn is_no_port_of_its_own(project: &Project, index: usize) -> bool {
-    const STARTS_WITHIN: Duration = Duration::from_secs(60);
-    let member = &project.members[index];
-    let refuses = matches!(&member.reach, Reach::Fails { failure: Failure::Refused { .. }, .. });
-    let is_asked = speaks_http(project, member) || !member.setup.published.is_empty();
-    let is_like = |other: &Member| other.container.image == member.container.image;
-    let shared = project.members.iter().any(|other| is_like(other) && matches!(other.reach, Reach::Answers { .. }));
-    let age = member.container.started.as_ref().map(|started| ago(started.at, project.seen_at));
-    refuses && !is_asked && (shared || age.is_none_or(|age| age >= STARTS_WITHIN))
-}
-
 /// Whether silence says nothing: nobody else on its networks could be reached from here either.
 fn is_lost(project: &Project, index: usize) -> bool {
     let member = &project.members[index];
@@ -155,4 +149,37 @@ fn is_lost(project: &Project, index: usize) -> bool {
     let heard = |other: &Member| !silent(&other.reach) && other.reach != Reach::Untried;
     silent(&member.reach)
         && !project.members.iter().any(|other| shares_network(&other.container, &member.container) && heard(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::fixtures::{ago, grafana};
+    use crate::evidence::Engine;
+    use crate::project::Setup;
+
+    #[test]
+    fn what_was_heard_fades_and_of_whoever_speaks_http_at_once() {
+        let member = |service: &str, routed: &[u16]| {
+            let mut container = grafana();
+            (container.id, container.routed_ports) = (service.into(), routed.into());
+            container.compose.as_mut().expect("a service").service = service.into();
+            let (setup, reach) = (Setup::default(), Reach::Answers { port: 3000 });
+            Member { container, setup, reach, elsewhere: None, events: [].into(), log: [].into() }
+        };
+        let mut project = Project::of("cvat", Engine::Simulated, ago(0).expect("a moment").at);
+        project.members = vec![member("db", &[]), member("web", &[8080])];
+        let mut heard = Heard::default();
+        heard.note(&project);
+        heard.fade(&project);
+        let whom = |heard: &Heard| heard.0.keys().map(|(id, _)| id.clone()).collect::<Vec<_>>();
+        assert_eq!(whom(&heard), ["db".into()]);
+        for (_, at) in heard.0.values_mut() {
+            *at = at.checked_sub(FADES_AFTER).expect("the clock has run for so long");
+        }
+        // By hearsay it stays as old as it is.
+        heard.note(&project);
+        heard.fade(&project);
+        assert_eq!(whom(&heard), Vec::<Box<str>>::new());
+    }
 }

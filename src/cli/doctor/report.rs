@@ -42,6 +42,11 @@ impl Display for Report<'_> {
             };
             writeln!(f, "\n{} → {answer}", line(&asked.url))?;
         }
+        if let Some(why) = &project.undefined {
+            let unknown = "so leftovers are not known, and of what was never started only what others need";
+            writeln!(f)?;
+            wrap(f, "", &format!("The compose files could not be read ({}), {unknown}.", line(&why.to_string())))?;
+        }
         for located in *findings {
             writeln!(f)?;
             finding(f, &located.finding, *paint)?;

@@ -64,8 +64,25 @@ fn of_answer(project: &Project, asked: &Asked, answered: &Answered, broken: bool
             rows(asked, answered, project.analytics()),
             vec![],
         )),
-        _ => answered.by_anteroom.as_ref().filter(|_| !broken).map(|(code, title)| told_by_anteroom(asked, answered, code, title)),
+        status => match &answered.by_anteroom {
+            Some((code, title)) => (!broken).then(|| told_by_anteroom(asked, answered, code, title)),
+            None => (500..=599).contains(&status).then(|| failing(project, asked, answered)),
+        },
     }
+}
+
+/// In nobody's words that are known: so most likely in those of the service itself.
+fn failing(project: &Project, asked: &Asked, answered: &Answered) -> Finding {
+    let path = asked.url.split_once("://").and_then(|(_, rest)| rest.find('/').map(|start| &rest[start..]));
+    let behind = project.behind(path.unwrap_or("/"));
+    let who = behind.map_or_else(|| "what stands behind it".to_owned(), |it| it.container.name.to_string());
+    finding(
+        Code::UpstreamError,
+        Confidence::Likely,
+        format!("{} is answered with {}: {who} fails to serve it", asked.url, answered.status),
+        rows(asked, answered, behind),
+        behind.or(project.traefik()).and_then(|it| remedy::logs(&it.container)).into_iter().collect(),
+    )
 }
 
 /// anteroom, which stands nearer, sees what cannot be seen from here.
@@ -108,13 +125,12 @@ fn of_failure(project: &Project, asked: &Asked, failure: &Failure) -> Finding {
 /// Traefik leaves out routers with an error, and those of containers that do not run or are not healthy.
 fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: String) -> Finding {
     let mut rows = rows(asked, answered, None);
-    let mut reason = String::new();
+    let (mut reason, mut guessed) = (String::new(), false);
     let labelled = project.analytics().filter(|it| !it.setup.routers.is_empty());
     let of_analytics = |complaint: &&Complaint| {
-        let target = project.analytics().into_iter().chain(project.anteroom());
-        let routers = target.flat_map(|it| &it.setup.routers).map(|rule| rule.router.as_str());
-        let names = project.analytics().into_iter().chain(project.anteroom()).map(|it| &*it.container.name);
-        routers.chain(names).any(|name| complaint.router.starts_with(name))
+        let mut targets = project.analytics().into_iter().chain(project.anteroom());
+        let in_files = labelled.is_none() && project.anteroom().is_none_or(|it| it.setup.routers.is_empty());
+        targets.any(|it| complaint.is_about(it)) || complaint.is_of_files() && in_files && !project.rules.is_empty()
     };
     let mut row_of = |complaint: &Complaint| {
         rows.push(("router", complaint.router.clone()));
@@ -123,6 +139,8 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
     if let Some(complaint) = project.complaints.iter().find(of_analytics) {
         row_of(complaint);
         reason = format!(". Its log says: {}", redact(&complaint.message));
+        // Which of the files' routers is that of analytics, only Traefik knows.
+        guessed = complaint.is_of_files();
     } else if let Some(complaint) = project.complaints.first() {
         // Of another router, as far as it can be told: worth a look, and no proof.
         row_of(complaint);
@@ -136,7 +154,7 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
     } else if project.rules.is_empty() && labelled.is_none() {
         reason = ", and neither labels nor mounted rules ask for one".to_owned();
     }
-    let confidence = if reason.is_empty() { Confidence::Likely } else { Confidence::Certain };
+    let confidence = if guessed || reason.is_empty() { Confidence::Likely } else { Confidence::Certain };
     let logs = project.traefik().and_then(|it| remedy::logs(&it.container));
     finding(Code::RouterInvalid, confidence, title + &reason, rows, logs.into_iter().collect())
 }

@@ -94,7 +94,6 @@ fn commands(project: &Project, code: Code) -> Vec<String> {
 fn a_healthy_deployment_has_hints_alone() {
     assert_eq!(codes(&healthy()), []);
     assert_eq!(codes(&with(|it| it.asked = answer(401, "<html>"))), []);
-    assert_eq!(codes(&with(|it| it.asked = answer(503, "Grafana says so itself"))), []);
 }
 
 #[test]
@@ -144,6 +143,8 @@ fn a_name_that_nobody_has_on_the_askers_network_is_missing() {
     let project =
         with(|it| put(it, Container { networks: vec![attachment("cvat_cvat", NETWORK, &["other"])], ..grafana() }));
     assert_eq!(codes(&project), [Code::AliasMissing]);
+    let told = find(&project, Code::AliasMissing).expect("it is told").title.to_string();
+    assert!(told.ends_with("the name grafana on the network of Traefik"), "{told}");
     // Where Traefik goes by labels it asks for addresses, and names do not matter.
     let labelled = with(|it| {
         let networks = vec![attachment("cvat_cvat", NETWORK, &["other"])];
@@ -157,6 +158,15 @@ fn no_network_in_common_with_who_asks_is_told() {
     let project =
         with(|it| put(it, Container { networks: vec![attachment("other", OTHER_NETWORK, &["grafana"])], ..grafana() }));
     assert_eq!(codes(&project), [Code::NetworkNotShared]);
+    let told = find(&project, Code::NetworkNotShared).expect("it is told");
+    assert!(told.title.to_string().contains("shares no network with Traefik"), "{}", told.title);
+    assert!(told.evidence.iter().any(|(name, _)| *name == "networks of Traefik"), "{told:?}");
+    let beside = with(|it| {
+        it.members.push(member(container("anteroom")));
+        put(it, Container { networks: vec![attachment("other", OTHER_NETWORK, &["grafana"])], ..grafana() });
+    });
+    let told = find(&beside, Code::NetworkNotShared).expect("it is told");
+    assert!(told.title.to_string().contains("shares no network with anteroom"), "{}", told.title);
 }
 
 #[test]
@@ -225,9 +235,12 @@ fn traefiks_own_answers_tell_which_part_of_the_way_is_broken() {
         (404, "404 page not found\n", Some(Code::RouterInvalid)),
         (404, "<html>Grafana's own", None),
         (500, "", Some(Code::AuthBackendDown)),
-        (500, "Internal Server Error", None),
+        (500, "Internal Server Error", Some(Code::UpstreamError)),
         (502, "Bad Gateway", Some(Code::UpstreamError)),
-        (502, "<html>nginx's", None),
+        (502, "<html>nginx's", Some(Code::UpstreamError)),
+        (503, "", Some(Code::UpstreamError)),
+        (599, "?", Some(Code::UpstreamError)),
+        (499, "?", None),
         (503, "no available server\n", Some(Code::UpstreamError)),
         (504, "Gateway Timeout", Some(Code::ConnectTimeout)),
         (200, "<html>", None),
@@ -236,6 +249,62 @@ fn traefiks_own_answers_tell_which_part_of_the_way_is_broken() {
         let told = codes(&with(|it| it.asked = answer(status, start)));
         assert_eq!(told, want.into_iter().collect::<Vec<_>>(), "{status} {start}");
     }
+}
+
+#[test]
+fn an_error_in_a_services_own_words_is_told_with_its_logs() {
+    let at = |url: &str| {
+        with(|it| {
+            let router = |rule: &str| vec![Rule { router: "x@docker".to_owned(), rule: rule.to_owned() }];
+            it.members[2].setup.routers = router("PathPrefix(`/api/`)");
+            it.members[3].setup.routers = router("Host(`localhost`)");
+            it.asked = answer(500, "database is locked");
+            it.asked.as_mut().expect("it was asked").url = url.to_owned();
+        })
+    };
+    for (url, who) in [
+        (URL, "cvat_grafana"),
+        ("http://localhost:8080/api/server/about", "cvat_server"),
+        ("http://localhost:8080/tasks", "cvat_ui"),
+    ] {
+        let project = at(url);
+        let told = find(&project, Code::UpstreamError).expect("it is told");
+        assert!(told.confidence == Confidence::Likely && told.title.to_string().contains(who), "{}", told.title);
+        assert!(told.evidence.iter().any(|(_, value)| value.to_string() == "database is locked"), "{told:?}");
+        assert!(commands(&project, Code::UpstreamError)[0].ends_with(who), "{:?}", told.remedies);
+    }
+}
+
+#[test]
+fn what_is_not_there_stands_before_who_needs_it_whether_files_or_labels_tell() {
+    let needing = |it: &mut Project| {
+        put(it, ended(1, MINUTE));
+        let needs = |service: &str, ends| crate::evidence::Dependency { service: service.into(), ends };
+        let compose = it.members[0].container.compose.as_mut().expect("a service");
+        compose.depends_on = vec![needs("more", false), needs("migrate", true)];
+    };
+    let defined = |it: &mut Project| {
+        let define = |service: &str| Definition {
+            service: service.to_owned(),
+            image: None,
+            image_is_missing: false,
+            optional: false,
+        };
+        let services = it.members.iter().map(|member| define(member.service()));
+        it.definitions = Some(services.chain([define("more")]).collect());
+    };
+    let want = [(Code::TargetAbsent, "more".to_owned()), (Code::TargetExited, "cvat_grafana".to_owned())];
+    let by_label = with(needing);
+    assert_eq!(wrong(&by_label), want);
+    let told = find(&by_label, Code::TargetAbsent).expect("it is told");
+    assert_eq!(told.confidence, Confidence::Likely);
+    assert!(told.title.to_string().contains("cvat_grafana needs more"), "{}", told.title);
+    let by_files = with(|it| {
+        needing(it);
+        defined(it);
+    });
+    assert_eq!(wrong(&by_files), want);
+    assert_eq!(find(&by_files, Code::TargetAbsent).map(|it| it.confidence), Some(Confidence::Certain));
 }
 
 #[test]
@@ -295,6 +364,24 @@ fn a_router_that_is_left_out_is_said_with_the_reason() {
     let told = find(&of_another, Code::RouterInvalid).expect("it is told");
     assert_eq!(told.confidence, Confidence::Likely);
     assert!(!told.title.to_string().contains("port is missing"), "{}", told.title);
+    let of_container = with(|it| {
+        with_labels(it);
+        let router = format!("cvat-grafana-cvat-{}", it.members[0].container.id);
+        it.complaints = vec![Complaint { router, message: "port is missing".into() }];
+    });
+    assert!(title(&of_container).contains("Its log says: port is missing"), "{}", title(&of_container));
+    let of_files = |mounted: bool| {
+        with(|it| {
+            it.asked = answer(404, "404 page not found");
+            let rule = Rule { router: "grafana_conf.yml".to_owned(), rule: "PathPrefix(`/analytics`)".to_owned() };
+            it.rules.extend(Some(rule).filter(|_| mounted));
+            it.complaints = vec![Complaint { router: "@file".into(), message: "yaml: line 3".into() }];
+        })
+    };
+    assert!(title(&of_files(true)).contains("Its log says: yaml: line 3"), "{}", title(&of_files(true)));
+    let sure = |project: &Project| find(project, Code::RouterInvalid).map(|it| it.confidence);
+    assert_eq!([&of_files(true), &of_container].map(sure), [Some(Confidence::Likely), Some(Confidence::Certain)]);
+    assert!(!title(&of_files(false)).contains("yaml"), "{}", title(&of_files(false)));
     let stopped = with(|it| {
         with_labels(it);
         put(it, ended(0, MINUTE));

@@ -48,6 +48,23 @@ fn ports_of_the_host_and_what_traefik_is_told_are_kept() {
 }
 
 #[test]
+fn of_a_container_that_does_not_run_it_is_known_what_was_to_be_published() {
+    let told = |open: serde_json::Value, wanted: &str| {
+        let bindings = serde_json::json!({ "3000/tcp": [{ "HostIp": "", "HostPort": wanted }], "53/udp": null });
+        let inspected = serde_json::json!({
+            "HostConfig": { "PortBindings": bindings },
+            "NetworkSettings": { "Ports": open },
+        });
+        let setup = setup(&serde_json::from_value(inspected).expect("an inspect answer"));
+        setup.published.iter().map(|it| (it.inside, it.outside)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(serde_json::json!({}), "8080"), [(3000, 8080)]);
+    assert_eq!(told(serde_json::json!({}), ""), [(3000, 0)]);
+    let open = serde_json::json!({ "3000/tcp": [{ "HostIp": "0.0.0.0", "HostPort": "32768" }] });
+    assert_eq!(told(open, ""), [(3000, 32768)]);
+}
+
+#[test]
 fn lists_of_files_are_split_at_their_commas() {
     // As compose 5.6 writes it for `--env-file prod.env --env-file .env`.
     let needed = |text: &str| {

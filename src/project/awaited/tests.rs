@@ -222,6 +222,58 @@ fn what_is_waited_for_and_what_a_first_look_means() {
         ),
         ("one that is named twice counts once", &["db", "db"], vec![db()], "db well", "Ready"),
         ("who has no container yet may get one", &["db", "new"], vec![db()], "db well, new absent", "Waiting"),
+        (
+            "what labels need and nobody has made stands before who needs it",
+            &[],
+            vec![service("web", &["db"])],
+            "db absent, web well",
+            "Waiting",
+        ),
+        ("and comes with a name, too", &["web"], vec![service("web", &["db"])], "db absent, web well", "Waiting"),
+        ("but not with another's", &["api"], vec![service("api", &[]), service("web", &["db"])], "api well", "Ready"),
+        (
+            "nor where only its end was needed: it has ended, and was taken away",
+            &[],
+            vec![service("web", &["migrate/1"])],
+            "web well",
+            "Ready",
+        ),
+        (
+            "who crashes for lack of it has an excuse",
+            &[],
+            vec![looping(service("web", &["db"]))],
+            "db absent, web not ready",
+            "Waiting",
+        ),
+        (
+            "and who has ended for lack of it, however far behind, is not the cause",
+            &[],
+            vec![exited(service("web", &["api"]), 1), service("api", &["db"])],
+            "db absent, api well, web down",
+            "Pointless(\"db\")",
+        ),
+        (
+            "one that has just been restarted may die again",
+            &[],
+            vec![with(db(), |it| (it.restart_count, it.started) = (1, ago(4)))],
+            "db not ready",
+            "Waiting",
+        ),
+        (
+            "until it has been up for ten seconds",
+            &[],
+            vec![with(db(), |it| (it.restart_count, it.started) = (1, ago(10)))],
+            "db well",
+            "Ready",
+        ),
+        (
+            "who can be asked nothing has to live on for three seconds",
+            &[],
+            vec![with(worker(), |it| it.started = ago(2))],
+            "worker not ready",
+            "Waiting",
+        ),
+        ("and not for longer", &[], vec![with(worker(), |it| it.started = ago(3))], "worker well", "Ready"),
         ("where nobody is, somebody may yet come", &[], vec![], "", "Waiting"),
     ];
     for (what, names, containers, shown, verdict) in cases {
@@ -312,4 +364,39 @@ fn whoever_lacked_something_gets_one_more_try_once_it_is_there() {
         over_time(&[], &[(0, &lacking), (9, &there), (10, &there)]),
         ["Waiting", "Waiting", "Pointless(\"web\")"]
     );
+}
+
+#[test]
+fn what_labels_need_gets_ten_seconds_and_the_files_know_better() {
+    let lacks = project(vec![looping(service("web", &["db"]))]);
+    assert_eq!(over_time(&[], &[(9, &lacks), (10, &lacks)]), ["Waiting", "Pointless(\"db\")"]);
+    let (fine, names) = (project(vec![service("web", &["db"])]), &["web"]);
+    assert!(vigil(names, Instant::now()).needs_definitions(&fine));
+    for (services, want) in [(&["web", "db"][..], "db absent, web well"), (&["web"], "web well")] {
+        let known = Project { definitions: defines(services), ..fine.clone() };
+        assert_eq!(first(names, &known).0, want);
+        assert_eq!(first(&[], &known).0, want);
+    }
+}
+
+#[test]
+fn whoever_has_just_died_is_trusted_when_it_has_been_up_for_a_while_and_whoever_was_stopped_at_once() {
+    let event = |seconds, action: &str| Happening {
+        at: ago(seconds).expect("a moment"),
+        action: action.into(),
+        exit_code: None,
+    };
+    let mut seen = project(vec![with(service("db", &[]), |it| it.started = ago(4))]);
+    seen.members[0].events = [event(5, "die"), event(4, "start")].into();
+    assert_eq!(first(&[], &seen).1, "Waiting");
+    seen.members[0].events = [event(6, "kill"), event(5, "die"), event(5, "stop"), event(4, "start")].into();
+    assert_eq!(first(&[], &seen).1, "Ready");
+    // A worker, whose image declares a port on which it does not listen, is asked nothing either.
+    let mut worker = project(vec![with(service("worker", &[]), |it| it.started = ago(2))]);
+    worker.members[0].reach = Reach::Untried;
+    assert_eq!(first(&[], &worker).1, "Waiting");
+    // Its host's clock is ahead of ours: then what we have seen ourselves counts.
+    let mut ahead = project(vec![with(service("db", &[]), |it| it.restart_count = 1)]);
+    ahead.members[0].container.started = Some(later(3600));
+    assert_eq!(over_time(&[], &[(0, &ahead), (9, &ahead), (10, &ahead)]), ["Waiting", "Waiting", "Ready"]);
 }

@@ -274,3 +274,37 @@ fn what_was_configured_outweighs_the_labels() {
     assert_eq!(configured("clickhouse", vector), Outlook::Pointless(Cause::DependencyDown));
     assert_eq!(configured("vector", clickhouse(false)), Outlook::Running);
 }
+
+#[test]
+fn what_a_shutdown_or_a_hand_ended_has_not_done_its_work() {
+    // It ran from 40 to 60.
+    let (started, finished) = (moment(at(40)), moment(at(60)));
+    let job = Container { id: "job".into(), exposed_ports: vec![], started, finished, ..container(Status::Exited) };
+    let back = |ended: u64, again: u64| Container {
+        id: "another".into(),
+        started: moment(at(again)),
+        finished: moment(at(ended)),
+        ..container(Status::Running)
+    };
+    let is_done = |booted: Option<u64>, others: Vec<Container>, events: &[(u64, &str)]| {
+        let event = |(second, action): &(u64, &str)| Happening {
+            at: moment(at(*second)).expect("a moment"),
+            action: (*action).into(),
+            exit_code: None,
+        };
+        let events = events.iter().map(event).collect();
+        let (booted_at, others) = (booted.map(at), others.into());
+        has_done_its_work(&job, &Evidence { booted_at, others, events, ourselves: None, ..evidence(job.clone()) })
+    };
+    assert!(is_done(None, vec![], &[(60, "die")]));
+    assert!(is_done(Some(30), vec![], &[]), "the boot was before its start");
+    assert!(!is_done(Some(90), vec![], &[]), "it may have ended by itself, and nobody tells");
+    assert!(is_done(Some(60 + 601), vec![], &[]), "no shutdown takes so long");
+    assert!(!is_done(Some(400), vec![back(70, 410)], &[]), "another one ended with it, and came back");
+    assert!(is_done(Some(400), vec![back(350, 410)], &[]), "the shutdown was later");
+    assert!(!is_done(Some(400), vec![back(420, 430)], &[]), "the other one was restarted again since");
+    for event in ["kill", "stop"] {
+        assert!(!is_done(None, vec![], &[(60, event)]), "{event}");
+        assert!(is_done(None, vec![], &[(39, event)]), "{event} before this run");
+    }
+}

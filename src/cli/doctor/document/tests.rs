@@ -10,6 +10,7 @@ use crate::diagnosis::deployment::examine;
 use crate::diagnosis::{Code, fixtures, scenes};
 use crate::evidence::{Container, Evidence, Failure, Status};
 use crate::page::schema::{checker::Schema, every_schema, is_described, members};
+use crate::project::definitions::Unread;
 use crate::project::{Answered, Asked, Setup};
 
 const SCHEMA: &str = include_str!("../../../../docs/doctor.schema.json");
@@ -52,6 +53,8 @@ fn documents() -> Vec<Value> {
     let projects = scenes.flat_map(|(_, evidence, _)| {
         answers.clone().map(|asked| {
             let mut project = project(&evidence);
+            // Where nothing was asked, nothing could be read, either.
+            project.undefined = asked.is_none().then_some(Unread::Slow);
             project.asked = asked;
             project
         })
