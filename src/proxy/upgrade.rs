@@ -10,7 +10,7 @@ use http::{Method, Request, Response, StatusCode, request};
 use hyper::ext::Protocol;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::copy_bidirectional_with_sizes;
 use tokio::sync::watch;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -150,6 +150,9 @@ impl Drop for Open {
     }
 }
 
+/// What is read at once of a tunnel, in bytes, each way. Of those that are mostly silent only the first page is in memory.
+const PIECE: usize = 32 << 10;
+
 /// Copies both ways until both sides have ended. Each direction ends by itself (half-close), without a time limit:
 /// a dashboard's socket may be silent for hours. What breaks on one side is broken on the other.
 pub async fn splice(switch: Switch, upstream: OnUpgrade, _open: Open) {
@@ -161,7 +164,7 @@ pub async fn splice(switch: Switch, upstream: OnUpgrade, _open: Open) {
         }
     };
     let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    match copy_bidirectional(&mut client, &mut upstream).await {
+    match copy_bidirectional_with_sizes(&mut client, &mut upstream, PIECE, PIECE).await {
         Ok((up, down)) => tracing::debug!(up, down, "a tunnel ended"),
         Err(error) => {
             tracing::debug!(%error, "a tunnel broke");

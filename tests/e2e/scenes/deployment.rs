@@ -8,16 +8,16 @@ use super::scenes;
 use crate::stack::Stack;
 
 scenes![
-    the_image_has_at_most_10_mb only FileProvider,
+    the_image_has_at_most_8_mb only FileProvider,
     the_override_fits_cvat_2_15 only FileProvider,
     an_idle_anteroom_needs_at_most_12_mib,
     anteroom_ends_with_0_when_it_is_stopped,
 ];
 
-fn the_image_has_at_most_10_mb(stack: &Stack) {
+fn the_image_has_at_most_8_mb(stack: &Stack) {
     let image = stack.container("anteroom").inspect("{{.Config.Image}}");
     let size: u64 = stack.docker(&["image", "inspect", "--format", "{{.Size}}", &image]).trim().parse().expect("bytes");
-    assert!(size <= 10_000_000, "{size} bytes");
+    assert!(size <= 8_000_000, "{size} bytes");
 }
 
 fn the_override_fits_cvat_2_15(stack: &Stack) {

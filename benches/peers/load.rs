@@ -1,0 +1,164 @@
+//! What is asked of a proxy: requests by `wrk`, and tunnels by ourselves, which `wrk` does not know.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+
+/// What `wrk` saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    pub requests: f64,
+    pub p50: Duration,
+    pub p99: Duration,
+    /// Answers other than 2xx and 3xx, or broken connections.
+    pub errors: bool,
+}
+
+/// Asks for a path over so many connections for so long.
+pub fn wrk(address: SocketAddr, connections: u32, seconds: u32, path: &str) -> Result<Seen> {
+    let mut command = Command::new("wrk");
+    command.args(["-t1", "--latency", "--timeout", "10s"]).arg(format!("-c{connections}")).arg(format!("-d{seconds}s"));
+    let output = command.arg(format!("http://{address}{path}")).output().context("wrk does not run")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let word = |line: &str| -> Option<String> {
+        text.lines().find_map(|it| it.trim().strip_prefix(line)).map(|rest| rest.trim().to_owned())
+    };
+    let number = text.lines().find_map(|line| line.trim().split_once(" requests in ")).map(|(number, _)| number);
+    Ok(Seen {
+        requests: number.context("how many requests")?.parse()?,
+        p50: word("50%").and_then(|it| span(&it)).context("a median")?,
+        p99: word("99%").and_then(|it| span(&it)).context("a percentile")?,
+        errors: text.contains("Non-2xx") || text.contains("Socket errors"),
+    })
+}
+
+/// `1.23ms`, as wrk writes it.
+fn span(text: &str) -> Option<Duration> {
+    let unit = text.find(|it: char| it.is_alphabetic())?;
+    let scale = match &text[unit..] {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return None,
+    };
+    Some(Duration::from_secs_f64(text[..unit].parse::<f64>().ok()? * scale))
+}
+
+/// What flows through a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// 1 KiB to the service and back again, one at a time.
+    Messages,
+    /// As much as comes.
+    Bulk,
+}
+
+const MESSAGE: usize = 1 << 10;
+const PIECE: usize = 256 << 10;
+
+/// A service that switches protocols and then sends as much as is taken, or what it is sent. It ends with the process.
+pub fn tunnel_service(flow: Flow) -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for connection in listener.incoming().flatten() {
+            thread::spawn(move || answer(connection, flow));
+        }
+    });
+    Ok(port)
+}
+
+fn answer(connection: TcpStream, flow: Flow) -> std::io::Result<()> {
+    connection.set_nodelay(true)?;
+    let mut reader = BufReader::new(connection);
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    // The answer to the one key that is ever sent: RFC 6455 §1.3.
+    let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                  Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    reader.get_mut().write_all(answer.as_bytes())?;
+    let (mut message, piece) = ([0; MESSAGE], vec![b'x'; PIECE]);
+    loop {
+        match flow {
+            Flow::Messages => {
+                reader.read_exact(&mut message)?;
+                reader.get_mut().write_all(&message)?;
+            }
+            Flow::Bulk => reader.get_mut().write_all(&piece)?,
+        }
+    }
+}
+
+/// Sends through so many tunnels for so long; how many messages came back, or bytes.
+pub fn tunnels(address: SocketAddr, flow: Flow, number: usize, seconds: u32) -> Result<f64> {
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let open: Vec<_> = (0..number).map(|_| tunnel(address)).collect::<Result<_>>()?;
+    let senders: Vec<_> = open
+        .into_iter()
+        .map(|mut stream| {
+            let (stop, count) = (Arc::clone(&stop), Arc::clone(&count));
+            thread::spawn(move || -> std::io::Result<()> {
+                let (mut message, mut piece) = ([b'm'; MESSAGE], vec![0; PIECE]);
+                while !stop.load(Relaxed) {
+                    count.fetch_add(
+                        match flow {
+                            Flow::Messages => {
+                                stream.write_all(&message)?;
+                                stream.read_exact(&mut message)?;
+                                1
+                            }
+                            Flow::Bulk => stream.read(&mut piece)? as u64,
+                        },
+                        Relaxed,
+                    );
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    thread::sleep(Duration::from_secs(seconds.into()));
+    stop.store(true, Relaxed);
+    for sender in senders {
+        sender.join().expect("it does not panic")?;
+    }
+    Ok(count.load(Relaxed) as f64)
+}
+
+fn tunnel(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let offer = format!(
+        "GET /socket HTTP/1.1\r\nHost: {address}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    (&stream).write_all(offer.as_bytes())?;
+    // Byte by byte: what follows the head is the tunnel's.
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        (&stream).read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    ensure!(head.starts_with(b"HTTP/1.1 101"), "no tunnel: {}", String::from_utf8_lossy(&head));
+    Ok(stream)
+}
+
+/// Connections on which one request was answered, and nothing more is asked.
+pub fn idle(address: SocketAddr, number: usize) -> Result<Vec<TcpStream>> {
+    let open = |_| -> Result<TcpStream> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+        ensure!(stream.read(&mut [0; 4096])? > 0, "no answer");
+        Ok(stream)
+    };
+    (0..number).map(open).collect()
+}

@@ -1,0 +1,166 @@
+//! What is measured, each as a table.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::Effort;
+use crate::load::{self, Flow, Seen};
+use crate::proxies::{Origin, Proxy, Running};
+
+type Scenario = (&'static str, fn(Effort) -> Result<String>);
+
+pub const ALL: [Scenario; 6] = [
+    ("steady", steady),
+    ("latency", latency),
+    ("bulk", bulk),
+    ("tunnel", tunnel),
+    ("memory", memory),
+    ("connections", connections),
+];
+
+fn start_all(upstream: u16) -> Result<Vec<Running>> {
+    Proxy::here().into_iter().map(|proxy| proxy.start(upstream)).collect()
+}
+
+/// The middle of several figures.
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// What one proxy took for one load.
+struct Taken {
+    seen: Seen,
+    cpu: Duration,
+}
+
+/// One load on each proxy in turn, round after round, so that what the machine does otherwise meets all of them.
+fn rounds(proxies: &[Running], effort: Effort, connections: u32, path: &str) -> Result<Vec<Vec<Taken>>> {
+    let mut all: Vec<Vec<Taken>> = proxies.iter().map(|_| Vec::new()).collect();
+    for _ in 0..effort.rounds {
+        for (proxy, taken) in proxies.iter().zip(&mut all) {
+            load::wrk(proxy.address, connections, 1, path)?;
+            let before = proxy.cpu()?;
+            let seen = load::wrk(proxy.address, connections, effort.seconds, path)?;
+            taken.push(Taken { seen, cpu: proxy.cpu()? - before });
+        }
+    }
+    Ok(all)
+}
+
+fn micros(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e6
+}
+
+/// A table with a ratio to the best of the others in its last column.
+fn table(head: &str, proxies: &[Running], figures: &[f64], more: &[String]) -> String {
+    let others = proxies.iter().zip(figures).filter(|(it, _)| it.proxy != Proxy::Anteroom).map(|(_, figure)| *figure);
+    let best = others.fold(f64::INFINITY, f64::min);
+    let mut text =
+        format!("| proxy | {head} | ratio to the best peer |\n|{}\n", "---|".repeat(head.split('|').count() + 2));
+    for ((proxy, figure), more) in proxies.iter().zip(figures).zip(more) {
+        // A string takes whatever is written into it.
+        let _ = writeln!(text, "| {} | {figure:.2} {more}| {:.2} |", proxy.proxy.name(), figure / best);
+    }
+    text
+}
+
+fn steady(effort: Effort) -> Result<String> {
+    let origin = Origin::start()?;
+    let proxies = start_all(origin.port)?;
+    let all = rounds(&proxies, effort, 64, "/")?;
+    let cost = |taken: &Taken| micros(taken.cpu) / taken.seen.requests;
+    let figures: Vec<f64> = all.iter().map(|it| median(it.iter().map(cost).collect())).collect();
+    let more: Vec<String> = all
+        .iter()
+        .map(|it| {
+            let of = |figure: fn(&Taken) -> f64| median(it.iter().map(figure).collect());
+            let (p50, p99) = (of(|it| micros(it.seen.p50)), of(|it| micros(it.seen.p99)));
+            format!("| {p50:.0} | {p99:.0} | {} ", if it.iter().any(|it| it.seen.errors) { "yes" } else { "no" })
+        })
+        .collect();
+    Ok(table("CPU µs per request | p50 µs | p99 µs | errors", &proxies, &figures, &more))
+}
+
+fn latency(effort: Effort) -> Result<String> {
+    let origin = Origin::start()?;
+    let proxies = start_all(origin.port)?;
+    let all = rounds(&proxies, effort, 1, "/")?;
+    let figures: Vec<f64> = all.iter().map(|it| median(it.iter().map(|it| micros(it.seen.p50)).collect())).collect();
+    let more: Vec<String> =
+        all.iter().map(|it| format!("| {:.0} ", median(it.iter().map(|it| micros(it.seen.p99)).collect()))).collect();
+    Ok(table("p50 µs | p99 µs", &proxies, &figures, &more))
+}
+
+fn bulk(effort: Effort) -> Result<String> {
+    let origin = Origin::start()?;
+    let proxies = start_all(origin.port)?;
+    let all = rounds(&proxies, effort, 8, "/big")?;
+    let cost = |taken: &Taken| taken.cpu.as_secs_f64() * 1e3 / (taken.seen.requests * 10.0 / 1024.0);
+    let figures: Vec<f64> = all.iter().map(|it| median(it.iter().map(cost).collect())).collect();
+    Ok(table("CPU ms per GiB", &proxies, &figures, &vec![String::new(); figures.len()]))
+}
+
+fn tunnel(effort: Effort) -> Result<String> {
+    let mut text = String::new();
+    for (flow, head) in [(Flow::Messages, "CPU µs per message of 1 KiB and back"), (Flow::Bulk, "CPU ms per GiB")] {
+        let proxies = start_all(load::tunnel_service(flow)?)?;
+        let mut all: Vec<Vec<f64>> = proxies.iter().map(|_| Vec::new()).collect();
+        for _ in 0..effort.rounds {
+            for (proxy, costs) in proxies.iter().zip(&mut all) {
+                let before = proxy.cpu()?;
+                let number = if flow == Flow::Bulk { 2 } else { 16 };
+                let passed = load::tunnels(proxy.address, flow, number, effort.seconds)?;
+                let cpu = proxy.cpu()? - before;
+                costs.push(match flow {
+                    Flow::Messages => micros(cpu) / passed,
+                    Flow::Bulk => cpu.as_secs_f64() * 1e3 / (passed / f64::from(1 << 30)),
+                });
+            }
+        }
+        let figures: Vec<f64> = all.into_iter().map(median).collect();
+        text += &table(head, &proxies, &figures, &vec![String::new(); figures.len()]);
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+fn memory(_: Effort) -> Result<String> {
+    const CONNECTIONS: usize = 2000;
+    let origin = Origin::start()?;
+    let proxies = start_all(origin.port)?;
+    let mut text =
+        "| proxy | ms to the first connection | MiB idle | KiB per idle connection |\n|---|---|---|---|\n".to_owned();
+    for proxy in proxies {
+        std::thread::sleep(Duration::from_secs(2));
+        let idle = proxy.memory()?;
+        let open = load::idle(proxy.address, CONNECTIONS)?;
+        let each = (proxy.memory()? - idle) / CONNECTIONS as f64;
+        let (name, started) = (proxy.proxy.name(), proxy.started_in.as_secs_f64() * 1e3);
+        let _ = writeln!(text, "| {name} | {started:.0} | {:.1} | {each:.1} |", idle / 1024.0);
+        drop(open);
+    }
+    Ok(text)
+}
+
+/// What a request costs when there are more and more connections.
+fn connections(effort: Effort) -> Result<String> {
+    // HAProxy counts two descriptors for each, and 20,000 are what many systems allow a process.
+    const NUMBERS: [u32; 4] = [10, 100, 1000, 9000];
+    let origin = Origin::start()?;
+    let mut text = "| proxy | CPU µs per request at 10 | 100 | 1,000 | 9,000 connections | p99 ms at 9,000 |\n|---|---|---|---|---|---|\n".to_owned();
+    for proxy in start_all(origin.port)? {
+        let _ = write!(text, "| {} ", proxy.proxy.name());
+        let mut last = Seen::default();
+        for number in NUMBERS {
+            let before = proxy.cpu()?;
+            last = load::wrk(proxy.address, number, effort.seconds, "/")?;
+            let cost = micros(proxy.cpu()? - before) / last.requests;
+            let _ = write!(text, "| {cost:.1}{} ", if last.errors { " (errors)" } else { "" });
+        }
+        let _ = writeln!(text, "| {:.0} |", last.p99.as_secs_f64() * 1e3);
+    }
+    Ok(text)
+}
