@@ -27,6 +27,8 @@ use anyhow::{Context, Result, bail, ensure};
 /// Of what was written down. Another compiler or C library may need new figures; the same ones give the same within a
 /// few thousandths.
 const TOLERANCE: f64 = 0.02;
+/// As `cargo test` calls it.
+const NAME: &str = "what_a_request_costs";
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/cost.txt");
 /// An answer of a service such as Grafana's to a small question.
 const SMALL: usize = 200;
@@ -102,12 +104,25 @@ impl Tool {
     }
 }
 
+/// Whether `cargo test` with these words asks for this test.
+fn is_meant(words: &[String]) -> bool {
+    let is_it = |word: &str| NAME.contains(word);
+    let skips = words.iter().zip(words.iter().skip(1)).filter(|(flag, _)| *flag == "--skip").map(|(_, word)| word);
+    let skipped: Vec<&String> = skips.collect();
+    let mut filters = words.iter().filter(|word| !word.starts_with('-') && !skipped.contains(word)).peekable();
+    !skipped.iter().any(|word| is_it(word)) && (filters.peek().is_none() || filters.any(|word| is_it(word)))
+}
+
 fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
     // As a runner of tests asks for their names.
-    if std::env::args().any(|argument| argument == "--list") {
-        if !std::env::args().any(|argument| argument == "--ignored") {
-            println!("what_a_request_costs: test");
+    if words.iter().any(|word| word == "--list") {
+        if !words.iter().any(|word| word == "--ignored") {
+            println!("{NAME}: test");
         }
+        return ExitCode::SUCCESS;
+    }
+    if !is_meant(&words) {
         return ExitCode::SUCCESS;
     }
     if Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_err() {
@@ -151,7 +166,8 @@ fn count() -> Result<BTreeMap<String, f64>> {
 
 /// Compares with what was written down, and says everything.
 fn judge(counted: &BTreeMap<String, f64>) -> Result<()> {
-    let text: String = counted.iter().fold(String::new(), |mut text, (name, count)| {
+    let compiler = compiler()?;
+    let text: String = counted.iter().fold(format!("{compiler}\n"), |mut text, (name, count)| {
         // A string takes whatever is written into it.
         let _ = writeln!(text, "{name} {count:.1}");
         text
@@ -161,11 +177,16 @@ fn judge(counted: &BTreeMap<String, f64>) -> Result<()> {
         return fs::write(BASELINE, text).context(BASELINE);
     }
     let written = fs::read_to_string(BASELINE).context(BASELINE)?;
+    let written_by = written.lines().next().unwrap_or_default();
     let written: BTreeMap<&str, f64> = written
         .lines()
         .filter_map(|line| line.rsplit_once(' '))
         .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
         .collect();
+    if written_by != compiler {
+        println!("not judged: {BASELINE} is of {written_by}, and this is {compiler}\n{text}");
+        return Ok(());
+    }
     let mut wrong = 0;
     for (name, count) in counted {
         let before = written.get(name.as_str()).copied().unwrap_or(f64::NAN);
@@ -178,6 +199,14 @@ fn judge(counted: &BTreeMap<String, f64>) -> Result<()> {
     ensure!(wrong == 0, "{wrong} figures are not those of {BASELINE}: mend it, or say why and write new ones");
     println!("\ntest result: ok. {} passed; 0 failed", counted.len());
     Ok(())
+}
+
+/// The compiler with its target: another one makes other instructions.
+fn compiler() -> Result<String> {
+    let told = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV").output()?;
+    let told = String::from_utf8(told.stdout)?;
+    let of = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).context("rustc -vV");
+    Ok(format!("rustc {} {}", of("release:")?, of("host:")?))
 }
 
 /// Runs the program for so many requests, and counts.
@@ -202,8 +231,9 @@ fn run(program: &Path, tool: Tool, kind: Kind, requests: usize) -> Result<f64> {
                     Ok(client)
                 })
                 .collect::<Result<_>>()?;
-            // Until all are held, however many there are.
             thread::sleep(Duration::from_secs(2));
+            // Asked once, however many there are: it costs, too.
+            ensure!(anteroom.held()? == requests, "not all are held within two seconds");
             upstream.listen(kind)?;
             clients.into_iter().try_for_each(|client| answer(&mut BufReader::new(client), SMALL))?;
         }
@@ -311,6 +341,7 @@ fn serve(mut connection: TcpStream, answer: &[u8]) -> std::io::Result<()> {
 struct Anteroom {
     process: Child,
     address: SocketAddr,
+    admin: SocketAddr,
 }
 
 impl Anteroom {
@@ -329,17 +360,28 @@ impl Anteroom {
             .spawn()
             .context("valgrind does not run")?;
         let mut lines = BufReader::new(process.stdout.take().context("it is piped")?).lines();
-        let mut anteroom = Self { process, address: upstream };
+        let mut anteroom = Self { process, address: upstream, admin: upstream };
+        let address = |line: &str, name: &str| line.split_once(name)?.1.split(' ').next()?.parse().ok();
         let started = lines
             .by_ref()
             .map_while(Result::ok)
-            .find_map(|line| line.split_once(" listen=")?.1.split(' ').next()?.parse().ok());
+            .find_map(|line| Some((address(&line, " listen=")?, address(&line, " admin_listen=")?)));
         // The log is read to its end, as a collector does.
         thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        anteroom.address = started.context("it does not listen")?;
+        (anteroom.address, anteroom.admin) = started.context("it does not listen")?;
         // The first probe is over, and with it the pace of a start.
         thread::sleep(Duration::from_millis(500));
         Ok(anteroom)
+    }
+
+    /// How many requests it holds now.
+    fn held(&self) -> Result<usize> {
+        let mut admin = TcpStream::connect(self.admin)?;
+        admin.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        admin.read_to_string(&mut text)?;
+        let held = text.lines().find_map(|line| line.strip_prefix("anteroom_requests_held "));
+        held.and_then(|held| held.trim().parse().ok()).context("no gauge")
     }
 
     /// Asks it to stop, and reads the count.

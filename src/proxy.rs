@@ -17,6 +17,7 @@ pub mod upgrade;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request};
@@ -318,7 +319,11 @@ fn said(bound: Bound, ticket: &Ticket<'_>) -> Option<Bound> {
     match bound {
         Bound::Number { .. } | Bound::Bytes { .. } => Some(bound),
         Bound::Patience { .. } if ticket.toll.held.is_zero() => None,
-        Bound::Patience { .. } => Some(Bound::Patience { held: ticket.toll.held }),
+        // To a tenth of a second, so that those who waited together get the same page.
+        Bound::Patience { .. } => {
+            let tenths = u64::try_from(ticket.toll.held.as_millis() / 100).unwrap_or(u64::MAX);
+            Some(Bound::Patience { held: Duration::from_millis(tenths.saturating_mul(100)) })
+        }
     }
 }
 

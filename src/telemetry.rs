@@ -3,7 +3,7 @@
 //! There is no colour, on a terminal neither: lines are read by `docker logs` and collectors, and the subscriber
 //! escapes control characters in values, so that a request cannot paint or forge lines.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
@@ -55,7 +55,11 @@ pub struct Log(());
 
 impl Drop for Log {
     fn drop(&mut self) {
-        OUTLET.drain();
+        let left = OUTLET.drain();
+        if left > 0 {
+            // Standard error may be closed, too.
+            let _ = writeln!(io::stderr(), "anteroom: {left} bytes of the log were not written: nobody takes them");
+        }
     }
 }
 
@@ -73,7 +77,7 @@ pub fn init(filter: &str, format: LogFormat) -> io::Result<Log> {
         LogFormat::Text => registry.with(lines).with(&*REPETITION).try_init(),
         LogFormat::Json => registry.with(lines.json()).with(&*REPETITION).try_init(),
     };
-    OUTLET.open(io::stdout())?;
+    OUTLET.open(io::stdout(), move |lost| line::lament(format, lost))?;
     // Of two logs in one process, the first stays.
     let _ = line::FORMAT.set(format);
     Ok(Log(()))

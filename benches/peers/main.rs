@@ -13,6 +13,8 @@
 mod load;
 mod proxies;
 mod scenarios;
+#[path = "../../tests/support/shipped.rs"]
+mod shipped;
 
 use std::process::ExitCode;
 
@@ -47,6 +49,7 @@ fn run() -> Result<()> {
             name => names.push(name.to_owned()),
         }
     }
+    shipped::compile()?;
     for (name, measure) in scenarios::ALL {
         if names.is_empty() || names.iter().any(|it| it == name) {
             println!("\n## {name}\n");

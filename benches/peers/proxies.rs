@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::shipped;
+
 /// What can be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proxy {
@@ -36,7 +38,8 @@ impl Proxy {
 
     fn program(self) -> PathBuf {
         match self {
-            Self::Anteroom => env!("CARGO_BIN_EXE_anteroom").into(),
+            // A place of its own, so that what is measured is what is shipped.
+            Self::Anteroom => shipped::path(),
             Self::Nginx | Self::Haproxy => self.name().into(),
             Self::Envoy | Self::Traefik | Self::Caddy => {
                 PathBuf::from(std::env::var_os("ANTEROOM_BENCH_PEERS").unwrap_or_default()).join(self.name())

@@ -150,8 +150,10 @@ impl Drop for Open {
     }
 }
 
-/// What is read at once of a tunnel, in bytes, each way. Of those that are mostly silent only the first page is in memory.
-const PIECE: usize = 32 << 10;
+/// What is read of a tunnel at once, in bytes: down, where the bulk flows, and up. Both are in memory for as long as the
+/// tunnel is open.
+const DOWN: usize = 32 << 10;
+const UP: usize = 8 << 10;
 
 /// Copies both ways until both sides have ended. Each direction ends by itself (half-close), without a time limit:
 /// a dashboard's socket may be silent for hours. What breaks on one side is broken on the other.
@@ -164,7 +166,7 @@ pub async fn splice(switch: Switch, upstream: OnUpgrade, _open: Open) {
         }
     };
     let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    match copy_bidirectional_with_sizes(&mut client, &mut upstream, PIECE, PIECE).await {
+    match copy_bidirectional_with_sizes(&mut client, &mut upstream, UP, DOWN).await {
         Ok((up, down)) => tracing::debug!(up, down, "a tunnel ended"),
         Err(error) => {
             tracing::debug!(%error, "a tunnel broke");

@@ -27,24 +27,34 @@ pub fn write(fields: impl FnOnce(&mut Line<'_>)) {
     let Some(format) = FORMAT.get() else { return };
     TEXT.with_borrow_mut(|text| {
         text.clear();
-        compose(text, *format, fields);
+        compose(text, *format, ("INFO", ACCESS), fields);
         // It fails in no way.
         let _ = (&OUTLET).write_all(text.as_bytes());
     });
 }
 
-fn compose(text: &mut String, format: LogFormat, fields: impl FnOnce(&mut Line<'_>)) {
+/// Says that so many lines were lost.
+pub(super) fn lament(format: LogFormat, lost: u64) -> String {
+    let mut text = String::new();
+    compose(&mut text, format, ("WARN", "anteroom::telemetry"), |line| {
+        line.message("standard output is too slow or full: lines of the log were left out");
+        line.number("lost", lost);
+    });
+    text
+}
+
+fn compose(text: &mut String, format: LogFormat, (level, target): (&str, &str), fields: impl FnOnce(&mut Line<'_>)) {
     let now = humantime::format_rfc3339_micros(SystemTime::now());
     // A string takes whatever is written into it.
     let _ = match format {
-        LogFormat::Text => write!(text, "{now}  INFO {ACCESS}:"),
-        LogFormat::Json => write!(text, r#"{{"timestamp":"{now}","level":"INFO","fields":{{"#),
+        LogFormat::Text => write!(text, "{now} {level:>5} {target}:"),
+        LogFormat::Json => write!(text, r#"{{"timestamp":"{now}","level":"{level}","fields":{{"#),
     };
     fields(&mut Line { text, json: format == LogFormat::Json, first: true });
-    text.push_str(match format {
-        LogFormat::Text => "\n",
-        LogFormat::Json => concat!(r#"},"target":"anteroom::access"}"#, "\n"),
-    });
+    let _ = match format {
+        LogFormat::Text => writeln!(text),
+        LogFormat::Json => writeln!(text, r#"}},"target":"{target}"}}"#),
+    };
 }
 
 /// A line that is being written.
@@ -56,6 +66,16 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
+    /// What is said beside the fields, in words of ours.
+    fn message(&mut self, words: &'static str) {
+        if self.json {
+            self.word("message", words);
+        } else {
+            self.text.push(' ');
+            self.text.push_str(words);
+        }
+    }
+
     /// A field with a text, whatever is in it.
     pub fn text(&mut self, name: &'static str, value: &str) {
         self.name(name);
@@ -135,7 +155,7 @@ mod tests {
             }
         }
         let mut ours = String::new();
-        compose(&mut ours, format, |line| {
+        compose(&mut ours, format, ("INFO", ACCESS), |line| {
             line.word("id", "00ff");
             line.word("client", "::1");
             line.text("method", "GET");

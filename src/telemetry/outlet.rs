@@ -16,7 +16,7 @@ const ROOM: usize = 1 << 20;
 const KEPT: usize = 64 << 10;
 /// Between two writes. The first line after a silence does not wait.
 const PAUSE: Duration = Duration::from_millis(20);
-/// For the last lines: an output that takes none must not keep us from ending.
+/// For the last lines: an output that takes nothing for so long must not keep us from ending.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// That of the process.
@@ -39,51 +39,95 @@ struct Lines {
     lost: u64,
     /// Lines have been taken out, and are not written yet.
     busy: bool,
+    /// Bytes that were taken from us since the beginning.
+    written: u64,
 }
 
 impl Outlet {
     const fn new() -> Self {
-        let lines = Lines { text: Vec::new(), lost: 0, busy: false };
+        let lines = Lines { text: Vec::new(), lost: 0, busy: false, written: 0 };
         Self { lines: Mutex::new(lines), filled: Condvar::new(), emptied: Condvar::new() }
     }
 
-    /// Begins to write.
+    /// Begins to write. `lament` says in a line that so many were lost.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn open(&'static self, output: impl Write + Send + 'static) -> io::Result<()> {
-        thread::Builder::new().name("log".to_owned()).spawn(move || self.carry(output)).map(drop)
+    pub(super) fn open(
+        &'static self,
+        output: impl Write + Send + 'static,
+        lament: impl Fn(u64) -> String + Send + 'static,
+    ) -> io::Result<()> {
+        thread::Builder::new().name("log".to_owned()).spawn(move || self.carry(output, lament)).map(drop)
     }
 
-    fn carry(&self, mut output: impl Write) {
+    fn carry(&self, mut output: impl Write, lament: impl Fn(u64) -> String) {
         let mut text = Vec::new();
+        // The last line is not whole.
+        let mut torn = false;
         loop {
             let lost = {
                 let lines = self.lock();
-                let mut lines =
-                    self.filled.wait_while(lines, |it| it.text.is_empty()).unwrap_or_else(PoisonError::into_inner);
+                let is_empty = |lines: &mut Lines| lines.text.is_empty();
+                let mut lines = self.filled.wait_while(lines, is_empty).unwrap_or_else(PoisonError::into_inner);
                 lines.busy = true;
                 mem::swap(&mut lines.text, &mut text);
                 mem::take(&mut lines.lost)
             };
-            // Where it is closed, nobody reads what could be said about that.
-            let _ = output.write_all(&text).and_then(|()| output.flush());
+            // Not through the log, whose filter and room it must not need.
+            if lost > 0 {
+                text.splice(0..0, lament(lost).into_bytes());
+            }
+            if torn {
+                text.insert(0, b'\n');
+            }
+            let written = self.write_out(&mut output, &text);
+            // Where nobody reads any more, nobody misses anything, either.
+            let left = text[written..].iter().filter(|byte| **byte == b'\n').count();
+            torn = if written > 0 { text[written - 1] != b'\n' } else { torn };
             text.clear();
             text.shrink_to(KEPT);
-            if lost > 0 {
-                tracing::warn!(lost, "standard output is too slow: lines of the log were left out");
-            }
-            self.lock().busy = false;
+            let mut lines = self.lock();
+            (lines.busy, lines.lost) = (false, lines.lost + left as u64);
+            drop(lines);
             self.emptied.notify_all();
             thread::sleep(PAUSE);
         }
     }
 
-    /// Waits until all is written, for a while.
-    pub(super) fn drain(&self) {
+    /// As much as is taken before something goes wrong, as on a disk that is full.
+    fn write_out(&self, output: &mut impl Write, text: &[u8]) -> usize {
+        let mut written = 0;
+        while written < text.len() {
+            match output.write(&text[written..]) {
+                Ok(taken) if taken > 0 => {
+                    written += taken;
+                    self.lock().written += taken as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Somebody else has made it so that it does not wait: then we do.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
+                Ok(_) | Err(_) => break,
+            }
+        }
+        // What it keeps to itself would be lost with the process.
+        let _ = output.flush();
+        written
+    }
+
+    /// Waits until all is written, for as long as something is taken. Returns how many bytes are left all the same.
+    pub(super) fn drain(&self) -> usize {
         let is_full = |lines: &mut Lines| lines.busy || !lines.text.is_empty();
-        // Whether in time or not: it was waited for.
-        let _ = self.emptied.wait_timeout_while(self.lock(), LAST_WORDS, is_full);
+        let mut lines = self.lock();
+        loop {
+            let before = lines.written;
+            let (now, waited) =
+                self.emptied.wait_timeout_while(lines, LAST_WORDS, is_full).unwrap_or_else(PoisonError::into_inner);
+            if !waited.timed_out() || now.written == before {
+                return now.text.len();
+            }
+            lines = now;
+        }
     }
 
     /// Held for as long as it takes to copy a line.
@@ -148,7 +192,7 @@ mod tests {
     fn whoever_writes_never_waits_and_what_finds_no_room_is_counted() {
         static SLOW: Outlet = Outlet::new();
         let ((go, may), (taken, out)) = (mpsc::channel(), mpsc::channel());
-        SLOW.open(Slow { may, taken }).expect("a thread");
+        SLOW.open(Slow { may, taken }, |lost| format!("{lost} lost\n")).expect("a thread");
         let mut writer = &SLOW;
         writer.write_all(b"first\n").expect("there is room");
         // Taken out, and stuck on its way.
@@ -163,8 +207,9 @@ mod tests {
         go.send(()).expect("it waits");
         assert_eq!(out.recv().expect("it is written"), b"first\n");
         go.send(()).expect("it waits");
-        assert_eq!(out.recv().expect("it is written").len(), ROOM);
-        SLOW.drain();
+        let rest = out.recv().expect("it is written");
+        assert!(rest.starts_with(b"3 lost\nxxx") && rest.len() == ROOM + "3 lost\n".len(), "{} bytes", rest.len());
+        assert_eq!(SLOW.drain(), 0);
         assert_eq!(state(&SLOW), (0, 0, false));
     }
 
@@ -172,9 +217,48 @@ mod tests {
     fn an_output_that_takes_nothing_does_not_keep_the_end_from_coming() {
         static STUCK: Outlet = Outlet::new();
         let ((_go, may), (taken, _out)) = (mpsc::channel(), mpsc::channel());
-        STUCK.open(Slow { may, taken }).expect("a thread");
+        STUCK.open(Slow { may, taken }, |_| String::new()).expect("a thread");
         (&STUCK).write_all(b"last\n").expect("there is room");
-        STUCK.drain();
-        assert_eq!(state(&STUCK), (0, 0, true), "it was not written, and not waited for without end");
+        while !state(&STUCK).2 {
+            thread::yield_now();
+        }
+        (&STUCK).write_all(b"words\n").expect("there is room");
+        assert_eq!(STUCK.drain(), "words\n".len());
+        assert_eq!(state(&STUCK), (6, 0, true), "it was not written, and not waited for without end");
+    }
+
+    /// Takes half of a line, then fails once, and takes everything from then on.
+    struct Full {
+        calls: usize,
+        taken: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.calls += 1;
+            let taken = match self.calls {
+                1 => &bytes[..2],
+                2 => return Err(io::ErrorKind::StorageFull.into()),
+                _ => bytes,
+            };
+            self.taken.send(taken.to_owned()).map_err(io::Error::other)?;
+            Ok(taken.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_counted_and_no_line_runs_into_another() {
+        static FULL: Outlet = Outlet::new();
+        let (taken, out) = mpsc::channel();
+        FULL.open(Full { calls: 0, taken }, |lost| format!("{lost} lost\n")).expect("a thread");
+        (&FULL).write_all(b"one\n").expect("there is room");
+        assert_eq!(out.recv().expect("it is written"), b"on");
+        FULL.drain();
+        (&FULL).write_all(b"two\n").expect("there is room");
+        assert_eq!(out.recv().expect("it is written"), b"\n1 lost\ntwo\n");
     }
 }

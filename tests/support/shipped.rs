@@ -17,6 +17,14 @@ pub fn host() -> String {
 /// The flags of `deploy/Dockerfile`.
 const FLAGS: &str = "-C target-feature=+crt-static -C llvm-args=-inline-threshold=15";
 
+/// One of its own: other flags in the usual one would throw away what `cargo test` has compiled.
+const FOLDER: &str = "target/shipped";
+
+/// Where it is, once it is compiled.
+pub fn path() -> PathBuf {
+    Path::new(ROOT).join(FOLDER).join(host()).join("release/anteroom")
+}
+
 /// Compiles it, if it was not compiled before.
 ///
 /// # Errors
@@ -24,14 +32,12 @@ const FLAGS: &str = "-C target-feature=+crt-static -C llvm-args=-inline-threshol
 pub fn compile() -> Result<PathBuf> {
     let dockerfile = std::fs::read_to_string(Path::new(ROOT).join("deploy/Dockerfile"))?;
     ensure!(dockerfile.contains(FLAGS), "deploy/Dockerfile builds with other flags than {FLAGS}");
-    // A folder of its own: other flags in the usual one would throw away what `cargo test` has compiled.
-    let target = Path::new(ROOT).join("target/shipped");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.current_dir(ROOT).args("build --quiet --release --locked --bin anteroom --target".split(' ')).arg(host());
-    cargo.arg("--target-dir").arg(&target).env("RUSTFLAGS", FLAGS);
+    cargo.arg("--target-dir").arg(Path::new(ROOT).join(FOLDER)).env("RUSTFLAGS", FLAGS);
     // Cargo would prefer this one.
     cargo.env_remove("CARGO_ENCODED_RUSTFLAGS");
     let done = cargo.status().context("cargo does not run")?;
     ensure!(done.success(), "a release build fails");
-    Ok(target.join(host()).join("release/anteroom"))
+    Ok(path())
 }
