@@ -22,8 +22,14 @@ pub struct Seen {
 
 /// Asks for a path over so many connections for so long.
 pub fn wrk(address: SocketAddr, connections: u32, seconds: u32, path: &str) -> Result<Seen> {
+    wrk_with(address, connections, seconds, path, &[])
+}
+
+/// The same, with these fields in the head.
+pub fn wrk_with(address: SocketAddr, connections: u32, seconds: u32, path: &str, fields: &[&str]) -> Result<Seen> {
     let mut command = Command::new("wrk");
     command.args(["-t1", "--latency", "--timeout", "10s"]).arg(format!("-c{connections}")).arg(format!("-d{seconds}s"));
+    command.args(fields.iter().flat_map(|field| ["-H", field]));
     let output = command.arg(format!("http://{address}{path}")).output().context("wrk does not run")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let word = |line: &str| -> Option<String> {

@@ -11,13 +11,14 @@ use crate::proxies::{Origin, Proxy, Running};
 
 type Scenario = (&'static str, fn(Effort) -> Result<String>);
 
-pub const ALL: [Scenario; 6] = [
+pub const ALL: [Scenario; 7] = [
     ("steady", steady),
     ("latency", latency),
     ("bulk", bulk),
     ("tunnel", tunnel),
     ("memory", memory),
     ("connections", connections),
+    ("storm", storm),
 ];
 
 fn start_all(upstream: u16) -> Result<Vec<Running>> {
@@ -163,4 +164,21 @@ fn connections(effort: Effort) -> Result<String> {
         let _ = writeln!(text, "| {:.0} |", last.p99.as_secs_f64() * 1e3);
     }
     Ok(text)
+}
+
+/// What it costs to say that a service is not there, to many who ask at once. The others have no such page.
+fn storm(effort: Effort) -> Result<String> {
+    // Ours, and nobody listens there.
+    let nobody = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    nobody.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+    let port = nobody.local_addr()?.as_socket().map_or(0, |address| address.port());
+    let proxy = Proxy::Anteroom.start(port)?;
+    let mut costs = Vec::new();
+    for _ in 0..effort.rounds {
+        let before = proxy.cpu()?;
+        let fields = ["Prefer: wait=0", "Accept: text/html"];
+        let seen = load::wrk_with(proxy.address, 64, effort.seconds, "/", &fields)?;
+        costs.push(micros(proxy.cpu()? - before) / seen.requests);
+    }
+    Ok(format!("{:.1} µs of CPU time for each page\n", median(costs)))
 }

@@ -141,9 +141,6 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
         reason = format!(". Its log says: {}", redact(&complaint.message));
         // Which of the files' routers is that of analytics, only Traefik knows.
         guessed = complaint.is_of_files();
-    } else if let Some(complaint) = project.complaints.first() {
-        // Of another router, as far as it can be told: worth a look, and no proof.
-        row_of(complaint);
     } else if let Some(target) = labelled.filter(|it| project.standing(it) != Standing::Well) {
         rows.push(("router", target.setup.routers[0].router.clone()));
         reason = format!(
@@ -151,6 +148,9 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
             target.container.name,
             how(&target.container)
         );
+    } else if let Some(complaint) = project.complaints.first() {
+        // Of another router, as far as it can be told: worth a look, and no proof.
+        row_of(complaint);
     } else if project.rules.is_empty() && labelled.is_none() {
         reason = ", and neither labels nor mounted rules ask for one".to_owned();
     }
