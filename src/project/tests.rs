@@ -234,3 +234,22 @@ fn what_the_files_defined_is_kept_while_they_do_not_answer() {
     gone.remember(&mut last);
     assert_eq!(gone.definitions, None);
 }
+
+#[test]
+fn a_job_that_was_taken_away_is_not_absent_where_somebody_who_waited_for_its_end_was_started() {
+    let defined = |service: &str| {
+        let (service, image) = (service.to_owned(), None);
+        Definition { service, image, image_is_missing: false, optional: false }
+    };
+    let absent = |members| {
+        let definitions = Some(vec![defined("migrate"), defined("web"), defined("api")]);
+        let project = Project { definitions, ..project(members) };
+        project.absent().into_iter().map(|(service, _)| service.to_owned()).collect::<Vec<_>>()
+    };
+    let never = |text| with(refusing(text), |it| (it.container.status, it.container.started) = (Status::Created, None));
+    assert_eq!(absent(vec![refusing("web/migrate!"), refusing("api")]), Vec::<String>::new());
+    assert_eq!(absent(vec![refusing("web/migrate!"), never("api/migrate!")]), Vec::<String>::new());
+    assert_eq!(absent(vec![never("web/migrate!"), refusing("api")]), ["migrate"], "a first start");
+    assert_eq!(absent(vec![refusing("web/migrate!"), refusing("api/migrate")]), ["migrate"], "it is to stay");
+    assert_eq!(absent(vec![refusing("web"), refusing("api")]), ["migrate"], "nobody waited for it");
+}
