@@ -22,7 +22,7 @@ use crate::evidence::{
 };
 use crate::readiness::{Cause, Outlook, declared_dependencies, has_done_its_work, outlook, was_ended};
 
-pub use choice::{Candidate, Here, Meant, Unclear, choose, normal};
+pub use choice::{Candidate, Folder, Here, Meant, Unclear, choose, normal};
 
 /// Everything that was seen of one project.
 #[derive(Clone, Debug)]

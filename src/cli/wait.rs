@@ -82,7 +82,8 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     let timeout = *given.get_one::<Duration>("timeout").expect("there is a default");
     let here = here(given.get_one::<String>("project").map(String::as_str), environment);
     // A folder with compose files is what is deployed: somebody else's services say nothing of it.
-    let may_be_elsewhere = !here.folders.iter().any(|folder| visit::has_compose_files(Path::new(folder)));
+    let mut paths = here.folders.iter().flat_map(|folder| &folder.paths);
+    let may_be_elsewhere = !paths.any(|path| visit::has_compose_files(Path::new(path)));
     let here = Here { may_be_elsewhere, ..here };
     // Who waits for longer than the clock goes, waits for ever.
     let deadline = began.checked_add(timeout);

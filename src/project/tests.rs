@@ -18,8 +18,17 @@ fn candidate(text: &str) -> Candidate {
 
 fn chosen(projects: &[&str], named: Option<&str>, folder: &str, may_be_elsewhere: bool) -> Result<String, Meant> {
     let projects: Vec<Candidate> = projects.iter().map(|it| candidate(it)).collect();
-    let here = Here { named: named.map(str::to_owned), folders: vec![folder.to_owned()], may_be_elsewhere };
+    let here = Here { named: named.map(str::to_owned), folders: folders(folder), may_be_elsewhere };
     choose(&projects, &here).map(String::from).map_err(|unclear| unclear.meant)
+}
+
+/// `folder=the name in its .env<the one above`.
+fn folders(text: &str) -> Vec<Folder> {
+    let folder = |text: &str| {
+        let (path, named) = text.split_once('=').map_or((text, None), |(path, name)| (path, Some(name.to_owned())));
+        Folder { paths: vec![path.to_owned()], named }
+    };
+    text.split('<').map(folder).collect()
 }
 
 #[test]
@@ -37,6 +46,14 @@ fn the_project_that_is_meant_is_the_named_the_folders_cvats_or_the_only_one() {
         ("none of several", &["a:web", "b:web"], None, "/", Err(Meant::Any)),
         ("two of one folder", &["a:cvat_server@/x/cvat", "b:web@/x/cvat"], None, "/x/cvat", Err(Meant::Any)),
         ("one of two is its namesake", &["cvat:web@/x/cvat", "b:web@/x/cvat"], None, "/x/cvat", Ok("cvat")),
+        ("as its .env says", &several, None, "/opt/cvat=wiki", Ok("wiki")),
+        ("but for a name that nobody has", &several, None, "/opt/cvat=nobody", Ok("cvat")),
+        ("which is nobody else's", &several, None, "/elsewhere/wiki=nobody", Err(Meant::OfFolder)),
+        ("and the environment counts before it", &several, Some("my_app"), "/opt/cvat=wiki", Ok("my_app")),
+        ("made in this folder, by a file of another name", &several, None, "/opt/Docs</opt/cvat", Ok("wiki")),
+        ("named in this folder", &several, None, "/opt/x=wiki</opt/cvat", Ok("wiki")),
+        ("made in the folder above", &several, None, "/opt/cvat/wiki</opt/cvat", Ok("cvat")),
+        ("as compose would call the folder above", &several, None, "/opt/my_app/wiki</opt/my_app", Ok("my_app")),
     ] {
         assert_eq!(chosen(projects, named, folder, true).as_deref(), want.as_deref(), "{what}");
     }

@@ -74,8 +74,24 @@ fn variables(compose: &Compose, folder: &Path) -> HashMap<String, String> {
         files.push(folder.join(".env"));
     }
     let texts: Vec<String> = files.iter().filter_map(|file| read(file)).collect();
-    let lines = texts.iter().flat_map(|text| text.lines()).filter_map(|line| line.trim().split_once('='));
-    lines.map(|(name, value)| (name.trim().to_owned(), value.trim().trim_matches(['"', '\'']).to_owned())).collect()
+    let last: HashMap<String, Option<String>> = texts.iter().flat_map(|text| settings(text)).collect();
+    last.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+}
+
+/// The lines of an environment file; the last one of a name counts. A value that other variables make up is not known.
+fn settings(text: &str) -> impl Iterator<Item = (String, Option<String>)> {
+    let lines = text.lines().filter_map(|line| line.trim().split_once('='));
+    lines.map(|(name, value)| {
+        let value = value.trim();
+        let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
+        let value = match quote {
+            Some(quote) => value[1..].split(quote).next().unwrap_or_default(),
+            // What follows is a remark.
+            None => value.split(" #").next().unwrap_or_default().trim_end(),
+        };
+        let is_known = quote == Some('\'') || !value.contains('$');
+        (name.trim().to_owned(), is_known.then(|| value.to_owned()))
+    })
 }
 
 /// The rules in the files that are mounted where Traefik keeps its configuration.
@@ -103,9 +119,8 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 /// The name of the project, where compose would read it: in the `.env` of a folder.
 pub fn name_in(folder: &Path) -> Option<String> {
     let text = read(&folder.join(".env"))?;
-    let name =
-        |line: &str| Some(line.trim().strip_prefix("COMPOSE_PROJECT_NAME=")?.trim_matches(['"', '\'']).to_owned());
-    text.lines().filter_map(name).next_back().filter(|name| !name.is_empty())
+    let (_, name) = settings(&text).filter(|(name, _)| name == "COMPOSE_PROJECT_NAME").last()?;
+    name.filter(|name| !name.is_empty())
 }
 
 /// Whether compose would find files of its own in a folder.
@@ -192,6 +207,32 @@ mod tests {
             let why = read(Path::new(out_of_sight)).expect_err("it may be there").to_string();
             assert!(why.starts_with(out_of_sight), "{why}");
         }
+        fs::remove_dir_all(&folder).expect("it is ours");
+    }
+
+    #[test]
+    fn a_setting_ends_before_its_remark_and_one_that_others_make_up_is_not_known() {
+        for (line, want) in [
+            ("A=cvat", Some("cvat")),
+            (" A = cvat ", Some("cvat")),
+            ("A=cvat # ours", Some("cvat")),
+            ("A=cvat#1", Some("cvat#1")),
+            ("A='cvat # $1' # ours", Some("cvat # $1")),
+            ("A=\"cvat # 1\"", Some("cvat # 1")),
+            ("A=", Some("")),
+            ("A=${B}-cvat", None),
+            ("A=\"$B\"", None),
+        ] {
+            let told: Vec<_> = settings(line).collect();
+            assert_eq!(told, [("A".to_owned(), want.map(str::to_owned))], "{line}");
+        }
+        let folder = folder("name");
+        let name = |text: &str| {
+            fs::write(folder.join(".env"), text).expect("it is ours");
+            name_in(&folder)
+        };
+        assert_eq!(name("COMPOSE_PROJECT_NAME=one\nCOMPOSE_PROJECT_NAME=two # now\n").as_deref(), Some("two"));
+        assert_eq!(name("COMPOSE_PROJECT_NAME=one\nCOMPOSE_PROJECT_NAME=$B\n"), None);
         fs::remove_dir_all(&folder).expect("it is ours");
     }
 }
