@@ -1,7 +1,7 @@
 //! The deployment's own files, where labels and mounts say that they are. They are read as whoever runs us may read them,
 //! and only if they are small, regular files: a label is foreign, and a pipe would never end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub(super) fn definitions(project: &Project) -> Result<Vec<Definition>, Unread> 
     // What another one's file defines, if it is still there, is no orphan: somebody has only left that file out. So one that
     // is there and says not all leaves everything unknown, or a service that runs would be offered for removal.
     let others = project.members.iter().filter_map(|member| member.container.compose.as_ref());
-    let left_out: HashSet<PathBuf> = others
+    let left_out: BTreeSet<PathBuf> = others
         .flat_map(|its| its.config_files.iter().map(|file| Path::new(&*its.working_dir).join(&**file)))
         .filter(|path| !named.contains(path) && !is_gone(path, &named))
         .collect();
