@@ -22,7 +22,7 @@ use crate::evidence::{
 };
 use crate::readiness::{Cause, Outlook, declared_dependencies, has_done_its_work, outlook, was_ended};
 
-pub use choice::{Candidate, Here, Meant, Unclear, choose, normal};
+pub use choice::{Candidate, Folder, Here, Meant, Unclear, choose, normal};
 
 /// Everything that was seen of one project.
 #[derive(Clone, Debug)]
@@ -273,14 +273,17 @@ impl Project {
     }
 
     /// Services that should have a container and have none, with what the files say of them: those that the files define,
-    /// or, where these cannot be read, those that others need, as their labels say. One whose end others need has ended
-    /// by then, and was taken away.
+    /// or, where these cannot be read, those that others need, as their labels say. One of which others need the end alone
+    /// has ended, and was taken away, where one of them was started.
     pub fn absent(&self) -> Vec<(&str, Option<&Definition>)> {
         let mut absent: Vec<(&str, Option<&Definition>)> = Vec::new();
-        let defined = self.definitions.iter().flatten().filter(|it| !it.optional).map(|it| (&*it.service, Some(it)));
+        let defined =
+            self.definitions.iter().flatten().filter(|it| !it.optional && !self.has_done_its_part(&it.service));
         let labels = self.members.iter().filter(|it| !it.is_one_off()).filter_map(|it| it.container.compose.as_ref());
         let needed = labels.flat_map(|it| &it.depends_on).filter(|it| !it.ends && self.definitions.is_none());
-        for (service, definition) in defined.chain(needed.map(|it| (&*it.service, None))) {
+        for (service, definition) in
+            defined.map(|it| (&*it.service, Some(it))).chain(needed.map(|it| (&*it.service, None)))
+        {
             if !self.has(service) && !absent.iter().any(|(known, _)| *known == service) {
                 absent.push((service, definition));
             }
@@ -353,6 +356,21 @@ impl Project {
             let compose = other.container.compose.as_ref();
             compose.is_some_and(|it| it.depends_on.iter().any(|it| it.ends && *it.service == *member.service()))
         })
+    }
+
+    /// Whether a service need not be there any more: one that waited for its end was started, and nobody needs more of it.
+    /// To make it anew would be to do its work twice.
+    fn has_done_its_part(&self, service: &str) -> bool {
+        let mut awaited = false;
+        for other in self.members.iter().filter(|it| !it.is_one_off()) {
+            for needed in declared_dependencies(&other.container).iter().filter(|it| *it.service == *service) {
+                if !needed.ends {
+                    return false;
+                }
+                awaited |= other.container.started.is_some();
+            }
+        }
+        awaited
     }
 
     /// What is known of one member, as rules over a single target read it.

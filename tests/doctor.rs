@@ -130,6 +130,36 @@ async fn an_engine_that_tells_only_what_a_page_needs_is_enough() {
     assert!(code == 1 && report.contains("target-exited"), "{report}");
 }
 
+#[tokio::test]
+async fn a_file_of_another_name_below_a_folder_that_has_files_counts_where_it_was_used() {
+    let engine = FakeDocker::start();
+    let above = engine.socket().parent().expect("it is in a folder").to_owned();
+    let below = above.join("other");
+    std::fs::create_dir(&below).expect("it is ours");
+    std::fs::write(above.join("compose.yml"), "services: {web: {image: one}}\n").expect("it is ours");
+    for (project, folder) in [("above", &above), ("otherwise", &below)] {
+        let mut container = recorded("running", project, &[]);
+        container["Config"]["Labels"]["com.docker.compose.project"] = json!(project);
+        container["Config"]["Labels"]["com.docker.compose.project.working_dir"] = json!(folder);
+        container["NetworkSettings"]["Networks"] = json!({});
+        engine.put(container);
+    }
+    let host = engine.host();
+    let from = |folder: &std::path::Path| {
+        let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"));
+        doctor.args(["doctor", "--json"]).env("DOCKER_HOST", &host).env_remove("COMPOSE_PROJECT_NAME");
+        doctor.current_dir(folder).env("PWD", folder);
+        async move {
+            let run = move || doctor.output().expect("the doctor runs").stdout;
+            let report = tokio::task::spawn_blocking(run).await.expect("it does not panic");
+            serde_json::from_slice::<Value>(&report).expect("a document")["project"].take()
+        }
+    };
+    assert_eq!(from(&below).await, "otherwise");
+    std::fs::create_dir(below.join("scripts")).expect("it is ours");
+    assert_eq!(from(&below.join("scripts")).await, "above");
+}
+
 /// Answers every request alike, and counts them.
 async fn answering(answer: &'static str) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");

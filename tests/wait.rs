@@ -337,6 +337,26 @@ async fn a_service_that_labels_need_and_nobody_has_made_is_the_cause() {
 }
 
 #[tokio::test]
+async fn a_leftover_is_passed_over_and_that_is_said_once() {
+    let engine = FakeDocker::start();
+    let (address, _) = listening().await;
+    engine.put(container("starting", "db", Some(address)));
+    let mut old = container("exited-1", "old", None);
+    (old["Created"], old["State"]["FinishedAt"]) = (json!("2023-01-01T00:00:00Z"), json!("2023-01-02T00:00:00Z"));
+    engine.put(old);
+    let mut waiting = Waiting::start(&engine.host(), &["--timeout", "20s"]);
+    waiting.says("db: not ready").await;
+    engine.asked("/containers/json", 4).await;
+    engine.put(container("healthy", "db", Some(address)));
+    let ended = waiting.end().await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let said = ended.err.lines().filter(|it| it.contains("not waited for, since the last `up` did not start it: old "));
+    assert_eq!(said.count(), 1, "{ended:?}");
+    assert!(!ended.out.contains("old"), "{ended:?}");
+    assert_eq!(wait(&engine, &["old"]).await.code, 1);
+}
+
+#[tokio::test]
 async fn an_engine_that_is_not_there_is_told_from_everything_else() {
     let engine = FakeDocker::start();
     engine.put(container("starting", "db", None));

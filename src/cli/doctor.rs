@@ -17,7 +17,7 @@ use crate::diagnosis::deployment::examine;
 use crate::engine::client::Trouble;
 use crate::evidence::Scheme;
 use crate::page::foreign::line;
-use crate::project::{Address, Here, Meant, Unclear, choose};
+use crate::project::{Address, Folder, Here, Meant, Unclear, choose};
 use crate::visit::{Heard, Visit, has_compose_files, name_in};
 
 mod document;
@@ -115,14 +115,19 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
 pub(super) fn here(wanted: Option<&str>, environment: &[(String, String)]) -> Here {
     let variable = |name: &str| environment.iter().find(|(it, _)| it == name).map(|(_, value)| value.clone());
     let folder = std::env::current_dir().unwrap_or_default();
-    // Compose takes the path by which the shell came here, if that is one, and the folder above that has its files.
+    // Compose takes the path by which the shell came here, if that is one.
     let by_shell = variable("PWD").map(PathBuf::from).filter(|it| folder.canonicalize().ok() == it.canonicalize().ok());
-    let with_files = |path: &Path| path.ancestors().find(|it| has_compose_files(it)).unwrap_or(path).to_owned();
-    let folders: Vec<PathBuf> = by_shell.iter().chain([&folder]).map(|path| with_files(path)).collect();
-    let named = wanted.map(str::to_owned).or_else(|| variable("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()));
+    let nearest: Vec<PathBuf> = by_shell.into_iter().chain([folder]).collect();
+    let with_files = |path: &PathBuf| path.ancestors().find(|it| has_compose_files(it)).map(Path::to_owned);
+    let above: Vec<PathBuf> = nearest.iter().filter_map(with_files).collect();
+    // Another file may have been named (`-f`), so the folder itself counts before the one that compose would find.
+    let folders = [nearest, above].map(|paths| Folder {
+        named: paths.iter().find_map(|path| name_in(path)),
+        paths: paths.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+    });
     Here {
-        named: named.or_else(|| folders.iter().find_map(|folder| name_in(folder))),
-        folders: folders.iter().map(|folder| folder.to_string_lossy().into_owned()).collect(),
+        named: wanted.map(str::to_owned).or_else(|| variable("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty())),
+        folders: folders.into_iter().filter(|folder| !folder.paths.is_empty()).collect(),
         may_be_elsewhere: true,
     }
 }

@@ -82,7 +82,8 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     let timeout = *given.get_one::<Duration>("timeout").expect("there is a default");
     let here = here(given.get_one::<String>("project").map(String::as_str), environment);
     // A folder with compose files is what is deployed: somebody else's services say nothing of it.
-    let may_be_elsewhere = !here.folders.iter().any(|folder| visit::has_compose_files(Path::new(folder)));
+    let mut paths = here.folders.iter().flat_map(|folder| &folder.paths);
+    let may_be_elsewhere = !paths.any(|path| visit::has_compose_files(Path::new(path)));
     let here = Here { may_be_elsewhere, ..here };
     // Who waits for longer than the clock goes, waits for ever.
     let deadline = began.checked_add(timeout);
@@ -100,6 +101,7 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
             heard: Heard::default(),
             defined: None,
             is_told: false,
+            passed_over: false,
             deadline,
             said: None,
             progress: Progress::start(began, environment),
@@ -135,6 +137,8 @@ struct Watcher<'a> {
     defined: Option<Vec<Definition>>,
     /// Whether it was said that they cannot be read.
     is_told: bool,
+    /// Whether it was said who is not waited for.
+    passed_over: bool,
     deadline: Option<Instant>,
     /// What the address said when it was last asked.
     said: Option<Said>,
@@ -182,6 +186,7 @@ impl Watcher<'_> {
         if self.vigil.needs_definitions(project) {
             self.read_definitions(project).await;
         }
+        self.pass_over(project);
         let by_hearsay = self.heard.spoke_for(project);
         self.heard.note(project);
         let (awaited, verdict) = self.vigil.judge(project, Instant::now());
@@ -234,6 +239,18 @@ impl Watcher<'_> {
                 "the compose files could not be read ({}), so a service without a container is waited for only where \
                  another one's labels need it",
                 line(&why.to_string())
+            ));
+        }
+    }
+
+    /// Says who is not waited for, though nobody can tell whether it is meant.
+    fn pass_over(&mut self, project: &Project) {
+        let names: Vec<String> = self.vigil.leftovers(project).into_iter().map(line).collect();
+        if !names.is_empty() && !self.passed_over {
+            self.passed_over = true;
+            note(&format!(
+                "not waited for, since the last `up` did not start it: {} (name it to wait for it)",
+                names.join(", ")
             ));
         }
     }

@@ -10,13 +10,17 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::{Member, Project, Reach, Standing, ago};
 use crate::evidence::{Container, Status};
-use crate::readiness::{ABOUT_TO_START, Cause, Outlook, SETTLED, outlook};
+use crate::readiness::{ABOUT_TO_START, Cause, Outlook, SETTLED, outlook, was_ended};
 
 /// How long a service may have no container: whoever deploys makes them all before the first one is started.
 pub const ABOUT_TO_APPEAR: Duration = Duration::from_secs(10);
 
 /// A program that cannot start mostly shows it within this.
 const LIVES_ON: Duration = Duration::from_secs(3);
+
+/// The longest run that is taken for a start that failed, of a slow program, too: who has lived for longer and is down
+/// may have been stopped a week ago, and of that no event tells any more.
+const FAILED_START_MOST: Duration = Duration::from_secs(60);
 
 /// One service that is waited for.
 #[derive(Clone, Debug)]
@@ -58,7 +62,7 @@ pub struct Vigil {
     present: HashMap<Box<str>, Instant>,
     /// When each run was first seen.
     runs: HashMap<Run, Instant>,
-    /// When a service last lacked something that it needs: for us, and by the clock of its host.
+    /// When a service last lacked something that it needs, or may need: for us, and by the clock of its host.
     hindered: HashMap<Box<str>, (Instant, SystemTime)>,
 }
 
@@ -107,8 +111,24 @@ impl Vigil {
             }
             all[index].standing = Some(self.standing(project, &all[index], now));
         }
+        for index in excused_loops(project, &all) {
+            self.hindered.insert(all[index].service.into(), (now, project.seen_at));
+            all[index].standing = Some(self.standing(project, &all[index], now));
+        }
         let verdict = self.verdict(project, &all, now);
         (all, verdict)
+    }
+
+    /// The services that are passed over, since nothing tells that the last `up` meant them: see [`is_leftover`].
+    pub fn leftovers<'a>(&self, project: &'a Project) -> Vec<&'a str> {
+        let wanted = self.wanted(project);
+        let mut passed: Vec<&str> = Vec::new();
+        for member in project.services().into_iter().filter(|it| self.names.is_empty() && is_leftover(project, it)) {
+            if !wanted.contains(member.service()) && !passed.contains(&member.service()) {
+                passed.push(member.service());
+            }
+        }
+        passed
     }
 
     /// The services that are waited for and have a container, and all that they need.
@@ -141,10 +161,9 @@ impl Vigil {
     }
 
     fn standing_of(&self, project: &Project, member: &Member, now: Instant) -> Standing {
-        let crashes = || outlook(&project.evidence_of(member)) == Outlook::Pointless(Cause::CrashLoop);
         match project.standing(member) {
             // It answers, as it may have done before each of its deaths.
-            Standing::Well if crashes() => Standing::Coming,
+            Standing::Well if is_crash_loop(project, member) => Standing::Coming,
             // What others need is its end.
             Standing::Well if project.is_awaited(member) => Standing::Coming,
             Standing::Well if self.up_for(project, member, now) < trusted_after(member) => Standing::Coming,
@@ -214,12 +233,50 @@ impl Vigil {
     }
 }
 
+fn is_crash_loop(project: &Project, member: &Member) -> bool {
+    outlook(&project.evidence_of(member)) == Outlook::Pointless(Cause::CrashLoop)
+}
+
+/// Those in a crash loop that may be well yet. Nobody has to declare what it needs: a web server that dies until its
+/// database accepts connections does that at every first start. So while another service is coming, or has no container
+/// yet, a crash loop is no last word. Two that only crash do not excuse each other.
+fn excused_loops(project: &Project, all: &[Awaited<'_>]) -> Vec<usize> {
+    let crashes = |it: &Awaited<'_>| it.members.iter().any(|member| is_crash_loop(project, member));
+    let is_coming = |it: &Awaited<'_>| it.standing.is_none_or(|it| it == Standing::Coming) && !crashes(it);
+    let loops = (0..all.len()).filter(|index| crashes(&all[*index]));
+    if all.iter().any(is_coming) { loops.collect() } else { Vec::new() }
+}
+
 /// Whether `up` means a service that nobody has named: one that the files define no more is a leftover, and one of a
-/// profile counts while somebody has it running.
+/// profile counts while somebody has it running, or if it was started with the others, or later, and did not stay.
 fn is_meant(project: &Project, member: &Member) -> bool {
-    let Some(definitions) = &project.definitions else { return true };
-    let definition = definitions.iter().find(|it| *it.service == *member.service());
-    definition.is_some_and(|it| !it.optional || member.runs() || member.container.status == Status::Restarting)
+    let Some(definitions) = &project.definitions else { return !is_leftover(project, member) };
+    let is_optional =
+        |it: &Member| definitions.iter().find(|known| *known.service == *it.service()).map(|known| known.optional);
+    let began = |it: &Member| it.container.started.as_ref().or(it.container.created.as_ref()).map(|moment| moment.at);
+    let started_with_others = || {
+        let others = project.members.iter().filter(|it| !it.is_one_off() && is_optional(it) == Some(false));
+        let newest = others.filter_map(|it| it.container.started.as_ref()).map(|moment| moment.at).max();
+        let Container { started, finished, .. } = &member.container;
+        let lived = started.as_ref().zip(finished.as_ref()).map(|(from, to)| ago(from.at, to.at)).unwrap_or_default();
+        let by_itself = || lived < FAILED_START_MOST && !was_ended(&member.container, &project.evidence_of(member));
+        newest.zip(began(member)).is_some_and(|(newest, began)| ago(began, newest) <= ABOUT_TO_START) && by_itself()
+    };
+    match is_optional(member) {
+        Some(true) => member.runs() || member.container.status == Status::Restarting || started_with_others(),
+        Some(false) => true,
+        None => false,
+    }
+}
+
+/// Whether a member had ended before the last `up` made its newest container. That one starts whatever it means, so it did
+/// not mean this. Only where nothing says what the files define.
+fn is_leftover(project: &Project, member: &Member) -> bool {
+    let members = project.members.iter().filter(|it| !it.is_one_off());
+    let newest = members.filter_map(|it| it.container.created.as_ref()).map(|moment| moment.at).max();
+    let ended = member.container.finished.as_ref().map(|moment| moment.at);
+    let is_over = matches!(member.container.status, Status::Exited | Status::Dead);
+    project.definitions.is_none() && is_over && ended.zip(newest).is_some_and(|(ended, newest)| ended < newest)
 }
 
 /// The services that should have a container and have none: of those that were named, of those that a plain `up` starts,

@@ -14,16 +14,26 @@ pub struct Candidate {
 /// From where somebody asks, and what they say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Here {
-    /// The name that a flag or a variable of compose's gives.
+    /// The name that a flag or a variable of compose's gives: it alone counts.
     pub named: Option<String>,
-    /// The paths of the folder.
-    pub folders: Vec<String>,
+    /// The folder, and that above it whose files compose would find, if that is another one.
+    pub folders: Vec<Folder>,
     /// A project that has nothing to do with the folder may be meant, too.
     pub may_be_elsewhere: bool,
 }
 
-/// Which of the projects of a host is meant: the one that was named, or whose containers were made in this folder, or
-/// that compose would call like it; and if none of them is there, CVAT's, or the only one.
+/// A folder that a project may belong to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folder {
+    /// As the shell calls it, and as the file system does.
+    pub paths: Vec<String>,
+    /// The name that its `.env` gives.
+    pub named: Option<String>,
+}
+
+/// Which of the projects of a host is meant: the one that was named; or that the `.env` of this folder names, or whose
+/// containers were made in it; or the same of the folder above that has files; or that compose would call like that; and
+/// if none of them is there, CVAT's, or the only one.
 ///
 /// # Errors
 /// There is none, or nothing tells which.
@@ -36,18 +46,30 @@ pub fn choose(projects: &[Candidate], here: &Here) -> Result<Box<str>, Unclear> 
     if let Some(named) = &here.named {
         return called(named).ok_or_else(|| unclear(Meant::Named, &mut projects.iter()));
     }
-    let folder = here.folders.first().and_then(|path| path.rsplit('/').next()).map(normal).unwrap_or_default();
-    let was_made_here =
-        |it: &&Candidate| it.folders.iter().any(|made| here.folders.iter().any(|path| **made == **path));
-    let made_here: Vec<&Candidate> = projects.iter().filter(was_made_here).collect();
-    match made_here[..] {
-        [] => {}
-        [one] => return Ok(one.name.clone()),
-        ref several => {
-            let namesake = several.iter().find(|it| *it.name == *folder).map(|it| it.name.clone());
-            return namesake.ok_or_else(|| unclear(Meant::Any, &mut several.iter().copied()));
+    let name_of = |folder: &Folder| folder.paths.first().and_then(|path| path.rsplit('/').next()).map(normal);
+    for folder in &here.folders {
+        // Compose would make one of this name; what is here already was called otherwise.
+        if let Some(project) = folder.named.as_deref().and_then(called) {
+            return Ok(project);
+        }
+        let was_made_here =
+            |it: &&Candidate| it.folders.iter().any(|made| folder.paths.iter().any(|path| **made == **path));
+        let made_here: Vec<&Candidate> = projects.iter().filter(was_made_here).collect();
+        match made_here[..] {
+            [] => {}
+            [one] => return Ok(one.name.clone()),
+            ref several => {
+                let name = name_of(folder).unwrap_or_default();
+                let namesake = several.iter().find(|it| *it.name == *name).map(|it| it.name.clone());
+                return namesake.ok_or_else(|| unclear(Meant::Any, &mut several.iter().copied()));
+            }
         }
     }
+    // It has a name, and nobody here has it.
+    if here.folders.iter().any(|folder| folder.named.is_some()) {
+        return Err(unclear(Meant::OfFolder, &mut projects.iter()));
+    }
+    let folder = here.folders.last().and_then(name_of).unwrap_or_default();
     if let Some(namesake) = called(&folder) {
         return Ok(namesake);
     }

@@ -18,8 +18,17 @@ fn candidate(text: &str) -> Candidate {
 
 fn chosen(projects: &[&str], named: Option<&str>, folder: &str, may_be_elsewhere: bool) -> Result<String, Meant> {
     let projects: Vec<Candidate> = projects.iter().map(|it| candidate(it)).collect();
-    let here = Here { named: named.map(str::to_owned), folders: vec![folder.to_owned()], may_be_elsewhere };
+    let here = Here { named: named.map(str::to_owned), folders: folders(folder), may_be_elsewhere };
     choose(&projects, &here).map(String::from).map_err(|unclear| unclear.meant)
+}
+
+/// `folder=the name in its .env<the one above`.
+fn folders(text: &str) -> Vec<Folder> {
+    let folder = |text: &str| {
+        let (path, named) = text.split_once('=').map_or((text, None), |(path, name)| (path, Some(name.to_owned())));
+        Folder { paths: vec![path.to_owned()], named }
+    };
+    text.split('<').map(folder).collect()
 }
 
 #[test]
@@ -37,6 +46,14 @@ fn the_project_that_is_meant_is_the_named_the_folders_cvats_or_the_only_one() {
         ("none of several", &["a:web", "b:web"], None, "/", Err(Meant::Any)),
         ("two of one folder", &["a:cvat_server@/x/cvat", "b:web@/x/cvat"], None, "/x/cvat", Err(Meant::Any)),
         ("one of two is its namesake", &["cvat:web@/x/cvat", "b:web@/x/cvat"], None, "/x/cvat", Ok("cvat")),
+        ("as its .env says", &several, None, "/opt/cvat=wiki", Ok("wiki")),
+        ("but for a name that nobody has", &several, None, "/opt/cvat=nobody", Ok("cvat")),
+        ("which is nobody else's", &several, None, "/elsewhere/wiki=nobody", Err(Meant::OfFolder)),
+        ("and the environment counts before it", &several, Some("my_app"), "/opt/cvat=wiki", Ok("my_app")),
+        ("made in this folder, by a file of another name", &several, None, "/opt/Docs</opt/cvat", Ok("wiki")),
+        ("named in this folder", &several, None, "/opt/x=wiki</opt/cvat", Ok("wiki")),
+        ("made in the folder above", &several, None, "/opt/cvat/wiki</opt/cvat", Ok("cvat")),
+        ("as compose would call the folder above", &several, None, "/opt/my_app/wiki</opt/my_app", Ok("my_app")),
     ] {
         assert_eq!(chosen(projects, named, folder, true).as_deref(), want.as_deref(), "{what}");
     }
@@ -233,4 +250,23 @@ fn what_the_files_defined_is_kept_while_they_do_not_answer() {
     let mut gone = looked(None, Some(Unread::Elsewhere));
     gone.remember(&mut last);
     assert_eq!(gone.definitions, None);
+}
+
+#[test]
+fn a_job_that_was_taken_away_is_not_absent_where_somebody_who_waited_for_its_end_was_started() {
+    let defined = |service: &str| {
+        let (service, image) = (service.to_owned(), None);
+        Definition { service, image, image_is_missing: false, optional: false }
+    };
+    let absent = |members| {
+        let definitions = Some(vec![defined("migrate"), defined("web"), defined("api")]);
+        let project = Project { definitions, ..project(members) };
+        project.absent().into_iter().map(|(service, _)| service.to_owned()).collect::<Vec<_>>()
+    };
+    let never = |text| with(refusing(text), |it| (it.container.status, it.container.started) = (Status::Created, None));
+    assert_eq!(absent(vec![refusing("web/migrate!"), refusing("api")]), Vec::<String>::new());
+    assert_eq!(absent(vec![refusing("web/migrate!"), never("api/migrate!")]), Vec::<String>::new());
+    assert_eq!(absent(vec![never("web/migrate!"), refusing("api")]), ["migrate"], "a first start");
+    assert_eq!(absent(vec![refusing("web/migrate!"), refusing("api/migrate")]), ["migrate"], "it is to stay");
+    assert_eq!(absent(vec![refusing("web"), refusing("api")]), ["migrate"], "nobody waited for it");
 }

@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use http::HeaderValue;
 use http::uri::PathAndQuery;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::evidence::{Container, Failure, HealthStatus, Scheme, Status, Upstream};
 use crate::probe::{Probe, Prober};
@@ -21,6 +21,8 @@ use crate::upstream::Dialer;
 const CONNECT_LIMIT: Duration = Duration::from_millis(500);
 /// For the head of an answer to `GET /`.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
+/// Addresses that are tried, each on a network of its own: the host may be kept from one and not from another.
+const ADDRESSES_MOST: usize = 4;
 /// Declared ports that are tried.
 const PORTS_MOST: usize = 8;
 /// What was heard this long ago may not be true any more.
@@ -87,8 +89,8 @@ pub(super) async fn ask_everyone(project: &mut Project, heard: &Heard) {
 
 async fn ask(member: &Member, http: bool) -> (Reach, Option<u16>) {
     let Container { status, networks, health, .. } = &member.container;
-    let address = networks.iter().find_map(|network| network.address);
-    let (Some(address), Some(first), Status::Running) = (address, member.port(), *status) else {
+    let addresses: Vec<IpAddr> = networks.iter().filter_map(|network| network.address).take(ADDRESSES_MOST).collect();
+    let (false, Some(first), Status::Running) = (addresses.is_empty(), member.port(), *status) else {
         return (Reach::Untried, None);
     };
     // The engine asks it already, and better. Nothing was heard from here by that.
@@ -99,13 +101,14 @@ async fn ask(member: &Member, http: bool) -> (Reach, Option<u16>) {
         let ports = member.container.routed_ports.iter().chain(&member.container.exposed_ports).copied();
         ports.filter(move |port| *port != first).take(PORTS_MOST)
     };
-    match if http { exchange(address, first).await } else { connect(address, first).await } {
+    match ask_in_turn(&addresses, first, http).await {
         Ok(()) => (Reach::Answers { port: first }, None),
         Err(failure) => {
             let refused = matches!(failure, Failure::Refused { .. });
+            let address = if let Failure::Refused { address } = failure { address } else { addresses[0] };
             let mut other = None;
             for port in declared().filter(|_| refused) {
-                if other.is_none() && connect(address, port).await.is_ok() {
+                if other.is_none() && connect(address, port, CONNECT_LIMIT).await.is_ok() {
                     other = Some(port);
                 }
             }
@@ -118,8 +121,32 @@ async fn ask(member: &Member, http: bool) -> (Reach, Option<u16>) {
     }
 }
 
-async fn connect(address: IpAddr, port: u16) -> Result<(), Failure> {
-    match timeout(CONNECT_LIMIT, TcpStream::connect(SocketAddr::new(address, port))).await {
+/// Asks at one address after the other until one is not silent; all of them in the time that there is for one. Else the
+/// first failure.
+async fn ask_in_turn(addresses: &[IpAddr], port: u16, http: bool) -> Result<(), Failure> {
+    let until = Instant::now() + ANSWER_LIMIT;
+    let for_each = CONNECT_LIMIT / u32::try_from(addresses.len()).unwrap_or(1).max(1);
+    let mut first = None;
+    for address in addresses {
+        let asked = if http {
+            exchange(*address, port, for_each, until).await
+        } else {
+            connect(*address, port, for_each).await
+        };
+        match asked {
+            Err(failure) if is_silence(&failure) => first = first.or(Some(failure)),
+            told => return told,
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+fn is_silence(failure: &Failure) -> bool {
+    matches!(failure, Failure::ConnectTimeout | Failure::Unreachable { .. })
+}
+
+async fn connect(address: IpAddr, port: u16, limit: Duration) -> Result<(), Failure> {
+    match timeout(limit, TcpStream::connect(SocketAddr::new(address, port))).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => Err(Failure::Refused { address }),
         Ok(Err(error)) => Err(Failure::Unreachable { reason: error.to_string().into() }),
@@ -128,12 +155,12 @@ async fn connect(address: IpAddr, port: u16) -> Result<(), Failure> {
 }
 
 /// `GET /`, whatever is answered: what matters is that something is.
-async fn exchange(address: IpAddr, port: u16) -> Result<(), Failure> {
+async fn exchange(address: IpAddr, port: u16, connect_limit: Duration, until: Instant) -> Result<(), Failure> {
     let upstream = Upstream::at(Scheme::Http, address.to_string(), port);
-    let dialer = Dialer::new(upstream, CONNECT_LIMIT, None, None);
+    let dialer = Dialer::new(upstream, connect_limit, None, None);
     let host = HeaderValue::from_static("localhost");
     let prober = Prober::new(dialer, Some((PathAndQuery::from_static("/"), host)));
-    match timeout(ANSWER_LIMIT, prober.probe()).await {
+    match timeout_at(until.into(), prober.probe()).await {
         Ok(Err(Failure::NotReady { status })) if !matches!(status, 502..=504) => Ok(()),
         Ok(outcome) => outcome,
         Err(_) => Err(Failure::NoAnswer),
@@ -143,9 +170,7 @@ async fn exchange(address: IpAddr, port: u16) -> Result<(), Failure> {
 /// Whether silence says nothing: nobody else on its networks could be reached from here either.
 fn is_lost(project: &Project, index: usize) -> bool {
     let member = &project.members[index];
-    let silent = |reach: &Reach| {
-        matches!(reach, Reach::Fails { failure: Failure::ConnectTimeout | Failure::Unreachable { .. }, .. })
-    };
+    let silent = |reach: &Reach| matches!(reach, Reach::Fails { failure, .. } if is_silence(failure));
     let heard = |other: &Member| !silent(&other.reach) && other.reach != Reach::Untried;
     silent(&member.reach)
         && !project.members.iter().any(|other| shares_network(&other.container, &member.container) && heard(other))
@@ -181,5 +206,33 @@ mod tests {
         heard.note(&project);
         heard.fade(&project);
         assert_eq!(whom(&heard), Vec::<Box<str>>::new());
+    }
+
+    #[tokio::test]
+    async fn who_is_silent_at_one_address_is_asked_at_the_next() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        // Nothing may be connected to there.
+        let silent = IpAddr::from([255, 255, 255, 255]);
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let member = |addresses: &[IpAddr]| {
+            let mut container = grafana();
+            container.exposed_ports = vec![port];
+            container.compose.as_mut().expect("a service").service = "db".into();
+            let network = container.networks[0].clone();
+            let at = |address: &IpAddr| crate::evidence::Attachment { address: Some(*address), ..network.clone() };
+            container.networks = addresses.iter().map(at).collect();
+            let (setup, reach) = (Setup::default(), Reach::Untried);
+            Member { container, setup, reach, elsewhere: None, events: [].into(), log: [].into() }
+        };
+        assert_eq!(ask(&member(&[silent, here]), false).await.0, Reach::Answers { port });
+        // Not for ever: a fifth one is not tried.
+        for addresses in [&[silent; 2][..], &[silent, silent, silent, silent, here]] {
+            let (reach, _) = ask(&member(addresses), false).await;
+            assert!(matches!(&reach, Reach::Fails { failure, .. } if is_silence(failure)), "{reach:?}");
+        }
+        drop(listener);
+        let (reach, _) = ask(&member(&[silent, here]), true).await;
+        assert_eq!(reach, Reach::Fails { port, failure: Failure::Refused { address: here } });
     }
 }

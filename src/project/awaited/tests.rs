@@ -367,6 +367,75 @@ fn whoever_lacked_something_gets_one_more_try_once_it_is_there() {
 }
 
 #[test]
+fn a_crash_loop_is_excused_while_another_service_is_coming_though_nobody_declared_that_it_needs_it() {
+    let (db, web) = (|| service("db", &[]), || service("web", &[]));
+    let lacking = project(vec![looping(web()), starting(db())]);
+    let rests = project(vec![looping(web()), db()]);
+    let mut dies = rests.clone();
+    dies.seen_at = now() + Duration::from_secs(60);
+    (dies.members[0].container.started, dies.members[0].container.finished) = (Some(later(57)), Some(later(58)));
+    assert_eq!(
+        over_time(&[], &[(0, &lacking), (1, &rests), (60, &dies)]),
+        ["Waiting", "Waiting", "Pointless(\"web\")"]
+    );
+    assert_eq!(over_time(&[], &[(0, &rests)]), ["Pointless(\"web\")"], "nothing is about to come");
+    assert_eq!(over_time(&["web"], &[(0, &lacking)]), ["Pointless(\"web\")"], "nor anything that is waited for");
+    let absent = Project { definitions: defines(&["db", "web"]), ..project(vec![looping(web())]) };
+    assert_eq!(over_time(&[], &[(0, &absent), (10, &absent)]), ["Waiting", "Pointless(\"db\")"]);
+    // Neither of two that only crash is the other's excuse, nor one that answers in between.
+    let both = project(vec![looping(web()), looping(db())]);
+    let answers = with(looping(db()), |it| (it.status, it.started) = (Status::Running, ago(2)));
+    for seen in [both, project(vec![looping(web()), answers])] {
+        assert!(over_time(&[], &[(0, &seen)])[0].starts_with("Pointless"));
+    }
+}
+
+#[test]
+fn who_had_ended_before_the_newest_container_was_made_is_a_leftover_where_the_files_are_not_read() {
+    let old = || exited(service("old", &[]), 1);
+    let new = || with(service("web", &[]), |it| it.created = ago(3));
+    let seen = project(vec![old(), new()]);
+    assert_eq!(first(&[], &seen), ("web well".to_owned(), "Ready".to_owned()));
+    assert_eq!(vigil(&[], Instant::now()).leftovers(&seen), ["old"]);
+    // By its name it counts, and so it does if it is needed, was started since, or is defined.
+    assert_eq!(first(&["old"], &seen).1, "Pointless(\"old\")");
+    assert!(vigil(&["old"], Instant::now()).leftovers(&seen).is_empty());
+    let needed = project(vec![old(), with(service("web", &["old"]), |it| it.created = ago(3))]);
+    let since = project(vec![with(old(), |it| it.finished = ago(2)), new()]);
+    let defined = Project { definitions: defines(&["old", "web"]), ..seen };
+    for seen in [needed, since, defined] {
+        assert_eq!(first(&[], &seen).1, "Pointless(\"old\")");
+        assert!(vigil(&[], Instant::now()).leftovers(&seen).is_empty());
+    }
+    // What `run` made is no `up`.
+    let one_off = with(new(), |it| it.compose.as_mut().expect("made by compose").one_off = true);
+    assert_eq!(first(&[], &project(vec![old(), one_off])).1, "Pointless(\"old\")");
+}
+
+#[test]
+fn a_service_of_a_profile_that_crashed_at_once_is_meant_if_it_was_started_with_the_others() {
+    let ended = |began: u64, lived: u64| {
+        with(exited(service("extra", &[]), 1), |it| (it.started, it.finished) = (ago(began), ago(began - lived)))
+    };
+    let crashed = |began: u64| ended(began, 2);
+    let verdict = |extra: Container, kill: Option<u64>| {
+        let mut seen = project(vec![with(service("db", &[]), |it| it.started = ago(100)), extra]);
+        let event = |seconds| Happening { at: ago(seconds).expect("a moment"), action: "kill".into(), exit_code: None };
+        seen.members[1].events = kill.into_iter().map(event).collect();
+        let mut definitions = defines(&["db", "extra"]);
+        definitions.iter_mut().flatten().filter(|it| it.service == "extra").for_each(|it| it.optional = true);
+        over_time(&[], &[(0, &Project { definitions, ..seen })]).remove(0)
+    };
+    for (began, want) in [(50, "Pointless(\"extra\")"), (110, "Pointless(\"extra\")"), (111, "Ready")] {
+        assert_eq!(verdict(crashed(began), None), want, "{began}");
+    }
+    assert_eq!(verdict(crashed(50), Some(49)), "Ready", "somebody has stopped it");
+    assert_eq!(verdict(ended(90, 60), None), "Ready", "it has worked, and may have been stopped long ago");
+    assert_eq!(verdict(never_started(service("extra", &[]), 90), None), "Pointless(\"extra\")");
+    assert_eq!(verdict(never_started(service("extra", &[]), 200), None), "Ready");
+}
+
+#[test]
 fn what_labels_need_gets_ten_seconds_and_the_files_know_better() {
     let lacks = project(vec![looping(service("web", &["db"]))]);
     assert_eq!(over_time(&[], &[(9, &lacks), (10, &lacks)]), ["Waiting", "Pointless(\"db\")"]);
