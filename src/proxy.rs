@@ -142,6 +142,11 @@ impl Proxy {
         }
     }
 
+    /// Lets go of what has been kept for long enough.
+    pub fn tidy(&self) {
+        self.pool.forget_old();
+    }
+
     /// The connections that have switched protocols.
     pub fn tunnels(&self) -> Tunnels {
         self.tunnels.clone()

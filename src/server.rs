@@ -20,6 +20,7 @@ pub mod wire;
 
 use self::connection::Host;
 use crate::headers::Sender;
+use crate::proxy::Proxy;
 use crate::telemetry::meter::{Counted, Limit};
 
 /// The kernel's queue of connections that wait to be accepted: room for a burst of reconnecting clients. The kernel
@@ -73,7 +74,7 @@ fn listen(socket: TcpSocket) -> io::Result<std::net::TcpListener> {
 pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>, shutdown: impl Future<Output = ()>) {
     let stopping = watch::Sender::new(false);
     let connections = TaskTracker::new();
-    let _clock = AbortOnDropHandle::new(tokio::spawn(tick()));
+    let _clock = AbortOnDropHandle::new(tokio::spawn(tick(Arc::clone(&host.proxy))));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -119,11 +120,12 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
     }
 }
 
-/// Does nothing, again and again. tokio wakes itself up, by a system call, for every timer that becomes the earliest; with
-/// this one before it, that of a request that has to be answered in a minute is never the earliest.
-async fn tick() {
+/// Does what has to be done from time to time. tokio wakes itself up, by a system call, for every timer that becomes the
+/// earliest; with this one before it, that of a request that has to be answered in a minute is never the earliest.
+async fn tick(proxy: Arc<Proxy>) {
     loop {
         sleep(TICK).await;
+        proxy.tidy();
     }
 }
 

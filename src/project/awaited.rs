@@ -119,7 +119,7 @@ impl Vigil {
         (all, verdict)
     }
 
-    /// The services that are passed over, since nothing tells that the last `up` meant them: see [`is_leftover`].
+    /// The services that are passed over, since nothing tells that the last `up` meant them: see `is_leftover`.
     pub fn leftovers<'a>(&self, project: &'a Project) -> Vec<&'a str> {
         let wanted = self.wanted(project);
         let mut passed: Vec<&str> = Vec::new();

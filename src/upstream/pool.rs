@@ -26,8 +26,9 @@ use crate::evidence::Failure;
 use crate::retry;
 use crate::tls::{Protocols, Stream};
 
-/// More idle connections than this are closed: a burst should not be remembered for ever.
-const IDLE_MOST: usize = 512;
+/// More idle connections than this are closed. As many as run at once are kept, or each request of a crowd would need a
+/// new one; what is left of a burst goes with time.
+const IDLE_MOST: usize = 8_192;
 /// Servers close idle connections after a minute or so; ours should go first, so that no request meets the closing.
 const IDLE_LONGEST: Duration = Duration::from_secs(50);
 
@@ -139,11 +140,24 @@ impl Pool {
         if run < self.run.load(Ordering::Relaxed) {
             return;
         }
+        let mut idle = lock(&self.idle);
+        idle.push_back(Idle { connection, since: Instant::now(), run });
+        if idle.len() > IDLE_MOST {
+            idle.pop_front();
+        }
+    }
+
+    /// Closes those that have waited for too long. To be called from time to time.
+    pub fn forget_old(&self) {
         let now = Instant::now();
         let mut idle = lock(&self.idle);
-        idle.push_back(Idle { connection, since: now, run });
-        while idle.len() > IDLE_MOST || idle.front().is_some_and(|oldest| now - oldest.since > IDLE_LONGEST) {
+        while idle.front().is_some_and(|oldest| now - oldest.since > IDLE_LONGEST) {
             idle.pop_front();
+        }
+        // What a burst took is not reserved for ever.
+        let much = idle.len() * 4;
+        if idle.capacity() > much {
+            idle.shrink_to(much);
         }
     }
 
@@ -259,4 +273,35 @@ async fn http1(stream: Stream) -> Result<Alone, Failure> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::evidence::{Scheme, Upstream};
+
+    #[tokio::test]
+    async fn what_has_waited_for_too_long_is_closed_though_nobody_asks() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let upstream = Upstream::at(Scheme::Http, "127.0.0.1", port);
+        let pool = Pool::new(Dialer::new(upstream, Duration::from_secs(5), None, None));
+        let (lease, accepted) = tokio::join!(pool.connect(0, Protocols::Http1), listener.accept());
+        let (mut served, _) = accepted.expect("a connection");
+        lease.expect("a connection").give_back();
+        while lock(&pool.idle).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pool.forget_old();
+        assert_eq!(lock(&pool.idle).len(), 1, "it has just begun to wait");
+
+        tokio::time::pause();
+        tokio::time::advance(IDLE_LONGEST + Duration::from_millis(1)).await;
+        pool.forget_old();
+        assert_eq!(lock(&pool.idle).len(), 0);
+        assert_eq!(served.read(&mut [0]).await.expect("it is closed in good order"), 0);
+    }
 }
