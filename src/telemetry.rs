@@ -55,10 +55,13 @@ pub struct Log(());
 
 impl Drop for Log {
     fn drop(&mut self) {
-        let left = OUTLET.drain();
-        if left > 0 {
+        let (left, lost) = OUTLET.drain();
+        if left > 0 || lost > 0 {
             // Standard error may be closed, too.
-            let _ = writeln!(io::stderr(), "anteroom: {left} bytes of the log were not written: nobody takes them");
+            let _ = writeln!(
+                io::stderr(),
+                "anteroom: of the log, {left} bytes were not taken, and {lost} lines lost before"
+            );
         }
     }
 }

@@ -22,6 +22,9 @@ const LIVES_ON: Duration = Duration::from_secs(3);
 /// may have been stopped a week ago, and of that no event tells any more.
 const FAILED_START_MOST: Duration = Duration::from_secs(60);
 
+/// For how long others excuse a crash loop: who crashes for ever for its own sake is told after that.
+const LOOP_EXCUSED_MOST: Duration = Duration::from_secs(90);
+
 /// One service that is waited for.
 #[derive(Clone, Debug)]
 pub struct Awaited<'a> {
@@ -64,6 +67,8 @@ pub struct Vigil {
     runs: HashMap<Run, Instant>,
     /// When a service last lacked something that it needs, or may need: for us, and by the clock of its host.
     hindered: HashMap<Box<str>, (Instant, SystemTime)>,
+    /// Since when a service is in a crash loop that others excuse.
+    looping: HashMap<Box<str>, Instant>,
 }
 
 impl Vigil {
@@ -71,7 +76,14 @@ impl Vigil {
     pub fn new(names: impl IntoIterator<Item = Box<str>>, now: Instant) -> Self {
         let mut named = HashSet::new();
         let names = names.into_iter().filter(|name| named.insert(name.clone())).collect();
-        Self { names, began: now, present: HashMap::new(), runs: HashMap::new(), hindered: HashMap::new() }
+        Self {
+            names,
+            began: now,
+            present: HashMap::new(),
+            runs: HashMap::new(),
+            hindered: HashMap::new(),
+            looping: HashMap::new(),
+        }
     }
 
     /// Whether it matters what the compose files define: they tell which services there should be, and whether one
@@ -112,6 +124,10 @@ impl Vigil {
             all[index].standing = Some(self.standing(project, &all[index], now));
         }
         for index in excused_loops(project, &all) {
+            let since = *self.looping.entry(all[index].service.into()).or_insert(now);
+            if now.saturating_duration_since(since) >= LOOP_EXCUSED_MOST {
+                continue;
+            }
             self.hindered.insert(all[index].service.into(), (now, project.seen_at));
             all[index].standing = Some(self.standing(project, &all[index], now));
         }
@@ -239,12 +255,26 @@ fn is_crash_loop(project: &Project, member: &Member) -> bool {
 
 /// Those in a crash loop that may be well yet. Nobody has to declare what it needs: a web server that dies until its
 /// database accepts connections does that at every first start. So while another service is coming, or has no container
-/// yet, a crash loop is no last word. Two that only crash do not excuse each other.
+/// yet, a crash loop is no last word. Two that only crash do not excuse each other, nor does who comes only when the one
+/// that crashes is there.
 fn excused_loops(project: &Project, all: &[Awaited<'_>]) -> Vec<usize> {
     let crashes = |it: &Awaited<'_>| it.members.iter().any(|member| is_crash_loop(project, member));
-    let is_coming = |it: &Awaited<'_>| it.standing.is_none_or(|it| it == Standing::Coming) && !crashes(it);
-    let loops = (0..all.len()).filter(|index| crashes(&all[*index]));
-    if all.iter().any(is_coming) { loops.collect() } else { Vec::new() }
+    let is_coming = |it: &&Awaited<'_>| it.standing.is_none_or(|it| it == Standing::Coming) && !crashes(it);
+    let coming: Vec<HashSet<&str>> = all.iter().filter(is_coming).map(|it| all_needs(all, it)).collect();
+    let is_excused = |index: &usize| coming.iter().any(|needs| !needs.contains(all[*index].service));
+    (0..all.len()).filter(|index| crashes(&all[*index])).filter(is_excused).collect()
+}
+
+/// The services that one needs, and those that they need.
+fn all_needs<'a>(all: &[Awaited<'a>], awaited: &Awaited<'a>) -> HashSet<&'a str> {
+    let mut open: Vec<&str> = needs(awaited).collect();
+    let mut found = HashSet::new();
+    while let Some(service) = open.pop() {
+        if found.insert(service) {
+            open.extend(all.iter().filter(|it| it.service == service).flat_map(needs));
+        }
+    }
+    found
 }
 
 /// Whether `up` means a service that nobody has named: one that the files define no more is a leftover, and one of a
@@ -263,6 +293,8 @@ fn is_meant(project: &Project, member: &Member) -> bool {
         newest.zip(began(member)).is_some_and(|(newest, began)| ago(began, newest) <= ABOUT_TO_START) && by_itself()
     };
     match is_optional(member) {
+        // A start that has failed is the newest there was, whatever its times say.
+        Some(true) if !member.container.error.is_empty() => true,
         Some(true) => member.runs() || member.container.status == Status::Restarting || started_with_others(),
         Some(false) => true,
         None => false,
@@ -275,7 +307,8 @@ fn is_leftover(project: &Project, member: &Member) -> bool {
     let members = project.members.iter().filter(|it| !it.is_one_off());
     let newest = members.filter_map(|it| it.container.created.as_ref()).map(|moment| moment.at).max();
     let ended = member.container.finished.as_ref().map(|moment| moment.at);
-    let is_over = matches!(member.container.status, Status::Exited | Status::Dead);
+    // One whose start has failed keeps the times of the run before.
+    let is_over = matches!(member.container.status, Status::Exited | Status::Dead) && member.container.error.is_empty();
     project.definitions.is_none() && is_over && ended.zip(newest).is_some_and(|(ended, newest)| ended < newest)
 }
 

@@ -52,6 +52,10 @@ pub fn choose(projects: &[Candidate], here: &Here) -> Result<Box<str>, Unclear> 
         if let Some(project) = folder.named.as_deref().and_then(called) {
             return Ok(project);
         }
+        // Who deploys from here means the one that is not there yet, and not its predecessor.
+        if folder.named.is_some() && !here.may_be_elsewhere {
+            break;
+        }
         let was_made_here =
             |it: &&Candidate| it.folders.iter().any(|made| folder.paths.iter().any(|path| **made == **path));
         let made_here: Vec<&Candidate> = projects.iter().filter(was_made_here).collect();

@@ -39,13 +39,15 @@ struct Lines {
     lost: u64,
     /// Lines have been taken out, and are not written yet.
     busy: bool,
+    /// Of those, bytes that nobody has taken yet.
+    left: usize,
     /// Bytes that were taken from us since the beginning.
     written: u64,
 }
 
 impl Outlet {
     const fn new() -> Self {
-        let lines = Lines { text: Vec::new(), lost: 0, busy: false, written: 0 };
+        let lines = Lines { text: Vec::new(), lost: 0, busy: false, left: 0, written: 0 };
         Self { lines: Mutex::new(lines), filled: Condvar::new(), emptied: Condvar::new() }
     }
 
@@ -81,6 +83,7 @@ impl Outlet {
             if torn {
                 text.insert(0, b'\n');
             }
+            self.lock().left = text.len();
             let written = self.write_out(&mut output, &text);
             // Where nobody reads any more, nobody misses anything, either.
             let left = text[written..].iter().filter(|byte| **byte == b'\n').count();
@@ -88,7 +91,7 @@ impl Outlet {
             text.clear();
             text.shrink_to(KEPT);
             let mut lines = self.lock();
-            (lines.busy, lines.lost) = (false, lines.lost + left as u64);
+            (lines.busy, lines.left, lines.lost) = (false, 0, lines.lost + left as u64);
             drop(lines);
             self.emptied.notify_all();
             thread::sleep(PAUSE);
@@ -102,7 +105,8 @@ impl Outlet {
             match output.write(&text[written..]) {
                 Ok(taken) if taken > 0 => {
                     written += taken;
-                    self.lock().written += taken as u64;
+                    let mut lines = self.lock();
+                    (lines.written, lines.left) = (lines.written + taken as u64, lines.left - taken);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Somebody else has made it so that it does not wait: then we do.
@@ -115,8 +119,9 @@ impl Outlet {
         written
     }
 
-    /// Waits until all is written, for as long as something is taken. Returns how many bytes are left all the same.
-    pub(super) fn drain(&self) -> usize {
+    /// Waits until all is written, for as long as something is taken. Returns how many bytes are left all the same, and how
+    /// many lines were lost that nobody was told of.
+    pub(super) fn drain(&self) -> (usize, u64) {
         let is_full = |lines: &mut Lines| lines.busy || !lines.text.is_empty();
         let mut lines = self.lock();
         loop {
@@ -124,7 +129,7 @@ impl Outlet {
             let (now, waited) =
                 self.emptied.wait_timeout_while(lines, LAST_WORDS, is_full).unwrap_or_else(PoisonError::into_inner);
             if !waited.timed_out() || now.written == before {
-                return now.text.len();
+                return (now.text.len() + now.left, now.lost);
             }
             lines = now;
         }
@@ -209,7 +214,7 @@ mod tests {
         go.send(()).expect("it waits");
         let rest = out.recv().expect("it is written");
         assert!(rest.starts_with(b"3 lost\nxxx") && rest.len() == ROOM + "3 lost\n".len(), "{} bytes", rest.len());
-        assert_eq!(SLOW.drain(), 0);
+        assert_eq!(SLOW.drain(), (0, 0));
         assert_eq!(state(&SLOW), (0, 0, false));
     }
 
@@ -223,7 +228,7 @@ mod tests {
             thread::yield_now();
         }
         (&STUCK).write_all(b"words\n").expect("there is room");
-        assert_eq!(STUCK.drain(), "words\n".len());
+        assert_eq!(STUCK.drain(), ("last\nwords\n".len(), 0));
         assert_eq!(state(&STUCK), (6, 0, true), "it was not written, and not waited for without end");
     }
 
@@ -257,7 +262,7 @@ mod tests {
         FULL.open(Full { calls: 0, taken }, |lost| format!("{lost} lost\n")).expect("a thread");
         (&FULL).write_all(b"one\n").expect("there is room");
         assert_eq!(out.recv().expect("it is written"), b"on");
-        FULL.drain();
+        assert_eq!(FULL.drain(), (0, 1));
         (&FULL).write_all(b"two\n").expect("there is room");
         assert_eq!(out.recv().expect("it is written"), b"\n1 lost\ntwo\n");
     }
