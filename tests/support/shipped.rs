@@ -15,7 +15,7 @@ pub fn host() -> String {
 }
 
 /// The flags of `deploy/Dockerfile`.
-const FLAGS: &str = "-C target-feature=+crt-static -C llvm-args=-inline-threshold=15";
+const FLAGS: &str = "-C target-feature=+crt-static -C llvm-args=-inline-threshold=5";
 
 /// One of its own: other flags in the usual one would throw away what `cargo test` has compiled.
 const FOLDER: &str = "target/shipped";
