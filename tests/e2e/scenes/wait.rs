@@ -74,7 +74,8 @@ fn what_a_grafana_needs_is_waited_for_first(stack: &Stack) {
 
 fn a_grafana_that_is_slow_runs_out_of_time(stack: &Stack) {
     stack.set(&[("GRAFANA_DELAY", "600000")]);
-    let ended = wait(stack, &["cvat_grafana", "--timeout", "2s"]);
+    // Longer than what it needs may take to have been up for long enough.
+    let ended = wait(stack, &["cvat_grafana", "--timeout", "6s"]);
     assert_eq!(ended.code, 4, "{ended:?}");
     assert!(ended.err.contains("time is up: not ready: cvat_grafana"), "{ended:?}");
 }
