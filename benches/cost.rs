@@ -29,6 +29,9 @@ use anyhow::{Context, Result, bail, ensure};
 const TOLERANCE: f64 = 0.02;
 /// As `cargo test` calls it.
 const NAME: &str = "what_a_request_costs";
+/// The same for requests that are held: whether one that is let go finds a connection that another one has just given
+/// back, and how often the upstream was looked for meanwhile, is chance. Seen are 2 % either way.
+const TOLERANCE_OF_CHANCE: f64 = 0.06;
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/cost.txt");
 /// An answer of a service such as Grafana's to a small question.
 const SMALL: usize = 200;
@@ -192,7 +195,8 @@ fn judge(counted: &BTreeMap<String, f64>) -> Result<()> {
         let before = written.get(name.as_str()).copied().unwrap_or(f64::NAN);
         let change = count / before - 1.0;
         // What cannot be compared is wrong, too.
-        let is_same = change.abs() <= TOLERANCE || (count - before).abs() <= 0.1;
+        let tolerance = if name.starts_with(Kind::Held.name()) { TOLERANCE_OF_CHANCE } else { TOLERANCE };
+        let is_same = change.abs() <= tolerance || (count - before).abs() <= 0.1;
         wrong += usize::from(!is_same);
         println!("test {name} ... {} ({count:.1}, {:+.1} %)", if is_same { "ok" } else { "FAILED" }, change * 100.0);
     }
@@ -201,12 +205,16 @@ fn judge(counted: &BTreeMap<String, f64>) -> Result<()> {
     Ok(())
 }
 
-/// The compiler with its target: another one makes other instructions.
+/// The compiler with its target, and the processor: another one makes other instructions, and the C library chooses its own
+/// by the processor.
 fn compiler() -> Result<String> {
     let told = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV").output()?;
     let told = String::from_utf8(told.stdout)?;
     let of = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).context("rustc -vV");
-    Ok(format!("rustc {} {}", of("release:")?, of("host:")?))
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu =
+        cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':')).map_or("", |it| it.1.trim());
+    Ok(format!("rustc {} {} on {cpu}", of("release:")?, of("host:")?))
 }
 
 /// Runs the program for so many requests, and counts.
