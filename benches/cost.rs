@@ -3,7 +3,7 @@
 //! The program is run twice for each kind of request, with some and with more of them; what the second run takes more,
 //! divided by how many more requests it had, is what one of them takes. `benches/cost.txt` says what it was when somebody
 //! last looked: another figure, by more than [`TOLERANCE`], fails, whichever way. With `ANTEROOM_WRITE_COST=1` the
-//! figures are written there instead.
+//! figures are written there instead. Where compiler or processor are others, they are shown and not judged.
 //!
 //! valgrind counts: its callgrind the instructions of the release build that is shipped, without those of the kernel; its
 //! memcheck the allocations of the build that is tested. Without valgrind nothing is counted: this says so and passes,
@@ -27,11 +27,11 @@ use anyhow::{Context, Result, bail, ensure};
 /// Of what was written down. Another compiler or C library may need new figures; the same ones give the same within a
 /// few thousandths.
 const TOLERANCE: f64 = 0.02;
-/// As `cargo test` calls it.
-const NAME: &str = "what_a_request_costs";
 /// The same for requests that are held: whether one that is let go finds a connection that another one has just given
 /// back, and how often the upstream was looked for meanwhile, is chance. Seen are 2 % either way.
 const TOLERANCE_OF_CHANCE: f64 = 0.06;
+/// As `cargo test` calls it.
+const NAME: &str = "what_a_request_costs";
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/cost.txt");
 /// An answer of a service such as Grafana's to a small question.
 const SMALL: usize = 200;

@@ -66,10 +66,8 @@ async fn a_project_of_a_hundred_containers_is_looked_at_as_a_whole() {
     assert_eq!(document["findings"][0]["service"], "zuletzt", "{report}");
 }
 
-#[tokio::test]
-async fn watched_documents_are_a_line_each() {
-    let engine = FakeDocker::start();
-    engine.put(recorded("running", "cvat_grafana", &["grafana"]));
+/// What `doctor --json --watch` writes at its first two looks.
+async fn two_looks(engine: &FakeDocker) -> Vec<String> {
     let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"))
         .args(["doctor", "--json", "--watch"])
         .env("DOCKER_HOST", engine.host())
@@ -81,6 +79,14 @@ async fn watched_documents_are_a_line_each() {
     let lines = tokio::task::spawn_blocking(read).await.expect("it writes");
     doctor.kill().expect("it still runs");
     let _status = doctor.wait();
+    lines
+}
+
+#[tokio::test]
+async fn watched_documents_are_a_line_each() {
+    let engine = FakeDocker::start();
+    engine.put(recorded("running", "cvat_grafana", &["grafana"]));
+    let lines = two_looks(&engine).await;
     let projects = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("a document")["project"].take());
     assert_eq!(projects.collect::<Vec<_>>(), ["cvat", "cvat"]);
 }
@@ -205,17 +211,7 @@ async fn who_speaks_http_is_asked_at_every_look_that_is_watched() {
     let mut container = listening_at("web", web);
     container["Config"]["Labels"]["traefik.http.services.web.loadbalancer.server.port"] = json!(web.port().to_string());
     engine.put(container);
-    let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"))
-        .args(["doctor", "--json", "--watch"])
-        .env("DOCKER_HOST", engine.host())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the doctor runs");
-    let out = BufReader::new(doctor.stdout.take().expect("it is piped"));
-    let read = move || out.lines().take(2).filter_map(Result::ok).count();
-    assert_eq!(tokio::task::spawn_blocking(read).await.expect("it writes"), 2);
-    doctor.kill().expect("it still runs");
-    let _status = doctor.wait();
+    assert_eq!(two_looks(&engine).await.len(), 2);
     assert!(asked.load(Ordering::SeqCst) >= 2, "{asked:?}");
 }
 

@@ -119,30 +119,15 @@ impl Line<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
-
     use serde_json::Value;
     use tracing_subscriber::layer::SubscriberExt;
 
+    use super::super::Written;
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no panic").write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     /// What the subscriber writes, and what we do.
     fn both(format: LogFormat, path: &str) -> (String, String) {
-        let log = Log::default();
+        let log = Written::default();
         let writer = log.clone();
         let layer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
         let event = || {
@@ -163,8 +148,7 @@ mod tests {
             line.number("status", 200);
             line.text("finding", "a-b");
         });
-        let theirs = log.0.lock().expect("no panic").clone();
-        (String::from_utf8(theirs).expect("text"), ours)
+        (log.text(), ours)
     }
 
     #[test]

@@ -116,11 +116,9 @@ fn words(event: &Event<'_>) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::Arc;
-
     use tracing_subscriber::layer::SubscriberExt;
 
+    use super::super::Written;
     use super::*;
 
     #[test]
@@ -140,23 +138,10 @@ mod tests {
         assert_eq!(counts.over(start + Duration::from_secs(119), true), [(1, "storm".into())], "at the end");
     }
 
-    #[derive(Clone, Default)]
-    struct Log(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Log {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("no panic").write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_storm_leaves_ten_lines_and_one_more() {
         static OWN: LazyLock<Repetition> = LazyLock::new(Repetition::default);
-        let log = Log::default();
+        let log = Written::default();
         let writer = log.clone();
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(move || writer.clone());
         let subscriber = tracing_subscriber::registry().with(lines).with(&*OWN);
@@ -168,7 +153,7 @@ mod tests {
             OWN.tell(false);
             OWN.tell(true);
         });
-        let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
+        let log = log.text();
         let count = |what: &str| log.lines().filter(|line| line.contains(what)).count();
         assert_eq!((count("WARN anteroom::telemetry"), count("looked at")), (10, 422), "{log}");
         let told: Vec<_> = log.lines().filter(|line| line.contains(TOLD)).collect();

@@ -385,7 +385,6 @@ fn a_router_that_is_left_out_is_said_with_the_reason() {
     let stopped = with(|it| {
         with_labels(it);
         put(it, ended(0, MINUTE));
-        // Of another router: it explains nothing.
         it.complaints = vec![Complaint { router: "wiki@docker".into(), message: "port is missing".into() }];
     });
     assert!(title(&stopped).contains("cvat_grafana say while that container is exited"), "{}", title(&stopped));

@@ -340,9 +340,8 @@ fn who_comes_only_with_the_one_that_crashes_does_not_excuse_it() {
     let mut refused = project(vec![looping(service("db", &[])), service("web", &["db"])]);
     refused.members[1].reach = Reach::Fails { port: 3000, failure: Failure::ConnectTimeout };
     assert_eq!(over_time(&[], &[(0, &refused)]), ["Pointless(\"db\")"]);
-    let unstarted = project(vec![looping(service("db", &[])), never_started(service("web", &["db"]), 20)]);
-    assert_eq!(over_time(&[], &[(0, &unstarted)]), ["Pointless(\"db\")"]);
-    // Who needs nothing may be what it crashes for, though not for ever.
+    refused.members[1].container = never_started(service("web", &["db"]), 20);
+    assert_eq!(over_time(&[], &[(0, &refused)]), ["Pointless(\"db\")"]);
     let strange = project(vec![looping(service("web", &[])), starting(service("db", &[]))]);
     let mut dies = strange.clone();
     dies.seen_at = now() + Duration::from_secs(150);
@@ -355,12 +354,10 @@ fn who_comes_only_with_the_one_that_crashes_does_not_excuse_it() {
 
 #[test]
 fn a_start_that_has_failed_is_the_newest_whatever_its_times_say() {
-    let failed = |name: &str| {
-        with(exited(service(name, &[]), 128), |it| {
-            (it.started, it.finished, it.error) = (ago(5000), ago(4000), "network not found".into());
-        })
-    };
-    let seen = project(vec![service("db", &[]), failed("x")]);
+    let failed = with(exited(service("x", &[]), 128), |it| {
+        (it.started, it.finished, it.error) = (ago(5000), ago(4000), "network not found".into());
+    });
+    let seen = project(vec![service("db", &[]), failed]);
     assert_eq!(over_time(&[], &[(0, &seen)]), ["Pointless(\"x\")"], "with unread files");
     let mut optional = Project { definitions: defines(&["db", "x"]), ..seen };
     optional.definitions.iter_mut().flatten().filter(|it| it.service == "x").for_each(|it| it.optional = true);
