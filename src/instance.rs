@@ -28,6 +28,7 @@ use crate::probe::Prober;
 use crate::proxy::{Proxy, Shared, host_of};
 use crate::room::{HEADS_MOST, Room};
 use crate::server::connection::Host;
+use crate::server::http1::AtHand;
 use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
 use crate::upstream::{Dialer, Pool, dial::Inside, spool};
@@ -159,7 +160,7 @@ impl Instance {
             .map(|listener| {
                 let proxy = Proxy::new(Arc::clone(&shared), Pool::new(dialer.clone()), snapshots.clone());
                 let (meter, tls) = (Arc::clone(&meter), tls.served.clone());
-                let host = Host { proxy: Arc::new(proxy), limits, meter, tls };
+                let host = Host { proxy: Arc::new(proxy), limits, meter, tls, at_hand: AtHand::default() };
                 spawn_worker(listener, Arc::new(host), Arc::clone(&permits), stop.subscribe())
             })
             .collect::<io::Result<_>>()?;

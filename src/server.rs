@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub mod connection;
 pub mod departure;
 pub mod grammar;
+pub mod http1;
 pub mod stream;
 pub mod unread;
 pub mod wire;
@@ -39,8 +41,8 @@ pub struct Place {
 /// When the process is out of file descriptors, accepting again at once would only fail again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// How often a worker's clock ticks.
-const TICK: Duration = Duration::from_secs(5);
+/// How often a worker's clock ticks while requests come.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Binds one listener for each worker thread to the same address; the kernel spreads connections over them.
 ///
@@ -81,6 +83,8 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
             accepted = accept(&listener, &permits, &host) => accepted,
             () = &mut shutdown => break,
         };
+        // Those that are here already go first, or a burst would have all its requests under way at once.
+        yield_now().await;
         let Some((stream, client, place)) = accepted else {
             sleep(ACCEPT_AGAIN).await;
             continue;
@@ -120,12 +124,17 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
     }
 }
 
-/// Does what has to be done from time to time. tokio wakes itself up, by a system call, for every timer that becomes the
-/// earliest; with this one before it, that of a request that has to be answered in a minute is never the earliest.
+/// Does what has to be done from time to time, as long as there is anything to do.
+///
+/// tokio wakes itself up, by a system call, for every timer that becomes the earliest; with this one before them, those
+/// of requests never are.
 async fn tick(proxy: Arc<Proxy>) {
     loop {
+        proxy.asked().await;
         sleep(TICK).await;
-        proxy.tidy();
+        while proxy.tidy() {
+            sleep(TICK).await;
+        }
     }
 }
 

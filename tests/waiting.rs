@@ -15,6 +15,7 @@ use anteroom::proxy::{Proxy, Shared};
 use anteroom::readiness::State;
 use anteroom::room::{HEADS_MOST, Room};
 use anteroom::server::connection::Host;
+use anteroom::server::http1::AtHand;
 use anteroom::telemetry::meter::Meter;
 use anteroom::upstream::{Dialer, Pool};
 use anteroom::watch::{REPORTS_QUEUED, Report, Snapshot, Subject, first_snapshot};
@@ -406,7 +407,13 @@ impl Unwatched {
         let (limits, meter) = (config.limits, Arc::<Meter>::default());
         let room = Room::new(config.max_held, HEADS_MOST);
         let shared = Shared::new(config, Brand::default(), Arc::clone(&room), report, Arc::clone(&meter));
-        let host = Host { proxy: Arc::new(Proxy::new(shared, pool, snapshots)), limits, meter, tls: None };
+        let host = Host {
+            proxy: Arc::new(Proxy::new(shared, pool, snapshots)),
+            limits,
+            meter,
+            tls: None,
+            at_hand: AtHand::default(),
+        };
         let permits = Arc::new(Semaphore::new(limits.connections));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");

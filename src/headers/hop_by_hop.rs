@@ -6,9 +6,10 @@ use http::{HeaderMap, StatusCode};
 
 use super::items;
 
-/// Valid for one connection only, besides those that `Connection` names. `TE` is treated apart.
-const HOP_BY_HOP: [HeaderName; 8] = [
+/// Valid for one connection only, besides those that `Connection` names.
+static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
+    TE,
     TRANSFER_ENCODING,
     UPGRADE,
     PROXY_AUTHENTICATE,
@@ -25,28 +26,35 @@ const NEVER_NOMINATED: [HeaderName; 5] = [HOST, CONTENT_LENGTH, FORWARDED, VIA, 
 /// Removes what belongs to one connection. If the message switches protocols, says so again for the next one. Says what
 /// `Connection` nominated: no trailer may have these names either.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) -> Vec<HeaderName> {
-    if has_hop_by_hop(headers) { strip(headers) } else { Vec::new() }
+    strip(headers, offer, takes_trailers)
 }
 
-/// Most heads have nothing of the kind, and one look over their names costs less than a search for each of ours.
-fn has_hop_by_hop(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| *name == TE || HOP_BY_HOP.contains(name))
+/// The same for an answer. Only two of them say something about an upgrade that concerns the client: that it happens,
+/// and that the request needs one. Elsewhere it is the upstream's offer to us, e.g. Apache's `Upgrade: h2,h2c`.
+pub fn strip_hop_by_hop_of_answer(status: StatusCode, headers: &mut HeaderMap) -> Vec<HeaderName> {
+    let concerns_client = matches!(status, StatusCode::SWITCHING_PROTOCOLS | StatusCode::UPGRADE_REQUIRED);
+    // `TE` is a request's: what its sender takes.
+    strip(headers, |headers| concerns_client.then(|| offer(headers)).flatten(), |_| false)
 }
 
-fn strip(headers: &mut HeaderMap) -> Vec<HeaderName> {
-    let upgrade = offer(headers);
-    let trailers = items(headers, TE).any(|item| {
-        let name = item.split(|byte| *byte == b';').next().unwrap_or_default();
-        name.trim_ascii().eq_ignore_ascii_case(b"trailers")
-    });
-    let nominated = nominated(headers);
-    for name in &nominated {
+fn strip(
+    headers: &mut HeaderMap,
+    offer: impl Fn(&HeaderMap) -> Option<HeaderValue>,
+    takes_trailers: impl Fn(&HeaderMap) -> bool,
+) -> Vec<HeaderName> {
+    // Most heads have few of them or none, and one look over their names costs less than a search for each of ours.
+    let mut present = HOP_BY_HOP.each_ref().map(|_| false);
+    for place in headers.keys().filter_map(|name| HOP_BY_HOP.iter().position(|its| its == name)) {
+        present[place] = true;
+    }
+    if !present.contains(&true) {
+        return Vec::new();
+    }
+    let (upgrade, trailers, nominated) = (offer(headers), takes_trailers(headers), nominated(headers));
+    let known = HOP_BY_HOP.iter().zip(present).filter_map(|(name, present)| present.then_some(name));
+    for name in known.chain(&nominated) {
         headers.remove(name);
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    headers.remove(TE);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
@@ -57,20 +65,11 @@ fn strip(headers: &mut HeaderMap) -> Vec<HeaderName> {
     nominated
 }
 
-/// The same for an answer. Only two of them say something about an upgrade that concerns the client: that it happens,
-/// and that the request needs one. Elsewhere it is the upstream's offer to us, e.g. Apache's `Upgrade: h2,h2c`.
-pub fn strip_hop_by_hop_of_answer(status: StatusCode, headers: &mut HeaderMap) -> Vec<HeaderName> {
-    if !has_hop_by_hop(headers) {
-        return Vec::new();
-    }
-    let nominated = strip(headers);
-    // A request's: what its sender takes.
-    headers.remove(TE);
-    if status != StatusCode::SWITCHING_PROTOCOLS && status != StatusCode::UPGRADE_REQUIRED {
-        headers.remove(CONNECTION);
-        headers.remove(UPGRADE);
-    }
-    nominated
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    items(headers, TE).any(|item| {
+        let name = item.split(|byte| *byte == b';').next().unwrap_or_default();
+        name.trim_ascii().eq_ignore_ascii_case(b"trailers")
+    })
 }
 
 /// The protocol that a message offers or agrees to switch to: `Upgrade`, if `Connection` names it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Response, StatusCode, request};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::journey::Setback;
 use super::upgrade::Switch;
@@ -18,6 +18,9 @@ use crate::retry::{self, Reach};
 use crate::tls::Protocols;
 use crate::upstream::body::Tape;
 use crate::upstream::{self, Lease, Pool, framing, lease};
+
+/// What takes longer than this is looked at more closely; most answers come before, and cost one timer.
+const LONG: Duration = Duration::from_secs(1);
 
 /// A request that is sent as often as it takes.
 pub struct Exchange {
@@ -65,13 +68,9 @@ impl Exchange {
         let answer = tokio::select! {
             biased;
             answer = &mut sending => answer,
-            () = silence(&self.tape, patience) => {
+            failure = no_answer(&self.tape, patience, || lost(peer)) => {
                 lease.forsake();
-                return Err(Setback { failure: Failure::NoAnswer, connection, reach: Reach::Sent });
-            }
-            () = lost(peer) => {
-                lease.forsake();
-                return Err(Setback { failure: Failure::ClosedEarly, connection, reach: Reach::Sent });
+                return Err(Setback { failure, connection, reach: Reach::Sent });
             }
         };
         match answer {
@@ -105,9 +104,22 @@ impl Exchange {
     }
 }
 
+/// Why an answer is not waited for any more.
+async fn no_answer<F: Future<Output = ()>>(tape: &Tape, patience: Duration, lost: impl FnOnce() -> F) -> Failure {
+    let end = Instant::now() + patience;
+    sleep(patience.min(LONG)).await;
+    // Boxed, or every request would have room for what few need.
+    Box::pin(async {
+        tokio::select! {
+            () = silence(tape, end, patience) => Failure::NoAnswer,
+            () = lost() => Failure::ClosedEarly,
+        }
+    })
+    .await
+}
+
 /// Ends when the upstream has kept silent for too long. An upload that still flows is not silence.
-async fn silence(tape: &Tape, patience: Duration) {
-    let mut end = Instant::now() + patience;
+async fn silence(tape: &Tape, mut end: Instant, patience: Duration) {
     loop {
         sleep_until(end).await;
         match tape.progress().map(|progress| progress + patience) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::evidence::Bound;
 use crate::line::Place;
@@ -19,9 +19,6 @@ pub struct Door {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     room: Arc<Room>,
 }
-
-/// Longer than most answers take.
-const LOST_AFTER: Duration = Duration::from_secs(1);
 
 /// What a request brings that may have to wait.
 pub struct Stay {
@@ -126,10 +123,7 @@ impl Door {
 
     /// Ends when the address of a request's peer is nobody's any more, though it was somebody's by what was `known` when
     /// the request was sent. Nothing closes such a connection: a container that is taken off its network says nothing.
-    ///
-    /// Looked into only after a second, so that it costs most requests nothing.
     pub async fn loses(&self, known: &Snapshot, peer: Option<IpAddr>) {
-        sleep(LOST_AFTER).await;
         if let Some(peer) = peer.filter(|peer| known.knows(*peer))
             && self.snapshots.clone().wait_for(|snapshot| snapshot.has_lost(peer)).await.is_ok()
         {

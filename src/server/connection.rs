@@ -16,7 +16,7 @@ use http::header::{CONNECTION, HeaderValue, UPGRADE};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -27,6 +27,7 @@ use tower::{Service, service_fn};
 
 use super::Place;
 use super::grammar::Scanner;
+use super::http1::{self, AtHand, Lent};
 use super::stream::{self, Streams};
 use super::wire::{Notes, Wire};
 use crate::config::Limits;
@@ -66,6 +67,7 @@ pub struct Host {
     pub meter: Arc<Meter>,
     /// What TLS is served with; `None` is plain HTTP.
     pub tls: Option<Served>,
+    pub at_hand: AtHand,
 }
 
 /// Which HTTP a connection speaks.
@@ -76,12 +78,12 @@ pub enum Protocol {
 }
 
 /// A connection, from its requests' point of view.
-struct Conversation {
-    host: Arc<Host>,
+pub(super) struct Conversation {
+    pub(super) host: Arc<Host>,
     client: Sender,
     notes: Arc<Notes>,
     /// For the trailers of the answers, where the connection speaks HTTP/1.1.
-    trailers: Slot,
+    pub(super) trailers: Slot,
     /// Requests whose answer has not ended, and whether there may be more.
     open: watch::Sender<usize>,
     spent: watch::Sender<bool>,
@@ -151,7 +153,7 @@ pub async fn serve(
     let notes = Arc::clone(&conversation.notes);
     let wire = Wire::new(stream, scanner, place, &host.limits, Arc::clone(&host.meter), notes);
     let ended = match protocol {
-        Protocol::Http1 => http1(wire, &conversation, stopping).await,
+        Protocol::Http1 => http1::serve(wire, &conversation, stopping).await,
         // Boxed, or every connection of HTTP/1.1 would have room for one of HTTP/2.
         Protocol::Http2 => Box::pin(http2(wire, &conversation, stopping)).await,
     };
@@ -161,37 +163,6 @@ pub async fn serve(
         }
         // A client that left or sent what is no HTTP: its own affair.
         tracing::debug!(%error, "connection ended");
-    }
-}
-
-async fn http1(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch::Receiver<bool>) -> hyper::Result<()> {
-    let limits = &conversation.host.limits;
-    let mut builder = http1::Builder::new();
-    if limits.headers != MAX_HEADERS {
-        builder.max_headers(limits.headers);
-    }
-    let connection = builder
-        .timer(TokioTimer::new())
-        // Between two requests; `Wire` watches over a head that has begun.
-        .header_read_timeout(limits.idle_timeout)
-        // The buffer alone would let a head pass that ends within the read that fills it.
-        .max_header_size(limits.header_bytes)
-        .max_buf_size(limits.header_bytes)
-        .preserve_header_case(true)
-        // The upstream's `Date` passes; where it sends none, none is invented.
-        .auto_date_header(false)
-        .serve_connection(
-            TokioIo::new(Trailing::new(wire, conversation.trailers.clone())),
-            AlwaysReady(service(conversation)),
-        )
-        .with_upgrades();
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = stopping.changed() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
     }
 }
 
@@ -234,9 +205,6 @@ async fn http2(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch
     }
 }
 
-/// hyper's own limit, which it keeps without an allocation.
-const MAX_HEADERS: usize = 100;
-
 /// Which limit a connection ended at, if at any.
 fn limit(error: &hyper::Error) -> Option<Limit> {
     let flood = |error: &h2::Error| error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM);
@@ -278,13 +246,13 @@ impl Conversation {
 
 /// Closes an HTTP/1.1 connection with a reset instead of an end.
 fn reset_connection(upgraded: Upgraded) {
-    if let Ok(parts) = upgraded.downcast::<TokioIo<Trailing<Wire>>>() {
-        parts.io.inner().get_ref().reset_when_closed();
+    if let Ok(parts) = upgraded.downcast::<TokioIo<Trailing<Lent>>>() {
+        parts.io.inner().get_ref().lock().reset_when_closed();
     }
 }
 
 /// Answers the requests of one connection.
-fn service(
+pub(super) fn service(
     conversation: &Arc<Conversation>,
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Clone + 'static
 {
@@ -297,7 +265,7 @@ fn service(
 
 /// A service for hyper, which does not ask whether it is ready. Ours is, always, so no future has to carry the request
 /// until then.
-struct AlwaysReady<S>(S);
+pub(super) struct AlwaysReady<S>(pub(super) S);
 
 impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Incoming>> for AlwaysReady<S> {
     type Response = S::Response;
@@ -387,7 +355,7 @@ impl Drop for Open {
 }
 
 /// An answer's body that keeps its request open.
-struct Answer {
+pub(super) struct Answer {
     body: proxy::Body,
     /// Of an HTTP/2 stream: what is left of a frame that was too large to be handed over whole.
     left: Bytes,

@@ -100,6 +100,11 @@ impl Scanner {
         self.state == State::Head && (self.head.begun || self.line.length > 0)
     }
 
+    /// Whether a request has ended, and no other has begun.
+    pub fn is_between(&self) -> bool {
+        self.state == State::Head && !self.in_head()
+    }
+
     /// How long the first line of the newest head is, as far as it has come, in bytes.
     pub fn first_line(&self) -> usize {
         if self.in_head() && !self.head.begun { self.line.length } else { self.first_line }

@@ -70,6 +70,10 @@ impl Notes {
             && !self.switched.load(Ordering::Relaxed)
     }
 
+    fn have_begun(&self) -> usize {
+        self.begun.load(Ordering::Relaxed)
+    }
+
     /// The client was told that the protocol is switched.
     pub fn switch(&self) {
         self.switched.store(true, Ordering::Relaxed);
@@ -95,6 +99,8 @@ pub struct Wire {
     lingering: Option<Pin<Box<Sleep>>>,
     /// All of the answers that have begun is written.
     between_answers: bool,
+    /// Nothing is left to be written of what has begun.
+    flushed: bool,
     /// What is left to be written of an answer of ours that hyper has written otherwise.
     unread: Option<Bytes>,
     /// Nothing was there to read, and what comes next is waited for.
@@ -130,6 +136,7 @@ impl Wire {
             writing: None,
             lingering: None,
             between_answers: true,
+            flushed: true,
             unread: None,
             listening: false,
             lookout: None,
@@ -137,6 +144,20 @@ impl Wire {
             broken: None,
             _place: place,
         }
+    }
+
+    /// After how many requests the conversation rests: all that was read is asked, and all that was asked is answered. Of
+    /// TLS nobody here can tell: something may be left of a record.
+    pub fn rests(&self) -> Option<usize> {
+        let scanner = self.scanner.as_ref().filter(|scanner| scanner.is_between())?;
+        let rests = self.flushed && self.notes.between_answers() && self.notes.have_begun() == scanner.requests();
+        (rests && !self.inner.is_tls()).then_some(scanner.requests())
+    }
+
+    /// Ready when there is something to read, or the end.
+    pub fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // An error is met by who reads.
+        self.inner.tcp().poll_read_ready(cx).map(drop)
     }
 
     /// Lets the client see that something is missing: its connection is closed by a reset.
@@ -187,14 +208,25 @@ impl Wire {
     /// Looks whether a client that is not listened to has left.
     fn look_out(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         if self.lingering.is_none() {
-            let lookout = self.lookout.get_or_insert_with(Lookout::begin);
-            match ready!(lookout.poll(cx, self.inner.tcp())) {
+            match ready!(self.departure(cx)) {
                 Some(Departure::Finished) => {}
                 Some(Departure::Reset) => return Poll::Ready(io::ErrorKind::ConnectionReset.into()),
                 None => return Poll::Pending,
             }
         }
         self.linger(cx).map(|()| io::Error::new(io::ErrorKind::ConnectionAborted, "the client has left"))
+    }
+
+    /// How the client has left. If nothing waits to be read, its end comes next; if something does, it may stand behind.
+    fn departure(&mut self, cx: &mut Context<'_>) -> Poll<Option<Departure>> {
+        if self.lookout.is_none() {
+            match ready!(self.inner.tcp().poll_peek(cx, &mut ReadBuf::new(&mut [0]))) {
+                Ok(0) => return Poll::Ready(Some(Departure::Finished)),
+                Ok(_) => {}
+                Err(_) => return Poll::Ready(Some(Departure::Reset)),
+            }
+        }
+        self.lookout.get_or_insert_with(Lookout::begin).poll(cx, self.inner.tcp())
     }
 
     fn wrote(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -275,6 +307,7 @@ impl AsyncWrite for Wire {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = &mut *self;
+        wire.flushed = false;
         if std::mem::take(&mut wire.between_answers)
             && let [piece] = pieces
             && let Some(scanner) = &wire.scanner
@@ -307,7 +340,10 @@ impl AsyncWrite for Wire {
         // Over TLS, what was written may still wait here.
         match Pin::new(&mut wire.inner).poll_flush(cx) {
             Poll::Pending => wire.stalled(cx).map(Err),
-            flushed => flushed,
+            flushed => {
+                wire.flushed = true;
+                flushed
+            }
         }
     }
 

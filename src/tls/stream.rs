@@ -39,6 +39,11 @@ impl Stream {
         let _ = self.tcp().set_zero_linger();
     }
 
+    /// Whether it is encrypted.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
     /// Whether both sides have agreed on HTTP/2 by ALPN (RFC 9113 §3.2).
     pub fn is_h2(&self) -> bool {
         match self {

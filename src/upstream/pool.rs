@@ -147,8 +147,9 @@ impl Pool {
         }
     }
 
-    /// Closes those that have waited for too long. To be called from time to time.
-    pub fn forget_old(&self) {
+    /// Closes those that have waited for too long. To be called from time to time, as long as it says that there are
+    /// others.
+    pub fn forget_old(&self) -> bool {
         let now = Instant::now();
         let mut idle = lock(&self.idle);
         while idle.front().is_some_and(|oldest| now - oldest.since > IDLE_LONGEST) {
@@ -159,6 +160,7 @@ impl Pool {
         if idle.capacity() > much {
             idle.shrink_to(much);
         }
+        !idle.is_empty()
     }
 
     /// Gives a connection no further requests.

@@ -1,0 +1,200 @@
+//! A connection that speaks HTTP/1.1: hyper's for as long as there is something to serve, and otherwise at rest.
+//!
+//! hyper keeps two buffers of 8 KiB, and room for a request and its answer, for as long as it has a connection. Most
+//! connections rest most of the time. A few that have just been served stay hyper's for a while, since to make all of
+//! that anew takes a sixth of what an ordinary request does.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::ops::ControlFlow;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::connection::{AlwaysReady, Conversation, Host, service};
+use super::wire::Wire;
+use crate::telemetry::meter::Limit;
+use crate::upstream::trailers::Trailing;
+
+/// hyper's own limit, which it keeps without an allocation.
+const MAX_HEADERS: usize = 100;
+
+/// How many connections of a worker may rest and still be hyper's, and for how long: 1 MiB at most.
+const AT_HAND_MOST: usize = 64;
+const AT_HAND_LONGEST: Duration = Duration::from_secs(1);
+
+/// The places of those connections.
+pub struct AtHand(Semaphore);
+
+impl Default for AtHand {
+    fn default() -> Self {
+        Self(Semaphore::new(AT_HAND_MOST))
+    }
+}
+
+/// A rest of a connection that is hyper's.
+struct Rest<'a> {
+    since: Instant,
+    /// So many requests.
+    after: usize,
+    place: SemaphorePermit<'a>,
+}
+
+/// Serves a connection until it ends, has rested for too long, or is to stop.
+pub(super) async fn serve(
+    wire: Wire,
+    conversation: &Arc<Conversation>,
+    mut stopping: watch::Receiver<bool>,
+) -> hyper::Result<()> {
+    let Host { limits, meter, .. } = &*conversation.host;
+    let wire = Lent::new(wire);
+    let mut stop = pin!(stopping.changed());
+    // Set anew only when it rings: most rests are short.
+    let (mut rests_since, mut alarm) = (Instant::now(), pin!(sleep(limits.idle_timeout)));
+    loop {
+        let end = rests_since + limits.idle_timeout;
+        tokio::select! {
+            biased;
+            () = poll_fn(|cx| wire.lock().poll_asked(cx)) => {}
+            _ = stop.as_mut() => return Ok(()),
+            () = alarm.as_mut() => {
+                if end <= Instant::now() {
+                    meter.reached(Limit::IdleTimeout);
+                    return Ok(());
+                }
+                alarm.as_mut().reset(end);
+                continue;
+            }
+        }
+        // Boxed, or every connection that rests would have room for a request.
+        match Box::pin(talk(wire.clone(), conversation, stop.as_mut(), alarm.as_mut())).await {
+            ControlFlow::Continue(since) => rests_since = since,
+            ControlFlow::Break(ended) => return ended,
+        }
+    }
+}
+
+/// Answers requests until the connection ends, or rests: then it goes on, and is said since when.
+async fn talk(
+    wire: Lent,
+    conversation: &Arc<Conversation>,
+    stop: impl Future,
+    mut alarm: Pin<&mut Sleep>,
+) -> ControlFlow<hyper::Result<()>, Instant> {
+    let Host { limits, tls, at_hand, .. } = &*conversation.host;
+    let mut builder = http1::Builder::new();
+    if limits.headers != MAX_HEADERS {
+        builder.max_headers(limits.headers);
+    }
+    if tls.is_some() {
+        // Of such a connection nobody knows whether it rests. `Wire` watches over a head that has begun.
+        builder.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout);
+    }
+    let connection = builder
+        // The buffer alone would let a head pass that ends within the read that fills it.
+        .max_header_size(limits.header_bytes)
+        .max_buf_size(limits.header_bytes)
+        .preserve_header_case(true)
+        // `Wire` notices a client that leaves, without a second buffer to read into while an answer is awaited.
+        .half_close(true)
+        // The upstream's `Date` passes; where it sends none, none is invented.
+        .auto_date_header(false)
+        .serve_connection(
+            TokioIo::new(Trailing::new(wire.clone(), conversation.trailers.clone())),
+            AlwaysReady(service(conversation)),
+        )
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let longest = limits.idle_timeout.min(AT_HAND_LONGEST);
+    let mut rest = None;
+    let until_rest = poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(ControlFlow::Break(ended));
+        }
+        let Some(answered) = wire.lock().rests() else {
+            rest = None;
+            return Poll::Pending;
+        };
+        let since = match &rest {
+            Some(Rest { since, after, .. }) if *after == answered => *since,
+            _ => Instant::now(),
+        };
+        let place = rest.take().map(|rest| rest.place).or_else(|| at_hand.0.try_acquire().ok());
+        let Some(place) = place else { return Poll::Ready(ControlFlow::Continue(since)) };
+        rest = Some(Rest { since, after: answered, place });
+        let end = since + longest;
+        if alarm.deadline() > end {
+            alarm.as_mut().reset(end);
+        }
+        while alarm.as_mut().poll(cx).is_ready() {
+            if end <= Instant::now() {
+                return Poll::Ready(ControlFlow::Continue(since));
+            }
+            alarm.as_mut().reset(end);
+        }
+        Poll::Pending
+    });
+    tokio::select! {
+        biased;
+        ended = until_rest => ended,
+        _ = stop => {
+            connection.as_mut().graceful_shutdown();
+            ControlFlow::Break(connection.await)
+        }
+    }
+}
+
+/// A [`Wire`] that is lent to hyper, and outlives what reads and writes it there.
+///
+/// The lock is never contended: all who have a part of it are polled by the connection's task.
+#[derive(Clone)]
+pub(super) struct Lent(Arc<Mutex<Wire>>);
+
+impl Lent {
+    fn new(wire: Wire) -> Self {
+        Self(Arc::new(Mutex::new(wire)))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Wire> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.lock()).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.lock()).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.lock().is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.lock()).poll_shutdown(cx)
+    }
+}
