@@ -2,26 +2,13 @@
 
 mod support;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom::config::Config;
 use anteroom::engine::Sighting;
 use anteroom::evidence::{Engine, Failure};
-use anteroom::line::Order;
-use anteroom::page::Brand;
-use anteroom::proxy::{Proxy, Shared};
-use anteroom::readiness::State;
-use anteroom::room::{HEADS_MOST, Room};
-use anteroom::server::connection::Host;
-use anteroom::server::http1::AtHand;
-use anteroom::telemetry::meter::Meter;
-use anteroom::upstream::{Dialer, Pool};
-use anteroom::watch::{REPORTS_QUEUED, Report, Snapshot, Subject, first_snapshot};
 use support::raw::Peer;
+use support::unwatched::Unwatched;
 use support::{FakeUpstream, TestProxy, config, nobody, soon};
-use tokio::sync::{Semaphore, mpsc, watch};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /api/x HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
@@ -381,53 +368,6 @@ async fn an_engine_that_restarts_disturbs_nobody() {
         proxy.sightings.send_replace(Sighting { engine, ..Sighting::default() });
         client.send(GET).await;
         assert_eq!(client.answer().await.status(), 200);
-    }
-}
-
-/// An anteroom whose watcher the test plays.
-struct Unwatched {
-    address: SocketAddr,
-    publish: watch::Sender<Arc<Snapshot>>,
-    room: Arc<Room>,
-    reports: mpsc::Receiver<Report>,
-}
-
-impl Unwatched {
-    /// It says that the upstream is ready.
-    async fn start(config: Config) -> Self {
-        let subject = Subject {
-            upstream: config.upstream.clone(),
-            booted_at: None,
-            grace: config.grace,
-            clock: std::time::SystemTime::now,
-        };
-        let (publish, snapshots) = watch::channel(first_snapshot(&subject));
-        let (report, reports) = mpsc::channel(REPORTS_QUEUED);
-        let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None, None));
-        let (limits, meter) = (config.limits, Arc::<Meter>::default());
-        let room = Room::new(config.max_held, HEADS_MOST);
-        let shared = Shared::new(config, Brand::default(), Arc::clone(&room), report, Arc::clone(&meter));
-        let host = Host {
-            proxy: Arc::new(Proxy::new(shared, pool, snapshots)),
-            limits,
-            meter,
-            tls: None,
-            at_hand: AtHand::default(),
-        };
-        let permits = Arc::new(Semaphore::new(limits.connections));
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("bound");
-        tokio::spawn(anteroom::server::run(listener, Arc::new(host), permits, std::future::pending()));
-        let unwatched = Self { address, publish, room, reports };
-        unwatched.says_that_it_is_ready(1);
-        unwatched
-    }
-
-    fn says_that_it_is_ready(&self, sequence: u64) {
-        let state = State::Ready { since: std::time::Instant::now(), despite: None };
-        let first = Snapshot::clone(&self.publish.borrow());
-        self.publish.send_replace(Arc::new(Snapshot { sequence, run: 1, state, ..first }));
-        self.room.obey(Order::Go, sequence);
     }
 }
 

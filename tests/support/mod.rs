@@ -8,6 +8,7 @@ pub mod message;
 pub mod raw;
 pub mod scrape;
 pub mod seen;
+pub mod unwatched;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
