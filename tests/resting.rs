@@ -5,11 +5,13 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::pin::pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use support::raw::Peer;
 use support::unwatched::Unwatched;
 use support::{FakeUpstream, LONG, TestProxy, config, soon};
@@ -43,6 +45,30 @@ async fn a_connection_at_rest_is_asked_again_and_is_closed_when_it_has_rested_fo
         assert_eq!(client.rest().await, "");
     }
     assert!(answered.elapsed() > Duration::from_secs(1), "{:?}", answered.elapsed());
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_at_rest_is_let_go_at_once() {
+    let upstream = FakeUpstream::start().await.answering(OK);
+    let proxy = Unwatched::start(config(upstream.address)).await;
+    let mut crowd = Vec::new();
+    for _ in 0..MANY {
+        let mut client = Peer::connect(proxy.address).await;
+        client.send(GET).await;
+        assert_eq!(client.answer().await.body, "ok");
+        crowd.push(client);
+    }
+    // From now on nothing happens because of time.
+    tokio::time::pause();
+    for client in &mut crowd {
+        client.finish().await;
+        let (mut rest, mut turns) = (pin!(client.rest()), 0);
+        while rest.as_mut().now_or_never().is_none() {
+            turns += 1;
+            assert!(turns < 1000, "it is still waited for");
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 #[tokio::test]

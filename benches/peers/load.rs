@@ -9,6 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
 
 /// What `wrk` saw.
 #[derive(Clone, Copy, Debug, Default)]
@@ -158,11 +161,56 @@ fn tunnel(address: SocketAddr) -> Result<TcpStream> {
     Ok(stream)
 }
 
+/// What many connections saw on which requests are sent at a fixed rate, however long the answers take.
+#[derive(Clone, Copy, Debug)]
+pub struct Paced {
+    pub requests: f64,
+    pub p50: Duration,
+    pub p99: Duration,
+}
+
+/// Asks so often a second in all, over each of these connections in turn.
+pub fn paced(connections: Vec<TcpStream>, rate: u32, seconds: u32) -> Result<(Paced, Vec<TcpStream>)> {
+    let every = Duration::from_secs_f64(connections.len() as f64 / f64::from(rate));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (mut times, mut open) = (Vec::new(), Vec::new());
+    runtime.block_on(async {
+        let begin = tokio::time::Instant::now() + Duration::from_millis(100);
+        let end = begin + Duration::from_secs(seconds.into());
+        let one = |number: usize, stream: TcpStream| async move {
+            stream.set_nonblocking(true)?;
+            let mut stream = tokio::net::TcpStream::from_std(stream)?;
+            let (mut due, mut times) = (begin + Duration::from_secs(1) * u32::try_from(number)? / rate, Vec::new());
+            while due < end {
+                tokio::time::sleep_until(due).await;
+                let asked = std::time::Instant::now();
+                stream.write_all(ASK).await?;
+                ensure!(stream.read(&mut [0; 4096]).await? > 0, "a connection was closed");
+                times.push(asked.elapsed());
+                due += every;
+            }
+            Ok((times, stream.into_std()?))
+        };
+        let tasks: Vec<_> =
+            connections.into_iter().enumerate().map(|(number, it)| tokio::spawn(one(number, it))).collect();
+        for task in tasks {
+            let (its, stream) = task.await??;
+            stream.set_nonblocking(false)?;
+            times.extend(its);
+            open.push(stream);
+        }
+        anyhow::Ok(())
+    })?;
+    times.sort_unstable();
+    let of = |share: usize| times.get(times.len() * share / 100).copied().context("no answers");
+    Ok((Paced { requests: times.len() as f64, p50: of(50)?, p99: of(99)? }, open))
+}
+
 /// Connections on which one request was answered, and nothing more is asked.
 pub fn idle(address: SocketAddr, number: usize) -> Result<Vec<TcpStream>> {
     let open = |_| -> Result<TcpStream> {
         let mut stream = TcpStream::connect(address)?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n")?;
+        stream.write_all(ASK)?;
         ensure!(stream.read(&mut [0; 4096])? > 0, "no answer");
         Ok(stream)
     };

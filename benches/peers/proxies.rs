@@ -63,7 +63,7 @@ impl Proxy {
         match self {
             Self::Nginx => format!(
                 "user root; worker_processes 1; daemon off; master_process off; pid {folder}/nginx.pid;\n\
-                 error_log {folder}/nginx.err;\nevents {{ worker_connections 9900; }}\n\
+                 error_log {folder}/nginx.err;\nevents {{ worker_connections 15000; }}\n\
                  http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600;\n\
                  map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
                  upstream u {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000000; }}\n\
@@ -72,7 +72,7 @@ impl Proxy {
                  proxy_set_header Upgrade $http_upgrade; proxy_set_header Host $host; }} }} }}\n"
             ),
             Self::Haproxy => format!(
-                "global\n  nbthread 1\n  maxconn 9900\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
+                "global\n  nbthread 1\n  no strict-limits\n  maxconn 12000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
                  timeout server 60s\n  timeout tunnel 1h\n  option http-keep-alive\n  http-reuse always\nfrontend f\n  \
                  bind 127.0.0.1:{listen} backlog 4096\n  default_backend b\nbackend b\n  \
                  server s 127.0.0.1:{upstream} pool-max-conn 1024\n"
@@ -85,7 +85,7 @@ impl Proxy {
                  route_config: {{virtual_hosts: [{{name: v, domains: [\"*\"], routes: [{{match: {{prefix: \"/\"}}, route: {{cluster: o, timeout: 0s}}}}]}}]}}\n          \
                  http_filters: [{{name: envoy.filters.http.router, typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}}}]\n  \
                  clusters:\n  - name: o\n    type: STATIC\n    connect_timeout: 5s\n    \
-                 circuit_breakers: {{thresholds: [{{max_connections: 9900, max_requests: 9900, max_pending_requests: 9900}}]}}\n    \
+                 circuit_breakers: {{thresholds: [{{max_connections: 12000, max_requests: 12000, max_pending_requests: 12000}}]}}\n    \
                  load_assignment: {{cluster_name: o, endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}}}]}}]}}\n"
             ),
             Self::Traefik => format!(
@@ -130,7 +130,7 @@ impl Proxy {
                 .env("ANTEROOM_ADMIN_LISTEN", "127.0.0.1:0")
                 .env("ANTEROOM_UPSTREAM", format!("http://127.0.0.1:{upstream}"))
                 .env("ANTEROOM_THREADS", "1")
-                .env("ANTEROOM_MAX_CONNECTIONS", "9900")
+                .env("ANTEROOM_MAX_CONNECTIONS", "12000")
                 .env("DOCKER_HOST", "unix:///nowhere/docker.sock"),
         };
         let log = File::create(folder.join("log"))?;
@@ -215,7 +215,7 @@ impl Origin {
         let padding = "a".repeat(160);
         let text = format!(
             "user root; worker_processes 1; daemon off; master_process off; pid {shown}/nginx.pid; error_log {shown}/err;\n\
-             events {{ worker_connections 9900; }}\nhttp {{ access_log off; keepalive_requests 1000000000;\n\
+             events {{ worker_connections 15000; }}\nhttp {{ access_log off; keepalive_requests 1000000000;\n\
              keepalive_timeout 600; default_type application/json; server {{ listen 127.0.0.1:{port} backlog=4096;\n\
              location / {{ return 200 '{{\"status\":\"ok\",\"padding\":\"{padding}\"}}'; }}\n\
              location /big {{ root {shown}; }} }} }}\n"

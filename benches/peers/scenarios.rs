@@ -6,18 +6,19 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::Effort;
-use crate::load::{self, Flow, Seen};
+use crate::load::{self, Flow, Paced, Seen};
 use crate::proxies::{Origin, Proxy, Running};
 
 type Scenario = (&'static str, fn(Effort) -> Result<String>);
 
-pub const ALL: [Scenario; 7] = [
+pub const ALL: [Scenario; 8] = [
     ("steady", steady),
     ("latency", latency),
     ("bulk", bulk),
     ("tunnel", tunnel),
     ("memory", memory),
     ("connections", connections),
+    ("crowd", crowd),
     ("storm", storm),
 ];
 
@@ -162,6 +163,50 @@ fn connections(effort: Effort) -> Result<String> {
             let _ = write!(text, "| {cost:.1}{} ", if last.errors { " (errors)" } else { "" });
         }
         let _ = writeln!(text, "| {:.0} |", last.p99.as_secs_f64() * 1e3);
+    }
+    Ok(text)
+}
+
+/// The same rate of requests over few connections, and over some of very many.
+fn crowd(effort: Effort) -> Result<String> {
+    const FEW: usize = 64;
+    const OPEN: usize = 10_000;
+    const ACTIVE: usize = 1_000;
+    const RATE: u32 = 2_000;
+    let origin = Origin::start()?;
+    let mut text = format!(
+        "| proxy | p50, p99 µs over {FEW} connections | p50, p99 µs over {ACTIVE} of {OPEN} | p99, ratio | CPU µs per request, both |\n\
+         |---|---|---|---|---|\n"
+    );
+    for proxy in start_all(origin.port)? {
+        let measure = |active: Vec<_>| -> Result<_> {
+            let before = proxy.cpu()?;
+            let (paced, active) = load::paced(active, RATE, effort.seconds)?;
+            Ok((paced, micros(proxy.cpu()? - before) / paced.requests, active))
+        };
+        let mut rows = Vec::new();
+        let (mut few, mut active) = (load::idle(proxy.address, FEW)?, load::idle(proxy.address, ACTIVE)?);
+        for _ in 0..effort.rounds {
+            let (one, its_cost, again) = measure(few)?;
+            few = again;
+            let idle = load::idle(proxy.address, OPEN - ACTIVE - FEW)?;
+            let (other, cost, again) = measure(active)?;
+            active = again;
+            drop(idle);
+            rows.push((one, its_cost, other, cost));
+        }
+        let of = |figure: fn(&(Paced, f64, Paced, f64)) -> f64| median(rows.iter().map(figure).collect());
+        let (few99, many99) = (of(|it| micros(it.0.p99)), of(|it| micros(it.2.p99)));
+        let _ = writeln!(
+            text,
+            "| {} | {:.0}, {few99:.0} | {:.0}, {many99:.0} | {:.2} | {:.1}, {:.1} |",
+            proxy.proxy.name(),
+            of(|it| micros(it.0.p50)),
+            of(|it| micros(it.2.p50)),
+            many99 / few99,
+            of(|it| it.1),
+            of(|it| it.3),
+        );
     }
     Ok(text)
 }

@@ -150,7 +150,10 @@ impl Wire {
     /// TLS nobody here can tell: something may be left of a record.
     pub fn rests(&self) -> Option<usize> {
         let scanner = self.scanner.as_ref().filter(|scanner| scanner.is_between())?;
-        let rests = self.flushed && self.notes.between_answers() && self.notes.have_begun() == scanner.requests();
+        let rests = self.flushed
+            && !self.ended
+            && self.notes.between_answers()
+            && self.notes.have_begun() == scanner.requests();
         (rests && !self.inner.is_tls()).then_some(scanner.requests())
     }
 
@@ -185,8 +188,11 @@ impl Wire {
         Ok(())
     }
 
-    /// The client's end: at once if it owes a rest, or if the protocol has its own ways to end.
+    /// The client's end: at once if it owes a rest, if it is owed nothing, or if the protocol has its own ways to end.
     fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.rests().is_some() {
+            return Poll::Ready(Ok(()));
+        }
         if self.scanner.as_ref().is_none_or(|scanner| scanner.in_head() || scanner.is_opaque()) {
             return Poll::Ready(Ok(()));
         }
