@@ -22,7 +22,7 @@ use std::time::Duration;
 use http::header::{CONNECTION, HOST, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::answer::Ticket;
@@ -114,7 +114,6 @@ pub struct Proxy {
     tunnels: Tunnels,
     ledger: Arc<Ledger>,
     pages: Pages,
-    asked: Notify,
 }
 
 impl Proxy {
@@ -122,7 +121,7 @@ impl Proxy {
     pub fn new(shared: Arc<Shared>, pool: Arc<Pool>, snapshots: watch::Receiver<Arc<Snapshot>>) -> Self {
         let door = Door::new(snapshots, Arc::clone(&shared.room));
         let ledger = shared.meter.ledger();
-        Self { shared, pool, door, tunnels: Tunnels::default(), ledger, pages: Pages::default(), asked: Notify::new() }
+        Self { shared, pool, door, tunnels: Tunnels::default(), ledger, pages: Pages::default() }
     }
 
     /// A client, as its requests are forwarded. `tls` says whether the connection to us is encrypted.
@@ -143,14 +142,9 @@ impl Proxy {
         }
     }
 
-    /// Ends when something has been asked since it ended last.
-    pub async fn asked(&self) {
-        self.asked.notified().await;
-    }
-
-    /// Lets go of what has been kept for long enough. Says whether anything is kept.
-    pub fn tidy(&self) -> bool {
-        self.pool.forget_old()
+    /// The connections to the upstream that wait for a request.
+    pub fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// The connections that have switched protocols.
@@ -160,7 +154,6 @@ impl Proxy {
 
     /// Answers a request of `client`, whatever happens.
     pub async fn handle(&self, client: &Sender, mut request: Request<Incoming>) -> Response<Body> {
-        self.asked.notify_one();
         let ticket = self.ticket(request.version());
         upgrade::out_of_connect(&mut request);
         if let Some(refusal) = refused(&request) {

@@ -41,7 +41,11 @@ pub struct Place {
 /// When the process is out of file descriptors, accepting again at once would only fail again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// How often a worker's clock ticks while requests come.
+/// So many are accepted before those that are here have their turn. With fewer, others would wait for long to get in while
+/// a worker has all hands full.
+const ACCEPTS: usize = 8;
+
+/// How often a worker's clock ticks while requests are sent.
 const TICK: Duration = Duration::from_secs(1);
 
 /// Binds one listener for each worker thread to the same address; the kernel spreads connections over them.
@@ -78,13 +82,15 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
     let connections = TaskTracker::new();
     let _clock = AbortOnDropHandle::new(tokio::spawn(tick(Arc::clone(&host.proxy))));
     let mut shutdown = std::pin::pin!(shutdown);
-    loop {
+    for number in 1_usize.. {
         let accepted = tokio::select! {
             accepted = accept(&listener, &permits, &host) => accepted,
             () = &mut shutdown => break,
         };
         // Those that are here already go first, or a burst would have all its requests under way at once.
-        yield_now().await;
+        if number.is_multiple_of(ACCEPTS) {
+            yield_now().await;
+        }
         let Some((stream, client, place)) = accepted else {
             sleep(ACCEPT_AGAIN).await;
             continue;
@@ -127,12 +133,12 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
 /// Does what has to be done from time to time, as long as there is anything to do.
 ///
 /// tokio wakes itself up, by a system call, for every timer that becomes the earliest; with this one before them, those
-/// of requests never are.
+/// of requests that are sent never are.
 async fn tick(proxy: Arc<Proxy>) {
     loop {
-        proxy.asked().await;
+        proxy.pool().stirs().await;
         sleep(TICK).await;
-        while proxy.tidy() {
+        while proxy.pool().forget_old() {
             sleep(TICK).await;
         }
     }

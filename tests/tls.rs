@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::{ClientConfig, HandshakeKind, ServerConfig};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, HandshakeKind, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
 const GET: &str = "GET /api/x HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
@@ -63,6 +63,48 @@ async fn requests_pass_over_tls_with_http_1_and_2() {
     let answer = soon(sender.send_request(request)).await.expect("an answer");
     assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
     assert_eq!(soon(answer.collect()).await.expect("a body").to_bytes(), "ok");
+}
+
+#[tokio::test]
+async fn what_is_asked_together_with_the_end_of_the_handshake_is_answered() {
+    let (folder, authority, upstream) = (Folder::new(), Authority::new(), answering().await);
+    let identity = folder.identity("own", &authority.issue("localhost"));
+    let proxy = TestProxy::start(serving(identity, None, upstream.address));
+    let ask = move || -> io::Result<String> {
+        let mut tls = ClientConnection::new(authority.client(None, &[]), "localhost".try_into().expect("a name"))
+            .map_err(io::Error::other)?;
+        let mut stream = std::net::TcpStream::connect(proxy.address)?;
+        stream.set_read_timeout(Some(LONG))?;
+        stream.set_nodelay(true)?;
+        while tls.is_handshaking() {
+            // What is left to be written when the handshake is over waits for what is asked.
+            while tls.wants_write() {
+                tls.write_tls(&mut stream)?;
+            }
+            tls.read_tls(&mut stream)?;
+            tls.process_new_packets().map_err(io::Error::other)?;
+        }
+        assert!(tls.wants_write(), "the end of the handshake is still here");
+        tls.writer().write_all(GET.as_bytes())?;
+        let mut together = Vec::new();
+        while tls.wants_write() {
+            tls.write_tls(&mut together)?;
+        }
+        stream.write_all(&together)?;
+        let (mut answer, mut piece) = (String::new(), [0; 1024]);
+        while !answer.ends_with("ok") {
+            if tls.read_tls(&mut stream)? == 0 {
+                break;
+            }
+            tls.process_new_packets().map_err(io::Error::other)?;
+            if let Ok(read) = tls.reader().read(&mut piece) {
+                answer += &String::from_utf8_lossy(&piece[..read]);
+            }
+        }
+        Ok(answer)
+    };
+    let answer = soon(tokio::task::spawn_blocking(ask)).await.expect("no panic").expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
 }
 
 #[tokio::test]

@@ -182,8 +182,11 @@ pub fn paced(connections: Vec<TcpStream>, rate: u32, seconds: u32) -> Result<(Pa
             let mut stream = tokio::net::TcpStream::from_std(stream)?;
             let (mut due, mut times) = (begin + Duration::from_secs(1) * u32::try_from(number)? / rate, Vec::new());
             while due < end {
+                // What is late since the answer before was late is counted from when it was due; a timer that is late is
+                // the clock's.
+                let late = tokio::time::Instant::now() > due;
                 tokio::time::sleep_until(due).await;
-                let asked = std::time::Instant::now();
+                let asked = if late { due } else { tokio::time::Instant::now() };
                 stream.write_all(ASK).await?;
                 ensure!(stream.read(&mut [0; 4096]).await? > 0, "a connection was closed");
                 times.push(asked.elapsed());

@@ -100,7 +100,7 @@ impl Scanner {
         self.state == State::Head && (self.head.begun || self.line.length > 0)
     }
 
-    /// Whether a request has ended, and no other has begun.
+    /// Whether no request has begun, or each that has is over.
     pub fn is_between(&self) -> bool {
         self.state == State::Head && !self.in_head()
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::connection::{AlwaysReady, Conversation, Host, service};
@@ -26,7 +26,7 @@ use crate::upstream::trailers::Trailing;
 /// hyper's own limit, which it keeps without an allocation.
 const MAX_HEADERS: usize = 100;
 
-/// How many connections of a worker may rest and still be hyper's, and for how long: 1 MiB at most.
+/// How many connections of a worker may rest and still be hyper's, and for how long. With ordinary heads they take 1 MiB.
 const AT_HAND_MOST: usize = 64;
 const AT_HAND_LONGEST: Duration = Duration::from_secs(1);
 
@@ -39,12 +39,11 @@ impl Default for AtHand {
     }
 }
 
-/// A rest of a connection that is hyper's.
-struct Rest<'a> {
+/// Since when a connection has had nothing to answer, and after how many requests.
+#[derive(Clone, Copy)]
+struct Rest {
     since: Instant,
-    /// So many requests.
     after: usize,
-    place: SemaphorePermit<'a>,
 }
 
 /// Serves a connection until it ends, has rested for too long, or is to stop.
@@ -54,15 +53,18 @@ pub(super) async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     let Host { limits, meter, .. } = &*conversation.host;
+    let is_tls = wire.is_tls();
     let wire = Lent::new(wire);
     let mut stop = pin!(stopping.changed());
+    let mut rest = Rest { since: Instant::now(), after: 0 };
     // Set anew only when it rings: most rests are short.
-    let (mut rests_since, mut alarm) = (Instant::now(), pin!(sleep(limits.idle_timeout)));
+    let mut alarm = pin!(sleep(limits.idle_timeout));
     loop {
-        let end = rests_since + limits.idle_timeout;
+        let end = rest.since + limits.idle_timeout;
         tokio::select! {
             biased;
-            () = poll_fn(|cx| wire.lock().poll_asked(cx)) => {}
+            // What is asked over TLS may be here already, read with the end of the handshake.
+            () = poll_fn(|cx| if is_tls { Poll::Ready(()) } else { wire.lock().poll_asked(cx) }) => {}
             _ = stop.as_mut() => return Ok(()),
             () = alarm.as_mut() => {
                 if end <= Instant::now() {
@@ -74,20 +76,21 @@ pub(super) async fn serve(
             }
         }
         // Boxed, or every connection that rests would have room for a request.
-        match Box::pin(talk(wire.clone(), conversation, stop.as_mut(), alarm.as_mut())).await {
-            ControlFlow::Continue(since) => rests_since = since,
+        match Box::pin(talk(wire.clone(), conversation, stop.as_mut(), alarm.as_mut(), rest)).await {
+            ControlFlow::Continue(again) => rest = again,
             ControlFlow::Break(ended) => return ended,
         }
     }
 }
 
-/// Answers requests until the connection ends, or rests: then it goes on, and is said since when.
+/// Answers requests until the connection ends, or rests: then it goes on. `rest` is the last one.
 async fn talk(
     wire: Lent,
     conversation: &Arc<Conversation>,
     stop: impl Future,
     mut alarm: Pin<&mut Sleep>,
-) -> ControlFlow<hyper::Result<()>, Instant> {
+    mut rest: Rest,
+) -> ControlFlow<hyper::Result<()>, Rest> {
     let Host { limits, tls, at_hand, .. } = &*conversation.host;
     let mut builder = http1::Builder::new();
     if limits.headers != MAX_HEADERS {
@@ -102,8 +105,9 @@ async fn talk(
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes)
         .preserve_header_case(true)
-        // `Wire` notices a client that leaves, without a second buffer to read into while an answer is awaited.
-        .half_close(true)
+        // `Wire` notices a client that leaves, without a second buffer to read into while an answer is awaited. The end
+        // of TLS stands in what is read.
+        .half_close(tls.is_none())
         // The upstream's `Date` passes; where it sends none, none is invented.
         .auto_date_header(false)
         .serve_connection(
@@ -113,29 +117,29 @@ async fn talk(
         .with_upgrades();
     let mut connection = pin!(connection);
     let longest = limits.idle_timeout.min(AT_HAND_LONGEST);
-    let mut rest = None;
+    let mut place = None;
     let until_rest = poll_fn(|cx| {
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(ControlFlow::Break(ended));
         }
         let Some(answered) = wire.lock().rests() else {
-            rest = None;
+            place = None;
             return Poll::Pending;
         };
-        let since = match &rest {
-            Some(Rest { since, after, .. }) if *after == answered => *since,
-            _ => Instant::now(),
-        };
-        let place = rest.take().map(|rest| rest.place).or_else(|| at_hand.0.try_acquire().ok());
-        let Some(place) = place else { return Poll::Ready(ControlFlow::Continue(since)) };
-        rest = Some(Rest { since, after: answered, place });
-        let end = since + longest;
+        if rest.after != answered {
+            rest = Rest { since: Instant::now(), after: answered };
+        }
+        place = place.take().or_else(|| at_hand.0.try_acquire().ok());
+        if place.is_none() {
+            return Poll::Ready(ControlFlow::Continue(rest));
+        }
+        let end = rest.since + longest;
         if alarm.deadline() > end {
             alarm.as_mut().reset(end);
         }
         while alarm.as_mut().poll(cx).is_ready() {
             if end <= Instant::now() {
-                return Poll::Ready(ControlFlow::Continue(since));
+                return Poll::Ready(ControlFlow::Continue(rest));
             }
             alarm.as_mut().reset(end);
         }
@@ -145,6 +149,9 @@ async fn talk(
         biased;
         ended = until_rest => ended,
         _ = stop => {
+            if wire.lock().rests().is_some() {
+                return ControlFlow::Break(Ok(()));
+            }
             connection.as_mut().graceful_shutdown();
             ControlFlow::Break(connection.await)
         }
@@ -153,7 +160,7 @@ async fn talk(
 
 /// A [`Wire`] that is lent to hyper, and outlives what reads and writes it there.
 ///
-/// The lock is never contended: all who have a part of it are polled by the connection's task.
+/// The lock is never contended: one task at a time has to do with it, that of the connection or of its tunnel.
 #[derive(Clone)]
 pub(super) struct Lent(Arc<Mutex<Wire>>);
 

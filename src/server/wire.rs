@@ -101,6 +101,8 @@ pub struct Wire {
     between_answers: bool,
     /// Nothing is left to be written of what has begun.
     flushed: bool,
+    /// Nothing was there to read when more was wanted last: all that was read has been used.
+    dry: bool,
     /// What is left to be written of an answer of ours that hyper has written otherwise.
     unread: Option<Bytes>,
     /// Nothing was there to read, and what comes next is waited for.
@@ -137,6 +139,7 @@ impl Wire {
             lingering: None,
             between_answers: true,
             flushed: true,
+            dry: true,
             unread: None,
             listening: false,
             lookout: None,
@@ -151,6 +154,7 @@ impl Wire {
     pub fn rests(&self) -> Option<usize> {
         let scanner = self.scanner.as_ref().filter(|scanner| scanner.is_between())?;
         let rests = self.flushed
+            && self.dry
             && !self.ended
             && self.notes.between_answers()
             && self.notes.have_begun() == scanner.requests();
@@ -161,6 +165,11 @@ impl Wire {
     pub fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<()> {
         // An error is met by who reads.
         self.inner.tcp().poll_read_ready(cx).map(drop)
+    }
+
+    /// Whether it is encrypted.
+    pub fn is_tls(&self) -> bool {
+        self.inner.is_tls()
     }
 
     /// Lets the client see that something is missing: its connection is closed by a reset.
@@ -190,6 +199,7 @@ impl Wire {
 
     /// The client's end: at once if it owes a rest, if it is owed nothing, or if the protocol has its own ways to end.
     fn end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.dry = true;
         if self.rests().is_some() {
             return Poll::Ready(Ok(()));
         }
@@ -280,7 +290,7 @@ impl AsyncRead for Wire {
             return wire.end(cx);
         }
         let before = buf.filled().len();
-        wire.listening = false;
+        (wire.listening, wire.dry) = (false, false);
         match Pin::new(&mut wire.inner).poll_read(cx, buf) {
             Poll::Ready(Ok(())) if buf.filled().len() == before => wire.end(cx),
             Poll::Ready(Ok(())) => {
@@ -289,7 +299,7 @@ impl AsyncRead for Wire {
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => {
-                (wire.listening, wire.lookout) = (true, None);
+                (wire.listening, wire.dry, wire.lookout) = (true, true, None);
                 match &mut wire.reading {
                     None => Poll::Pending,
                     Some(timer) => timer.as_mut().poll(cx).map(|()| {

@@ -13,7 +13,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::Dialer;
@@ -52,6 +52,7 @@ pub struct Pool {
     run: AtomicU64,
     idle: Mutex<VecDeque<Idle<Alone>>>,
     shared: Mutex<Vec<Idle<Shared>>>,
+    stir: Notify,
 }
 
 /// A connection, since when it waits, and to which run of the target it leads.
@@ -64,7 +65,13 @@ struct Idle<C> {
 impl Pool {
     /// An empty pool.
     pub fn new(dialer: Dialer) -> Arc<Self> {
-        Arc::new(Self { dialer, run: AtomicU64::new(0), idle: Mutex::default(), shared: Mutex::default() })
+        Arc::new(Self {
+            dialer,
+            run: AtomicU64::new(0),
+            idle: Mutex::default(),
+            shared: Mutex::default(),
+            stir: Notify::new(),
+        })
     }
 
     /// Takes a connection that speaks one of `protocols`, if there is one. `run` is the target's: a connection to a
@@ -90,6 +97,7 @@ impl Pool {
     }
 
     fn lease(self: &Arc<Self>, way: Way, connection: retry::Connection, run: u64) -> Lease {
+        self.stir.notify_one();
         Lease { way, connection, last: false, pool: Arc::clone(self), run, scheme: self.dialer.scheme() }
     }
 
@@ -140,6 +148,7 @@ impl Pool {
         if run < self.run.load(Ordering::Relaxed) {
             return;
         }
+        self.stir.notify_one();
         let mut idle = lock(&self.idle);
         idle.push_back(Idle { connection, since: Instant::now(), run });
         if idle.len() > IDLE_MOST {
@@ -147,8 +156,13 @@ impl Pool {
         }
     }
 
-    /// Closes those that have waited for too long. To be called from time to time, as long as it says that there are
-    /// others.
+    /// Ends when a connection was taken or given back since it ended last.
+    pub async fn stirs(&self) {
+        self.stir.notified().await;
+    }
+
+    /// Closes those that have waited for too long. To be called from time to time, as long as it says that others still
+    /// wait, and again once something [stirs](Self::stirs).
     pub fn forget_old(&self) -> bool {
         let now = Instant::now();
         let mut idle = lock(&self.idle);
@@ -293,16 +307,17 @@ mod tests {
         let pool = Pool::new(Dialer::new(upstream, Duration::from_secs(5), None, None));
         let (lease, accepted) = tokio::join!(pool.connect(0, Protocols::Http1), listener.accept());
         let (mut served, _) = accepted.expect("a connection");
+        pool.stirs().await;
+        assert!(!pool.forget_old(), "none waits");
         lease.expect("a connection").give_back();
-        while lock(&pool.idle).is_empty() {
-            tokio::task::yield_now().await;
-        }
-        pool.forget_old();
+        // Only now there is something to forget, later.
+        pool.stirs().await;
+        assert!(pool.forget_old());
         assert_eq!(lock(&pool.idle).len(), 1, "it has just begun to wait");
 
         tokio::time::pause();
         tokio::time::advance(IDLE_LONGEST + Duration::from_millis(1)).await;
-        pool.forget_old();
+        assert!(!pool.forget_old());
         assert_eq!(lock(&pool.idle).len(), 0);
         assert_eq!(served.read(&mut [0]).await.expect("it is closed in good order"), 0);
     }
