@@ -43,7 +43,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// So many are accepted before those that are here have their turn. With fewer, others would wait for long to get in while
 /// a worker has all hands full.
-const ACCEPTS: usize = 8;
+const ACCEPTS: usize = 4;
 
 /// How often a worker's clock ticks while requests are sent.
 const TICK: Duration = Duration::from_secs(1);

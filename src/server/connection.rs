@@ -84,6 +84,12 @@ pub(super) struct Conversation {
     notes: Arc<Notes>,
     /// For the trailers of the answers, where the connection speaks HTTP/1.1.
     pub(super) trailers: Slot,
+    /// Where it speaks HTTP/2.
+    crowd: Option<Crowd>,
+}
+
+/// What the requests of an HTTP/2 connection tell it.
+struct Crowd {
     /// Requests whose answer has not ended, and whether there may be more.
     open: watch::Sender<usize>,
     spent: watch::Sender<bool>,
@@ -145,17 +151,15 @@ pub async fn serve(
         client,
         notes: Arc::default(),
         trailers: Slot::default(),
-        open: watch::Sender::new(0),
-        spent: watch::Sender::new(false),
-        overrun: Notify::new(),
+        crowd: (protocol == Protocol::Http2).then(Crowd::new),
     });
     let scanner = (protocol == Protocol::Http1).then(Scanner::default);
     let notes = Arc::clone(&conversation.notes);
     let wire = Wire::new(stream, scanner, place, &host.limits, Arc::clone(&host.meter), notes);
-    let ended = match protocol {
-        Protocol::Http1 => http1::serve(wire, &conversation, stopping).await,
+    let ended = match &conversation.crowd {
+        None => http1::serve(wire, &conversation, stopping).await,
         // Boxed, or every connection of HTTP/1.1 would have room for one of HTTP/2.
-        Protocol::Http2 => Box::pin(http2(wire, &conversation, stopping)).await,
+        Some(crowd) => Box::pin(http2(wire, &conversation, crowd, stopping)).await,
     };
     if let Err(error) = ended {
         if let Some(limit) = limit(&error) {
@@ -166,7 +170,12 @@ pub async fn serve(
     }
 }
 
-async fn http2(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch::Receiver<bool>) -> hyper::Result<()> {
+async fn http2(
+    wire: Wire,
+    conversation: &Arc<Conversation>,
+    crowd: &Crowd,
+    mut stopping: watch::Receiver<bool>,
+) -> hyper::Result<()> {
     let Host { limits, meter, .. } = &*conversation.host;
     // Floods of resets, settings, pings and continuations are bounded by the library's own defaults: tests/floods.rs.
     let mut connection = pin!(
@@ -183,12 +192,12 @@ async fn http2(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch
             .auto_date_header(false)
             .serve_connection(TokioIo::new(wire), AlwaysReady(service(conversation)))
     );
-    let mut spent = conversation.spent.subscribe();
+    let mut spent = crowd.spent.subscribe();
     let over = async {
         tokio::select! {
             _ = stopping.changed() => {}
             _ = spent.changed() => {}
-            () = conversation.idle(limits.idle_timeout) => meter.reached(Limit::IdleTimeout),
+            () = crowd.idle(limits.idle_timeout) => meter.reached(Limit::IdleTimeout),
         }
     };
     tokio::select! {
@@ -198,8 +207,8 @@ async fn http2(wire: Wire, conversation: &Arc<Conversation>, mut stopping: watch
             // For the client to agree, or for what it has not taken yet of answers that are over for us.
             tokio::select! {
                 ended = connection => ended,
-                () = conversation.overrun.notified() => Ok(()),
-                () = conversation.idle(limits.idle_timeout) => Ok(()),
+                () = crowd.overrun.notified() => Ok(()),
+                () = crowd.idle(limits.idle_timeout) => Ok(()),
             }
         }
     }
@@ -221,14 +230,23 @@ impl Conversation {
     /// Whether a request is the last that the connection may have.
     fn is_full(&self, number: usize) -> bool {
         let most = self.host.limits.requests.map_or(usize::MAX, NonZeroUsize::get);
-        if number >= most && !self.spent.send_replace(true) {
+        if number == most {
             self.host.meter.reached(Limit::Requests);
         }
-        // Over HTTP/2, those that were under way when the client was told are well.
-        if number >= most.saturating_add(STREAMS_MOST as usize) {
-            self.overrun.notify_one();
+        if let Some(crowd) = self.crowd.as_ref().filter(|_| number >= most) {
+            crowd.spent.send_replace(true);
+            // Those that were under way when the client was told are well.
+            if number >= most.saturating_add(STREAMS_MOST as usize) {
+                crowd.overrun.notify_one();
+            }
         }
         number >= most
+    }
+}
+
+impl Crowd {
+    fn new() -> Self {
+        Self { open: watch::Sender::new(0), spent: watch::Sender::new(false), overrun: Notify::new() }
     }
 
     /// Ends when no request has been open for so long.
@@ -295,7 +313,9 @@ impl Open {
     async fn answer(mut self, mut request: Request<Incoming>) -> Response<Answer> {
         let version = request.version();
         if version == Version::HTTP_2 {
-            self.conversation.open.send_modify(|open| *open += 1);
+            if let Some(crowd) = &self.conversation.crowd {
+                crowd.open.send_modify(|open| *open += 1);
+            }
             self.stream = stream::Stream::current();
         }
         let upgrade = request.headers().contains_key(UPGRADE);
@@ -349,7 +369,9 @@ impl Drop for Open {
         self.conversation.notes.answered();
         if self.stream.is_some() {
             self.waits(false);
-            self.conversation.open.send_modify(|open| *open -= 1);
+            if let Some(crowd) = &self.conversation.crowd {
+                crowd.open.send_modify(|open| *open -= 1);
+            }
         }
     }
 }
