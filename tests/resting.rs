@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use anteroom::server::http1::AtHand;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
 use support::raw::Peer;
 use support::unwatched::Unwatched;
-use support::{FakeUpstream, LONG, TestProxy, config, nobody, soon};
+use support::{FakeUpstream, LONG, Serving, TestProxy, config, nobody, soon};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /api/x HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n";
@@ -23,13 +24,17 @@ const GET: &str = "GET /api/x HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\
 /// More than are kept at hand.
 const MANY: usize = 100;
 
+async fn stage(idle_timeout: Duration) -> (TestProxy, Serving) {
+    let upstream = FakeUpstream::start().await.answering(OK);
+    let mut config = config(upstream.address);
+    config.limits.idle_timeout = idle_timeout;
+    (TestProxy::start(config), upstream)
+}
+
 #[tokio::test]
 async fn a_connection_at_rest_is_asked_again_and_is_closed_when_it_has_rested_for_too_long() {
     const IDLE: Duration = Duration::from_secs(4);
-    let upstream = FakeUpstream::start().await.answering(OK);
-    let mut config = config(upstream.address);
-    config.limits.idle_timeout = IDLE;
-    let proxy = TestProxy::start(config);
+    let (proxy, _upstream) = stage(IDLE).await;
     let mut clients = Vec::new();
     for _ in 0..MANY {
         clients.push((proxy.client().await, Instant::now()));
@@ -56,10 +61,7 @@ async fn a_connection_at_rest_is_asked_again_and_is_closed_when_it_has_rested_fo
 #[tokio::test]
 async fn empty_lines_do_not_make_a_rest_longer() {
     const IDLE: Duration = Duration::from_millis(400);
-    let upstream = FakeUpstream::start().await.answering(OK);
-    let mut config = config(upstream.address);
-    config.limits.idle_timeout = IDLE;
-    let proxy = TestProxy::start(config);
+    let (proxy, _upstream) = stage(IDLE).await;
     let mut client = proxy.client().await;
     client.send(GET).await;
     assert_eq!(client.answer().await.body, "ok");
@@ -73,21 +75,12 @@ async fn empty_lines_do_not_make_a_rest_longer() {
 
 #[tokio::test]
 async fn a_connection_that_is_to_be_closed_is_closed_though_none_is_kept_at_hand() {
-    let proxy = Unwatched::start(config(nobody().await)).await;
-    let mut crowd = Vec::new();
-    // Whoever asks for the state is answered at once.
-    let state = "GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\n\r\n";
-    for _ in 0..MANY {
-        let mut client = Peer::connect(proxy.address).await;
-        client.send(state).await;
-        client.answer().await;
-        crowd.push(client);
-    }
+    let proxy = Unwatched::start_with(config(nobody().await), AtHand::new(0), |_| {}).await;
     let mut client = Peer::connect(proxy.address).await;
-    let body = "5\r\nhello\r\n0\r\n\r\n";
+    // Whoever asks for the state is answered at once, before the end of the body is looked at.
     let head =
-        state.replace("GET", "POST").replace("\r\n\r\n", "\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
-    client.send(format!("{head}{body}")).await;
+        "POST / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+    client.send(format!("{head}5\r\nhello\r\n0\r\n\r\n")).await;
     client.answer().await;
     assert_eq!(client.rest().await, "");
 }
@@ -164,7 +157,7 @@ async fn a_crowd_that_asks_at_once_does_not_have_all_its_requests_under_way_at_o
         }
     });
     let mut crowd = Vec::new();
-    let _proxy = Unwatched::start_after(config(address), |address| {
+    let _proxy = Unwatched::start_with(config(address), AtHand::default(), |address| {
         for _ in 0..CROWD {
             let mut client = TcpStream::connect(address).expect("it listens");
             client.write_all(GET.as_bytes()).expect("room");

@@ -33,9 +33,16 @@ const AT_HAND_LONGEST: Duration = Duration::from_secs(1);
 /// The places of those connections.
 pub struct AtHand(Semaphore);
 
+impl AtHand {
+    /// So many.
+    pub fn new(most: usize) -> Self {
+        Self(Semaphore::new(most))
+    }
+}
+
 impl Default for AtHand {
     fn default() -> Self {
-        Self(Semaphore::new(AT_HAND_MOST))
+        Self::new(AT_HAND_MOST)
     }
 }
 
