@@ -2,7 +2,10 @@
 
 mod support;
 
-use support::{FakeUpstream, TestProxy, config};
+use std::time::Instant;
+
+use anteroom::server::DRAIN;
+use support::{FakeUpstream, TestProxy, config, nobody};
 use tokio::net::TcpStream;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -23,6 +26,20 @@ async fn a_request_that_runs_is_finished_and_its_connection_closed() {
     assert_eq!(answer.header("connection"), Some("close"), "the client is told");
     assert_eq!(client.rest().await, "", "closed");
     proxy.stopped().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_has_asked_nothing_but_an_empty_line_holds_up_no_stop() {
+    let proxy = TestProxy::start(config(nobody().await));
+    let mut client = proxy.client().await;
+    client.send("\r\n").await;
+    // Whoever asks after it is answered after it was read.
+    let mut other = proxy.client().await;
+    other.send("GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\n\r\n").await;
+    other.answer().await;
+    let asked = Instant::now();
+    proxy.stopped().await;
+    assert!(asked.elapsed() < DRAIN / 2, "{:?}", asked.elapsed());
 }
 
 #[tokio::test]

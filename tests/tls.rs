@@ -108,6 +108,20 @@ async fn what_is_asked_together_with_the_end_of_the_handshake_is_answered() {
 }
 
 #[tokio::test]
+async fn a_client_that_says_goodbye_while_it_waits_has_left_though_its_socket_stays_open() {
+    let (folder, authority, upstream) = (Folder::new(), Authority::new(), FakeUpstream::start().await);
+    let identity = folder.identity("own", &authority.issue("localhost"));
+    let proxy = TestProxy::start(serving(identity, None, upstream.address));
+    let mut client = shake(&proxy, authority.client(None, &[])).await.expect("TLS");
+    client.write_all(GET.as_bytes()).await.expect("it reads");
+    let mut served = upstream.accept().await;
+    served.head().await;
+    client.get_mut().1.send_close_notify();
+    client.flush().await.expect("it reads");
+    assert_eq!(served.rest().await, "");
+}
+
+#[tokio::test]
 async fn a_client_that_speaks_neither_http_1_nor_2_is_refused() {
     let (folder, authority, upstream) = (Folder::new(), Authority::new(), answering().await);
     let identity = folder.identity("own", &authority.issue("localhost"));
