@@ -1,6 +1,6 @@
 //! The life of one request, in the order in which it happens.
 //!
-//! [`Proxy::handle`] never fails: an error would drop the client's connection without an answer. It reads the newest
+//! [`Proxy::answer`] never fails: an error would drop the client's connection without an answer. It reads the newest
 //! snapshot, holds the request while the upstream may become ready, sends it, and either streams the answer back
 //! untouched or explains why there is none.
 
@@ -106,6 +106,18 @@ pub fn host_of(config: &Config) -> HeaderValue {
     HeaderValue::try_from(text).expect("a host that was configured is a valid header value")
 }
 
+/// A request, and what is to be done about it.
+pub enum Call {
+    /// Whoever is behind us.
+    Refuse(request::Parts, Refusal),
+    TellStatus(request::Parts),
+    /// It has passed here before.
+    ExplainLoop(Exchange),
+    /// It may go no further.
+    TellOptions(request::Parts),
+    Forward(Exchange),
+}
+
 /// Handles the requests of one worker thread.
 pub struct Proxy {
     shared: Arc<Shared>,
@@ -152,33 +164,40 @@ impl Proxy {
         self.tunnels.clone()
     }
 
-    /// Answers a request of `client`, whatever happens.
-    pub async fn handle(&self, client: &Sender, mut request: Request<Incoming>) -> Response<Body> {
-        let ticket = self.ticket(request.version());
+    /// What is to be done about a request of `client`; `broken` says that its body turned out to be none before it was
+    /// looked at.
+    pub fn receive(&self, client: &Sender, mut request: Request<Incoming>, broken: bool) -> Call {
         upgrade::out_of_connect(&mut request);
-        if let Some(refusal) = refused(&request) {
-            return ticket.refuse(&request.into_parts().0, refusal);
+        let refusal = admission::refuse(request.method(), request.uri(), request.version(), request.headers());
+        if let Some(refusal) = refusal.or_else(|| broken.then_some(Refusal::BodyBroken)) {
+            Call::Refuse(request.into_parts().0, refusal)
+        } else if answer::is_status_query(request.headers()) {
+            Call::TellStatus(request.into_parts().0)
+        } else if self.shared.via.passed_here(request.headers()) {
+            Call::ExplainLoop(self.prepare(client, request))
+        } else if MaxForwards::of(request.method(), request.headers()) == MaxForwards::Spent {
+            Call::TellOptions(request.into_parts().0)
+        } else {
+            Call::Forward(self.prepare(client, request))
         }
-        if answer::is_status_query(request.headers()) {
-            self.shared.room.watch();
-            return ticket.status(&request.into_parts().0, &self.door.newest());
-        }
-        if self.shared.via.passed_here(request.headers()) {
-            let exchange = self.prepare(client, request);
-            return explain(&ticket, exchange, &self.door.newest(), Some(Failure::Loop), None);
-        }
-        if MaxForwards::of(request.method(), request.headers()) == MaxForwards::Spent {
-            return ticket.options(&request.into_parts().0);
-        }
-        self.shared.budget.count_request(ticket.started);
-        self.serve(ticket, client, request).await
     }
 
-    /// Answers a request whose body has turned out to be broken before it was looked at.
-    pub fn refuse_broken(&self, request: Request<Incoming>) -> Response<Body> {
-        let ticket = self.ticket(request.version());
-        let refusal = refused(&request).unwrap_or(Refusal::BodyBroken);
-        ticket.refuse(&request.into_parts().0, refusal)
+    /// Answers a request that came in HTTP of this `version`.
+    pub async fn answer(&self, call: &mut Call, version: Version) -> Response<Body> {
+        let ticket = self.ticket(version);
+        match call {
+            Call::Refuse(head, refusal) => ticket.refuse(head, *refusal),
+            Call::TellStatus(head) => {
+                self.shared.room.watch();
+                ticket.status(head, &self.door.newest())
+            }
+            Call::ExplainLoop(exchange) => explain(&ticket, exchange, &self.door.newest(), Some(Failure::Loop), None),
+            Call::TellOptions(head) => ticket.options(head),
+            Call::Forward(exchange) => {
+                self.shared.budget.count_request(ticket.started);
+                self.serve(ticket, exchange).await
+            }
+        }
     }
 
     fn ticket(&self, version: Version) -> Ticket<'_> {
@@ -186,16 +205,14 @@ impl Proxy {
         Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config, brand, version, &self.ledger, &self.pages)
     }
 
-    async fn serve(&self, mut ticket: Ticket<'_>, client: &Sender, request: Request<Incoming>) -> Response<Body> {
-        let mut exchange = self.prepare(client, request);
+    async fn serve(&self, mut ticket: Ticket<'_>, exchange: &mut Exchange) -> Response<Body> {
         if exchange.tape.announces_too_much() {
             return self.refuse_large(&ticket, exchange);
         }
         let Shared { budget, reports, .. } = &*self.shared;
         let way = Way { door: &self.door, budget, reports };
         let mut toll = Toll::default();
-        let outcome =
-            way.travel(&mut Dispatch { proxy: self, ticket: &ticket, exchange: &mut exchange }, &mut toll).await;
+        let outcome = way.travel(&mut Dispatch { proxy: self, ticket: &ticket, exchange }, &mut toll).await;
         ticket.toll = toll;
         match outcome {
             Outcome::Answered((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
@@ -205,18 +222,19 @@ impl Proxy {
                 if let Some(limit) = limit(bound, failure.as_ref()) {
                     self.shared.meter.reached(limit);
                 }
-                explain(&ticket, exchange, &snapshot, failure, bound.and_then(|bound| said(bound, &ticket)))
+                let bound = bound.and_then(|bound| said(bound, &ticket));
+                explain(&ticket, exchange, &snapshot, failure, bound)
             }
         }
     }
 
     /// Refuses a body that is too large, and reads what comes of it for a while, so that the answer arrives.
-    fn refuse_large(&self, ticket: &Ticket<'_>, exchange: Exchange) -> Response<Body> {
+    fn refuse_large(&self, ticket: &Ticket<'_>, exchange: &mut Exchange) -> Response<Body> {
         self.shared.meter.reached(Limit::BodySize);
         let answer = ticket.refuse(&exchange.head, Refusal::BodyTooLarge);
         // A client that waits for a word before it sends the body has it now.
         let _ = exchange.tape.stays_unasked();
-        answer.map(|body| body.after(exchange.tape))
+        answer.map(|body| body.after(exchange.tape.take()))
     }
 
     /// Turns what the client sent into what the upstream shall get.
@@ -272,7 +290,7 @@ impl Proxy {
     fn pass_on(
         &self,
         ticket: &Ticket<'_>,
-        exchange: Exchange,
+        exchange: &mut Exchange,
         mut answer: Response<Incoming>,
         mut lease: Lease,
     ) -> Response<Body> {
@@ -281,7 +299,7 @@ impl Proxy {
         let nominated = self.rewrite_answer(&mut answer);
         let record = ticket.record(&exchange.head, answer.status(), Fate::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
-            && let Some(switch) = exchange.switch
+            && let Some(switch) = exchange.switch.take()
         {
             lease.leave();
             // A tunnel may last for days, and its line is of interest before.
@@ -294,7 +312,7 @@ impl Proxy {
             return answer.map(|_| Body::empty());
         }
         close_if_unasked(&exchange.tape, &mut answer);
-        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape, nominated).recorded(record))
+        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape.take(), nominated).recorded(record))
     }
 
     fn rewrite_answer(&self, answer: &mut Response<Incoming>) -> Vec<HeaderName> {
@@ -344,14 +362,14 @@ fn limit(bound: Option<Bound>, failure: Option<&Failure>) -> Option<Limit> {
 /// Answers with a diagnosis, and reads what is left of the request so that the answer arrives.
 fn explain(
     ticket: &Ticket<'_>,
-    exchange: Exchange,
+    exchange: &mut Exchange,
     snapshot: &Snapshot,
     failure: Option<Failure>,
     bound: Option<Bound>,
 ) -> Response<Body> {
     let mut answer = ticket.diagnose(&exchange.head, snapshot, failure, bound);
     close_if_unasked(&exchange.tape, &mut answer);
-    answer.map(|body| body.after(exchange.tape))
+    answer.map(|body| body.after(exchange.tape.take()))
 }
 
 /// An exchange, as often as it is sent.
@@ -439,9 +457,4 @@ impl Dispatch<'_> {
             Fault::Lost => Refusal::BodyLost,
         })
     }
-}
-
-/// What is refused whoever is behind us.
-fn refused(request: &Request<Incoming>) -> Option<Refusal> {
-    admission::refuse(request.method(), request.uri(), request.version(), request.headers())
 }

@@ -104,6 +104,8 @@ fn offer(headers: &HeaderMap) -> Option<HeaderValue> {
 
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     items(headers, CONNECTION)
+        // By far the most frequent, and removed in any case.
+        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive"))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !NEVER_NOMINATED.contains(name) && !name.as_str().starts_with("x-forwarded-"))
         .collect()

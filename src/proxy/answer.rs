@@ -221,7 +221,7 @@ fn bare(status: StatusCode, proxy_status: HeaderValue) -> Response<Body> {
 }
 
 /// The answer to a request whose handling panicked: a bug of ours, which costs one answer and no connection.
-pub fn panicked(_payload: Box<dyn std::any::Any + Send + 'static>) -> Response<Body> {
+pub fn panicked() -> Response<Body> {
     tracing::error!("a request's handler panicked; this is a bug in anteroom");
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     let mut answer = bare(status, proxy_status(status, "a bug in anteroom"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Response, StatusCode, request};
 use hyper::body::Incoming;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::journey::Setback;
 use super::upgrade::Switch;
@@ -106,8 +106,9 @@ impl Exchange {
 
 /// Why an answer is not waited for any more.
 async fn no_answer<F: Future<Output = ()>>(tape: &Tape, patience: Duration, lost: impl FnOnce() -> F) -> Failure {
-    let end = Instant::now() + patience;
-    sleep(patience.min(LONG)).await;
+    let begun = Instant::now();
+    let end = begun + patience;
+    sleep_until(begun + patience.min(LONG)).await;
     // Boxed, or every request would have room for what few need.
     Box::pin(async {
         tokio::select! {

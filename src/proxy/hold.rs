@@ -60,6 +60,12 @@ impl Door {
         self.snapshots.clone()
     }
 
+    /// What is known now, if a request may pass at once by it: the upstream is ready, and nobody waits.
+    pub fn open(&self) -> Option<Arc<Snapshot>> {
+        let snapshot = self.newest();
+        (matches!(snapshot.state, State::Ready { .. }) && self.room.waiting() == 0).then_some(snapshot)
+    }
+
     /// Passes at once when the upstream is ready and nobody waits; else takes a place in the line, or the old one if it
     /// is `held` already. The snapshot whose number it has `refuted` is no longer believed.
     pub async fn pass(&self, held: &mut Option<Held>, refuted: Option<u64>, stay: impl FnOnce() -> Stay) -> Hold {

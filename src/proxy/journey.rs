@@ -110,30 +110,54 @@ const FALL_SEEN_WITHIN: Duration = Duration::from_millis(100);
 impl Way<'_> {
     /// Brings an errand to its end. `toll` is kept while it lasts.
     pub async fn travel<E: Errand>(&self, errand: &mut E, toll: &mut Toll) -> Outcome<E::Answer> {
+        let first = match self.door.open() {
+            Some(snapshot) => match errand.send(&snapshot, true).await {
+                Sent::Answered(answer) => return Outcome::Answered(answer),
+                sent => Some((snapshot, sent)),
+            },
+            None => None,
+        };
+        // Boxed, or every request would have room for what only those need that wait or are sent again.
+        Box::pin(self.go_on(errand, toll, first)).await
+    }
+
+    /// What becomes of an errand that could not pass at once, or did and has no answer: what came of it is `first`.
+    async fn go_on<E: Errand>(
+        &self,
+        errand: &mut E,
+        toll: &mut Toll,
+        mut first: Option<(Arc<Snapshot>, Sent<E::Answer>)>,
+    ) -> Outcome<E::Answer> {
         let mut last_failure: Option<Failure> = None;
         let mut refuted: Option<u64> = None;
         let mut held: Option<Held> = None;
         let mut pooled = true;
         loop {
-            let hold = tokio::select! {
-                // Whoever passes at once does nothing else.
-                biased;
-                hold = self.door.pass(&mut held, refuted, || errand.stay()) => hold,
-                refusal = errand.while_held() => return Outcome::Refused(refusal),
-            };
-            toll.held += hold.waited;
-            let snapshot = hold.snapshot;
-            match hold.end {
-                End::Passed => {}
-                End::Pointless => return Outcome::Stranded(snapshot, last_failure, None),
-                End::Bounded(bound) => return Outcome::Stranded(snapshot, last_failure, Some(bound)),
-            }
-            let sent = {
-                // Pinned, or there would be a place for it in each of the two ways to wait for it.
-                let sending = pin!(errand.send(&snapshot, pooled));
-                match &held {
-                    None => sending.await,
-                    Some(held) => held.on_the_way(sending).await,
+            let (snapshot, sent) = match first.take() {
+                Some(first) => first,
+                None => {
+                    let hold = tokio::select! {
+                        // Whoever passes at once does nothing else.
+                        biased;
+                        hold = self.door.pass(&mut held, refuted, || errand.stay()) => hold,
+                        refusal = errand.while_held() => return Outcome::Refused(refusal),
+                    };
+                    toll.held += hold.waited;
+                    let snapshot = hold.snapshot;
+                    match hold.end {
+                        End::Passed => {}
+                        End::Pointless => return Outcome::Stranded(snapshot, last_failure, None),
+                        End::Bounded(bound) => return Outcome::Stranded(snapshot, last_failure, Some(bound)),
+                    }
+                    let sent = {
+                        // Pinned, or there would be a place for it in each of the two ways to wait for it.
+                        let sending = pin!(errand.send(&snapshot, pooled));
+                        match &held {
+                            None => sending.await,
+                            Some(held) => held.on_the_way(sending).await,
+                        }
+                    };
+                    (snapshot, sent)
                 }
             };
             let (setback, premature) = match sent {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::journey::Toll;
 use crate::config::TrustedPeers;
 use crate::headers;
-use crate::telemetry::line::{self, ACCESS};
+use crate::telemetry::line::{self, ACCESS, key};
 use crate::telemetry::meter::Fate;
 
 /// In bytes: what a log line repeats of what a client sent, which may be as long as a head.
@@ -102,29 +102,29 @@ impl Drop for Record {
     fn drop(&mut self) {
         let Known { id, started, ref toll, status, outcome, finding } = self.known;
         line::write(|line| {
-            line.word("id", Id(id));
+            line.hexadecimal(key!("id"), id);
             if let Some(client) = self.client {
-                line.word("client", client);
+                line.address(key!("client"), client);
             }
-            line.text("method", cut(self.method.as_str()));
+            line.text(key!("method"), cut(self.method.as_str()));
             // The query may hold tokens, so only the path is logged.
-            line.text("path", cut(self.uri.path()));
-            line.number("status", status.as_u16().into());
-            line.text("outcome", outcome.as_str());
-            line.number("took_ms", millis(started.elapsed()));
+            line.text(key!("path"), cut(self.uri.path()));
+            line.number(key!("status"), status.as_u16().into());
+            line.text(key!("outcome"), outcome.as_str());
+            line.number(key!("took_ms"), millis(started.elapsed()));
             if !toll.held.is_zero() {
-                line.number("held_ms", millis(toll.held));
+                line.number(key!("held_ms"), millis(toll.held));
             }
             if toll.retries > 0 {
-                line.number("retries", toll.retries.into());
+                line.number(key!("retries"), toll.retries.into());
             }
             if self.bytes > 0 {
-                line.number("bytes", self.bytes);
+                line.number(key!("bytes"), self.bytes);
             }
             let trace_id = self.traceparent.as_ref().and_then(headers::trace_id);
-            for (name, value) in [("cut", self.cut()), ("finding", finding), ("trace_id", trace_id)] {
+            for (key, value) in [(key!("cut"), self.cut()), (key!("finding"), finding), (key!("trace_id"), trace_id)] {
                 if let Some(value) = value {
-                    line.text(name, value);
+                    line.text(key, value);
                 }
             }
         });

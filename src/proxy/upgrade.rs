@@ -24,20 +24,19 @@ use crate::upstream;
 pub struct Switch {
     /// Its connection, or its stream of one, once it has been told.
     pub client: OnUpgrade,
-    /// What becomes of it when the tunnel breaks.
+    /// What becomes of it when the tunnel breaks, as soon as that is known.
     pub reset: Option<Reset>,
     offered: HeaderValue,
     by_connect: Option<ByConnect>,
 }
 
-/// Closes a tunnel towards the client so that it sees a break and no end: a request brings it along.
-#[derive(Clone)]
-pub struct Reset(Arc<dyn Fn(Upgraded) + Send + Sync>);
+/// Closes a tunnel towards the client so that it sees a break and no end.
+pub struct Reset(Box<dyn Fn(Upgraded) + Send + Sync>);
 
 impl Reset {
     /// `reset` gets the tunnel.
     pub fn new(reset: impl Fn(Upgraded) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(reset))
+        Self(Box::new(reset))
     }
 }
 
@@ -73,8 +72,8 @@ impl Switch {
     /// What a request offers after it was rewritten for the upstream.
     pub fn offered(client: OnUpgrade, head: &mut request::Parts) -> Option<Self> {
         let offered = headers::upgrade_token(&head.headers)?.clone();
-        let (reset, by_connect) = (head.extensions.remove(), head.extensions.remove());
-        Some(Self { client, reset, offered, by_connect })
+        let by_connect = head.extensions.remove();
+        Some(Self { client, reset: None, offered, by_connect })
     }
 
     /// Whether an answer agrees to the offer, or declines it properly (RFC 9110 §7.8).

@@ -2,9 +2,10 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http2;
@@ -33,8 +34,9 @@ use super::wire::{Notes, Wire};
 use crate::config::Limits;
 use crate::headers::Sender;
 use crate::proxy::body::BodyError;
+use crate::proxy::exchange::Exchange;
 use crate::proxy::upgrade::Reset;
-use crate::proxy::{self, Proxy, answer};
+use crate::proxy::{self, Call, Proxy, answer};
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::{Served, Stream};
 use crate::upstream::trailers::{Slot, Trailing};
@@ -275,10 +277,7 @@ pub(super) fn service(
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Clone + 'static
 {
     let conversation = Arc::clone(conversation);
-    service_fn(move |request| {
-        let open = Open::new(&conversation);
-        async move { Ok(open.answer(request).await) }
-    })
+    service_fn(move |request| Open::new(&conversation).answer(request))
 }
 
 /// A service for hyper, which does not ask whether it is ready. Ours is, always, so no future has to carry the request
@@ -310,47 +309,54 @@ impl Open {
         Self { conversation: Arc::clone(conversation), number, stream: None }
     }
 
-    async fn answer(mut self, mut request: Request<Incoming>) -> Response<Answer> {
+    /// Answers a request, whatever happens: a panic is a bug of ours, and costs one answer and no connection.
+    fn answer(mut self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
         let version = request.version();
-        if version == Version::HTTP_2 {
-            if let Some(crowd) = &self.conversation.crowd {
-                crowd.open.send_modify(|open| *open += 1);
-            }
-            self.stream = stream::Stream::current();
-        }
         let upgrade = request.headers().contains_key(UPGRADE);
-        if let Some(reset) = self.reset(&request, upgrade) {
-            request.extensions_mut().insert(reset);
-        }
-        let Conversation { host, client, notes, trailers, .. } = &*self.conversation;
-        let full = self.conversation.is_full(self.number);
-        let handled = AssertUnwindSafe(async {
-            if notes.is_broken(self.number) {
-                host.proxy.refuse_broken(request)
-            } else {
-                host.proxy.handle(client, request).await
+        // Now, or the future would have room for a request beside what becomes of it.
+        let mut call = catch_unwind(AssertUnwindSafe(|| {
+            let Conversation { host, client, notes, .. } = &*self.conversation;
+            host.proxy.receive(client, request, notes.is_broken(self.number))
+        }));
+        async move {
+            if version == Version::HTTP_2 {
+                if let Some(crowd) = &self.conversation.crowd {
+                    crowd.open.send_modify(|open| *open += 1);
+                }
+                self.stream = stream::Stream::current();
             }
-        });
-        // A panic is a bug of ours: it costs one answer, and no connection.
-        let mut answer = handled.catch_unwind().await.unwrap_or_else(answer::panicked);
-        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-            notes.switch();
-        } else if version < Version::HTTP_2 && (full || upgrade) {
-            // What follows an offer to switch protocols was not looked at by the scanner.
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            let Conversation { host, notes, trailers, .. } = &*self.conversation;
+            let full = self.conversation.is_full(self.number);
+            let mut answer = match &mut call {
+                Ok(call) => {
+                    if let Call::Forward(Exchange { switch: Some(switch), .. }) = call {
+                        switch.reset = Some(self.reset());
+                    }
+                    // Pinned, since what catches panics would have it copied more than once.
+                    let answer = pin!(host.proxy.answer(call, version));
+                    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| answer::panicked())
+                }
+                Err(_) => answer::panicked(),
+            };
+            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                notes.switch();
+            } else if version < Version::HTTP_2 && (full || upgrade) {
+                // What follows an offer to switch protocols was not looked at by the scanner.
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
+            let trailers = (version == Version::HTTP_11).then(|| trailers.clone());
+            // For the head.
+            self.waits(true);
+            Ok(answer.map(|body| Answer { body: body.with_trailers(trailers), left: Bytes::new(), open: self }))
         }
-        // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
-        let trailers = (version == Version::HTTP_11).then(|| trailers.clone());
-        // For the head.
-        self.waits(true);
-        answer.map(|body| Answer { body: body.with_trailers(trailers), left: Bytes::new(), open: self })
     }
 
     /// How the tunnel that a request may become is reset.
-    fn reset<B>(&self, request: &Request<B>, upgrade: bool) -> Option<Reset> {
+    fn reset(&self) -> Reset {
         match self.stream.clone() {
-            None => upgrade.then(|| Reset::new(reset_connection)),
-            Some(stream) => (request.method() == Method::CONNECT).then(|| Reset::new(move |_| stream.cut())),
+            None => Reset::new(reset_connection),
+            Some(stream) => Reset::new(move |_| stream.cut()),
         }
     }
 

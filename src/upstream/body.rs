@@ -46,6 +46,11 @@ impl Tape {
         Self { reel: reel.map(|reel| Arc::new(Mutex::new(reel))) }
     }
 
+    /// Leaves a tape without a body behind.
+    pub fn take(&mut self) -> Self {
+        Self { reel: self.reel.take() }
+    }
+
     /// Reads what can be kept, while the request is held; readers that were made before read nothing any more. Ends
     /// when no more is to be read: at the end, at a bound, at a fault. What was read when it is dropped is kept.
     pub async fn fill(&self) {
