@@ -34,6 +34,7 @@
 //! | [`room`] | where requests wait until they may go |
 //! | [`watch`] | engine, probe and traffic → state machine → published snapshot |
 //! | [`probe`], [`upstream`] | one question to the upstream; connections to it, new and pooled |
+//! | [`spelling`] | how names of fields are written, where that is not as everybody does |
 //! | [`tls`] | certificates, keys and roots from files, read again when they change |
 //! | [`engine`], [`surroundings`] | what Docker tells; what can be told of our own container without it |
 //! | [`brand`] | the style sheet and the logo of an operator's own page |
@@ -44,8 +45,8 @@
 //! # The life of a request
 //!
 //! 1. [`server`] accepts a connection on one of the worker threads; it lives and dies there.
-//! 2. [`proxy::Proxy::handle`] refuses what is malformed ([`admission`]), then reads the newest snapshot: no lock that
-//!    anyone waits for, no Docker call, no DNS.
+//! 2. [`proxy::Proxy::receive`] finds out whether it is to be refused ([`admission`]) or forwarded, and
+//!    [`proxy::Proxy::answer`] reads the newest snapshot: no lock that anyone waits for, no Docker call, no DNS.
 //! 3. Ready: the request goes out on a pooled connection, and the answer streams back untouched. After a `101` two
 //!    sockets are spliced.
 //! 4. Not ready, or no connection came about: the request is held until the watcher publishes that the upstream is
@@ -83,6 +84,7 @@ pub mod readiness;
 pub mod retry;
 pub mod room;
 pub mod server;
+pub mod spelling;
 pub mod surroundings;
 pub mod telemetry;
 pub mod tls;

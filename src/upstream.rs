@@ -9,6 +9,7 @@ pub mod framing;
 pub mod gate;
 pub mod half_open;
 pub mod lease;
+pub mod names;
 pub mod pool;
 pub mod reel;
 pub mod spool;

@@ -20,7 +20,7 @@ async fn refused(proxy: &TestProxy, bytes: &str, status: &str) {
     for of_a_page in ["<html", "problem+json", "retry-after"] {
         assert!(!answer.contains(of_a_page), "{bytes:?} got {answer:?}");
     }
-    for ours in ["proxy-status: anteroom; error=http_request_error; details=\"", "cache-control: no-store\r\n"] {
+    for ours in ["Proxy-Status: anteroom; error=http_request_error; details=\"", "Cache-Control: no-store\r\n"] {
         assert!(answer.contains(ours), "{bytes:?} got {answer:?}");
     }
 }
@@ -227,7 +227,7 @@ async fn a_head_that_cannot_be_read_is_refused_after_the_answer_before_it() {
 
 #[tokio::test]
 async fn an_upstream_may_send_what_looks_like_a_refusal_of_ours() {
-    const LOOKS: &str = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    const LOOKS: &str = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
     let mut client = proxy.client().await;

@@ -74,13 +74,18 @@ impl Exchange {
             }
         };
         match answer {
-            Ok(answer) => match framing::unambiguous(answer.headers()).and_then(|()| self.switches_rightly(&answer)) {
-                Ok(()) => Ok((answer, lease)),
-                Err(reason) => {
-                    let failure = Failure::NotHttp { reason };
-                    Err(Setback { failure, connection, reach: Reach::Sent })
+            Ok(mut answer) => {
+                match framing::unambiguous(answer.headers()).and_then(|()| self.switches_rightly(&answer)) {
+                    Ok(()) => {
+                        lease.restore_names(&mut answer);
+                        Ok((answer, lease))
+                    }
+                    Err(reason) => {
+                        let failure = Failure::NotHttp { reason };
+                        Err(Setback { failure, connection, reach: Reach::Sent })
+                    }
                 }
-            },
+            }
             Err(mut error) => {
                 let reach = if lease::is_unprocessed(error.error()) {
                     Reach::Refused

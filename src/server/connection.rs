@@ -37,6 +37,7 @@ use crate::proxy::body::BodyError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::upgrade::Reset;
 use crate::proxy::{self, Call, Proxy, answer};
+use crate::spelling;
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::{Served, Stream};
 use crate::upstream::trailers::{Slot, Trailing};
@@ -83,7 +84,7 @@ pub enum Protocol {
 pub(super) struct Conversation {
     pub(super) host: Arc<Host>,
     client: Sender,
-    notes: Arc<Notes>,
+    pub(super) notes: Arc<Notes>,
     /// For the trailers of the answers, where the connection speaks HTTP/1.1.
     pub(super) trailers: Slot,
     /// Where it speaks HTTP/2.
@@ -310,12 +311,15 @@ impl Open {
     }
 
     /// Answers a request, whatever happens: a panic is a bug of ours, and costs one answer and no connection.
-    fn answer(mut self, request: Request<Incoming>) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
+    fn answer(mut self, mut request: Request<Incoming>) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
         let version = request.version();
         let upgrade = request.headers().contains_key(UPGRADE);
         // Now, or the future would have room for a request beside what becomes of it.
         let mut call = catch_unwind(AssertUnwindSafe(|| {
             let Conversation { host, client, notes, .. } = &*self.conversation;
+            if let Some(head) = notes.unusual_head(self.number) {
+                spelling::restore(&head, request.extensions_mut());
+            }
             host.proxy.receive(client, request, notes.is_broken(self.number))
         }));
         async move {

@@ -15,6 +15,11 @@
 //! ```
 
 use std::fmt;
+use std::mem;
+
+use bytes::Bytes;
+
+use crate::spelling;
 
 /// How much of a line is kept: enough for the longest `Content-Length` or `Transfer-Encoding` that can be right. Such a
 /// line that is longer is refused.
@@ -30,6 +35,16 @@ pub struct Scanner {
     head: Head,
     requests: usize,
     first_line: usize,
+    names: Option<Names>,
+}
+
+/// Looks for heads whose names are not written [as usual](spelling).
+#[derive(Debug, Default)]
+struct Names {
+    /// Of the current head, if it was cut.
+    part: Vec<u8>,
+    /// Those that were found, by the number of the request; the first is 1.
+    unusual: Vec<(usize, Bytes)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -120,6 +135,16 @@ impl Scanner {
         self.state == State::Opaque
     }
 
+    /// From here on, heads whose names are not written as usual are to be found, or not any more.
+    pub fn watch_names(&mut self, watch: bool) {
+        self.names = watch.then(Names::default);
+    }
+
+    /// The heads that were found since this was asked last, by the number of the request.
+    pub fn unusual(&mut self) -> Vec<(usize, Bytes)> {
+        self.names.as_mut().map_or_else(Vec::new, |names| mem::take(&mut names.unusual))
+    }
+
     /// Looks at the next bytes of the connection, however they are cut.
     ///
     /// What is wrong in a head is overwritten with NUL, which no part of a head may contain (RFC 9110 §5.5): so the
@@ -161,7 +186,7 @@ impl Scanner {
     /// # Errors
     /// Something is wrong with the line that ends where it is said.
     fn scan_lines(&mut self, bytes: &[u8], at: usize) -> Result<usize, (usize, Broken)> {
-        let mut begin = at;
+        let (mut begin, mut head, mut requests) = (at, at, self.requests);
         for end in memchr::memchr_iter(b'\n', &bytes[at..]).map(|end| at + end) {
             let line = &bytes[begin..end];
             if self.state == State::Head && self.head.begun && self.line.length == 0 && is_of_no_interest(line) {
@@ -172,18 +197,46 @@ impl Scanner {
                 // Whole in what was read, as most lines are: nothing is copied.
                 self.line_ended(&line[..line.len().min(KEPT)], line.len(), line.last())
             } else {
-                let mut whole = std::mem::take(&mut self.line);
+                let mut whole = mem::take(&mut self.line);
                 whole.extend(line);
                 self.line_ended(&whole.kept[..whole.length.min(KEPT)], whole.length, Some(&whole.last))
             };
             self.state = next.map_err(|broken| (end, broken))?;
             begin = end + 1;
+            if self.requests > requests {
+                requests = self.requests;
+                self.head_ended(&bytes[head..begin]);
+            }
+            if !self.in_head() {
+                head = begin;
+            }
             if matches!(self.state, State::Data { .. } | State::Opaque) {
                 return Ok(begin);
             }
         }
         self.line.extend(&bytes[begin..]);
+        if self.in_head()
+            && let Some(names) = &mut self.names
+        {
+            names.part.extend_from_slice(&bytes[head..]);
+        }
         Ok(bytes.len())
+    }
+
+    /// `rest` is what was read last of the newest head.
+    fn head_ended(&mut self, rest: &[u8]) {
+        let Some(Names { part, unusual }) = &mut self.names else { return };
+        let mut whole = mem::take(part);
+        let head = if whole.is_empty() {
+            rest
+        } else {
+            whole.extend_from_slice(rest);
+            &whole
+        };
+        let head = spelling::without_empty_lines(head);
+        if spelling::head(head).is_some_and(|(_, is_usual)| !is_usual) {
+            unusual.push((self.requests, Bytes::copy_from_slice(head)));
+        }
     }
 
     /// What comes after a line that has just ended, of which `kept` is the beginning.
@@ -196,12 +249,12 @@ impl Scanner {
         match self.state {
             State::Head if line.is_empty() && self.head.begun => {
                 self.requests += 1;
-                Ok(std::mem::take(&mut self.head).body())
+                Ok(mem::take(&mut self.head).body())
             }
             // RFC 9112 §2.2: an empty line before a request is ignored.
             State::Head if line.is_empty() => Ok(State::Head),
             State::Head => {
-                if std::mem::replace(&mut self.head.begun, true) {
+                if mem::replace(&mut self.head.begun, true) {
                     self.head.field(line, whole)?;
                 } else {
                     self.first_line = length;

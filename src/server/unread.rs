@@ -19,8 +19,8 @@ pub fn instead_of(written: &[u8], for_target: bool) -> Option<Bytes> {
     }
     // It answers in the version of the request before, and tells those of 1.1 that it closes.
     let (version, rest) = std::str::from_utf8(written).ok()?.split_once(' ')?;
-    let rest = rest.strip_suffix("content-length: 0\r\n\r\n")?;
-    let (status, detail) = match rest.strip_suffix("connection: close\r\n").unwrap_or(rest) {
+    let rest = rest.strip_suffix("Content-Length: 0\r\n\r\n")?;
+    let (status, detail) = match rest.strip_suffix("Connection: close\r\n").unwrap_or(rest) {
         "400 Bad Request\r\n" => (StatusCode::BAD_REQUEST, "malformed head"),
         "431 Request Header Fields Too Large\r\n" if !for_target => {
             (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head too large")
@@ -34,8 +34,8 @@ pub fn instead_of(written: &[u8], for_target: bool) -> Option<Bytes> {
     let proxy_status = proxy_status(status, detail);
     let proxy_status = proxy_status.to_str().unwrap_or("anteroom");
     let head = format!(
-        "{version} {status}\r\nconnection: close\r\ncontent-length: 0\r\ncache-control: no-store\r\n\
-         proxy-status: {proxy_status}\r\n\r\n"
+        "{version} {status}\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\
+         Proxy-Status: {proxy_status}\r\n\r\n"
     );
     Some(head.into())
 }

@@ -15,8 +15,8 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -47,6 +47,10 @@ pub struct Notes {
     /// How many requests have begun, and how many answers have ended.
     begun: AtomicUsize,
     answered: AtomicUsize,
+    /// The client does not write names as everybody does.
+    has_unusual_names: AtomicBool,
+    /// The heads where hyper did not keep that, by the number of the request.
+    unusual: Mutex<Vec<(usize, Bytes)>>,
 }
 
 impl Notes {
@@ -63,6 +67,28 @@ impl Notes {
     /// Counts an answer that has ended.
     pub fn answered(&self) {
         self.answered.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the client writes names otherwise than [as usual](crate::spelling).
+    pub fn has_unusual_names(&self) -> bool {
+        self.has_unusual_names.load(Ordering::Relaxed)
+    }
+
+    /// The head of the request with this number, if that is so there, and hyper did not keep it.
+    pub fn unusual_head(&self, number: usize) -> Option<Bytes> {
+        if !self.has_unusual_names() {
+            return None;
+        }
+        let mut heads = self.unusual.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = heads.iter().position(|(its, _)| *its == number)?;
+        Some(heads.swap_remove(place).1)
+    }
+
+    fn keep_unusual(&self, heads: Vec<(usize, Bytes)>) {
+        if !heads.is_empty() {
+            self.has_unusual_names.store(true, Ordering::Relaxed);
+            self.unusual.lock().unwrap_or_else(PoisonError::into_inner).extend(heads);
+        }
     }
 
     fn between_answers(&self) -> bool {
@@ -161,6 +187,13 @@ impl Wire {
         (rests && !self.inner.is_tls()).then_some(scanner.requests())
     }
 
+    /// From here on, heads whose names hyper does not keep as they are written are kept for it, or not any more.
+    pub fn watch_names(&mut self, watch: bool) {
+        if let Some(scanner) = &mut self.scanner {
+            scanner.watch_names(watch);
+        }
+    }
+
     /// Ready when there is something to read, or the end.
     pub fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<()> {
         // An error is met by who reads.
@@ -180,7 +213,9 @@ impl Wire {
     /// Looks at what was read after the first `before` bytes.
     fn received(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         let Some(scanner) = &mut self.scanner else { return Ok(()) };
-        if let Err((well, broken)) = scanner.scan(&mut buf.filled_mut()[before..]) {
+        let scanned = scanner.scan(&mut buf.filled_mut()[before..]);
+        self.notes.keep_unusual(scanner.unusual());
+        if let Err((well, broken)) = scanned {
             buf.set_filled(before + well);
             self.broken = Some(broken);
             self.notes.broken.store(scanner.requests(), Ordering::Relaxed);

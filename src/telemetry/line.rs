@@ -92,7 +92,7 @@ impl Text {
     }
 }
 
-/// A field's name, as each of the formats has it: made by [`key!`].
+/// A field's name, as each of the formats has it: made by `key!`.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     pub text: &'static str,

@@ -18,9 +18,11 @@ use tokio::time::timeout;
 use super::Pool;
 use super::body::{self, RequestBody, Tape};
 use super::gate;
+use super::names::Names;
 use super::trailers::Slot;
 use crate::evidence::Scheme;
 use crate::retry;
+use crate::spelling;
 
 /// How long the end of an exchange may take to be noticed; an upstream that does not read the last bytes of a request
 /// that it has answered would be waited for without end.
@@ -49,6 +51,8 @@ pub(super) struct Alone {
     pub(super) sender: http1::SendRequest<RequestBody>,
     /// For the trailers of what is sent over it.
     pub(super) trailers: Slot,
+    /// Of the answers, where hyper does not keep how they are written.
+    pub(super) names: Option<Names>,
     pub(super) peer: Option<IpAddr>,
     pub(super) task: Cut,
 }
@@ -109,7 +113,10 @@ impl Lease {
         tape: &Tape,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
         match &mut self.way {
-            Way::Alone(Alone { sender, trailers, .. }) => {
+            Way::Alone(Alone { sender, trailers, names, .. }) => {
+                if let Some(names) = names {
+                    names.await_answer();
+                }
                 let mut request = Request::from_parts(head, tape.play(Some(trailers)));
                 body::frame(&mut request);
                 gate::opened_by_upstream(&mut request);
@@ -119,6 +126,18 @@ impl Lease {
                 write_for_http2(&mut head, self.scheme);
                 Either::Right(sender.try_send_request(Request::from_parts(head, tape.play(None))))
             }
+        }
+    }
+
+    /// Has the names of an answer that has just come written as they are, if that is not how everybody writes them. Then
+    /// it will be so again, and the connection is not used any more.
+    pub fn restore_names(&mut self, answer: &mut Response<Incoming>) {
+        if let Way::Alone(Alone { names: Some(names), .. }) = &self.way
+            && let Some(head) = names.unusual()
+        {
+            spelling::restore(&head, answer.extensions_mut());
+            self.pool.keep_names();
+            self.last = true;
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use super::body::RequestBody;
 use super::failure::failure;
 use super::half_open::HalfOpen;
 use super::lease::{Alone, Cut, Lease, Shared, Way};
+use super::names::{Names, Watched};
 use super::trailers::{Slot, Trailing};
 use crate::evidence::Failure;
 use crate::retry;
@@ -53,6 +54,8 @@ pub struct Pool {
     idle: Mutex<VecDeque<Idle<Alone>>>,
     shared: Mutex<Vec<Idle<Shared>>>,
     stir: Notify,
+    /// Answers have names that are not written as usual: connections that are made from now on keep how they are.
+    keeps_names: AtomicBool,
 }
 
 /// A connection, since when it waits, and to which run of the target it leads.
@@ -71,6 +74,7 @@ impl Pool {
             idle: Mutex::default(),
             shared: Mutex::default(),
             stir: Notify::new(),
+            keeps_names: AtomicBool::new(false),
         })
     }
 
@@ -91,7 +95,7 @@ impl Pool {
         let way = if self.dialer.speaks_http2(&stream) {
             Way::Shared(self.http2(stream, run).await?)
         } else {
-            Way::Alone(http1(stream).await?)
+            Way::Alone(http1(stream, self.keeps_names.load(Ordering::Relaxed)).await?)
         };
         Ok(self.lease(way, retry::Connection::New, run))
     }
@@ -177,6 +181,11 @@ impl Pool {
         !idle.is_empty()
     }
 
+    /// How the upstream writes names is to be kept from now on.
+    pub(super) fn keep_names(&self) {
+        self.keeps_names.store(true, Ordering::Relaxed);
+    }
+
     /// Gives a connection no further requests.
     pub(super) fn forget(&self, connection: &Shared) {
         lock(&self.shared).retain(|idle| !idle.connection.is(connection));
@@ -258,22 +267,23 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Settings {
 }
 
 /// What an HTTP/1.1 connection goes over.
-type Line = TokioIo<Trailing<HalfOpen<Stream>>>;
+type Line = TokioIo<Trailing<Watched<HalfOpen<Stream>>>>;
 
 /// Closes a connection that has become a tunnel with a reset instead of an end.
 pub fn reset(tunnel: Upgraded) {
     if let Ok(parts) = tunnel.downcast::<Line>() {
-        parts.io.inner().get_ref().get_ref().reset_when_closed();
+        parts.io.inner().get_ref().get_ref().get_ref().reset_when_closed();
     }
 }
 
-async fn http1(stream: Stream) -> Result<Alone, Failure> {
-    let (trailers, peer) = (Slot::default(), stream.peer());
-    let line: Line = TokioIo::new(Trailing::new(HalfOpen::new(stream), trailers.clone()));
+async fn http1(stream: Stream, keeps_names: bool) -> Result<Alone, Failure> {
+    let (trailers, names, peer) = (Slot::default(), Names::default(), stream.peer());
+    let watched = Watched::new(HalfOpen::new(stream), names.clone());
+    let line: Line = TokioIo::new(Trailing::new(watched, trailers.clone()));
     let (sender, connection) = http1::Builder::new()
-        // Names that came otherwise than over HTTP/1.1 are written as everybody writes them.
-        .preserve_header_case(true)
+        // Names of which nobody knows better are written as everybody writes them.
         .title_case_headers(true)
+        .preserve_header_case(keeps_names)
         .max_header_size(HEAD_MOST)
         .max_buf_size(HEAD_MOST)
         .handshake::<_, RequestBody>(line)
@@ -284,7 +294,8 @@ async fn http1(stream: Stream) -> Result<Alone, Failure> {
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-    Ok(Alone { sender, trailers, peer, task: Cut::when_dropped(task.abort_handle()) })
+    let names = (!keeps_names).then_some(names);
+    Ok(Alone { sender, trailers, names, peer, task: Cut::when_dropped(task.abort_handle()) })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
