@@ -4,7 +4,6 @@
 //! What is sent, and how, is an [`Errand`]: the proxy's goes over a connection, and the simulation has its own.
 
 use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -90,6 +89,17 @@ pub struct Way<'a> {
     pub reports: &'a mpsc::Sender<Report>,
 }
 
+/// What is known of an errand that could not pass at once, or was sent in vain.
+#[derive(Default)]
+struct Detour {
+    last_failure: Option<Failure>,
+    /// The snapshot with this number said that the upstream is ready, and nobody was there.
+    refuted: Option<u64>,
+    held: Option<Held>,
+    /// It is not sent over a connection that was there before.
+    unpooled: bool,
+}
+
 /// What to do after a setback.
 enum Next {
     /// Send again on a new connection.
@@ -110,119 +120,128 @@ const FALL_SEEN_WITHIN: Duration = Duration::from_millis(100);
 impl Way<'_> {
     /// Brings an errand to its end. `toll` is kept while it lasts.
     pub async fn travel<E: Errand>(&self, errand: &mut E, toll: &mut Toll) -> Outcome<E::Answer> {
-        let first = match self.door.open() {
-            Some(snapshot) => match errand.send(&snapshot, true).await {
-                Sent::Answered(answer) => return Outcome::Answered(answer),
-                sent => Some((snapshot, sent)),
-            },
-            None => None,
+        // What only those need that wait or are sent again is boxed, or every request would have room for it.
+        let Some(snapshot) = self.door.open() else {
+            return Box::pin(self.go_on(errand, toll, Detour::default())).await;
         };
-        // Boxed, or every request would have room for what only those need that wait or are sent again.
-        Box::pin(self.go_on(errand, toll, first)).await
+        match errand.send(&snapshot, true).await {
+            Sent::Answered(answer) => Outcome::Answered(answer),
+            sent => Box::pin(self.begin_again(errand, toll, snapshot, sent)).await,
+        }
     }
 
-    /// What becomes of an errand that could not pass at once, or did and has no answer: what came of it is `first`.
-    async fn go_on<E: Errand>(
+    /// Goes on with an errand that could pass at once, and has no answer.
+    async fn begin_again<E: Errand>(
         &self,
         errand: &mut E,
         toll: &mut Toll,
-        mut first: Option<(Arc<Snapshot>, Sent<E::Answer>)>,
+        snapshot: Arc<Snapshot>,
+        sent: Sent<E::Answer>,
     ) -> Outcome<E::Answer> {
-        let mut last_failure: Option<Failure> = None;
-        let mut refuted: Option<u64> = None;
-        let mut held: Option<Held> = None;
-        let mut pooled = true;
-        loop {
-            let (snapshot, sent) = match first.take() {
-                Some(first) => first,
-                None => {
-                    let hold = tokio::select! {
-                        // Whoever passes at once does nothing else.
-                        biased;
-                        hold = self.door.pass(&mut held, refuted, || errand.stay()) => hold,
-                        refusal = errand.while_held() => return Outcome::Refused(refusal),
-                    };
-                    toll.held += hold.waited;
-                    let snapshot = hold.snapshot;
-                    match hold.end {
-                        End::Passed => {}
-                        End::Pointless => return Outcome::Stranded(snapshot, last_failure, None),
-                        End::Bounded(bound) => return Outcome::Stranded(snapshot, last_failure, Some(bound)),
-                    }
-                    let sent = {
-                        // Pinned, or there would be a place for it in each of the two ways to wait for it.
-                        let sending = pin!(errand.send(&snapshot, pooled));
-                        match &held {
-                            None => sending.await,
-                            Some(held) => held.on_the_way(sending).await,
-                        }
-                    };
-                    (snapshot, sent)
-                }
-            };
-            let (setback, premature) = match sent {
-                Sent::Answered(answer) => {
-                    if let Some(held) = held {
-                        held.answered();
-                    }
-                    return Outcome::Answered(answer);
-                }
-                Sent::Refused(refusal) => return Outcome::Refused(refusal),
-                Sent::Premature(answer, setback) => (setback, Some(answer)),
-                Sent::Failed(setback) => (setback, None),
-            };
-            if setback.reach == Reach::Unsent && setback.connection == retry::Connection::New {
-                // No connection came about: the watcher shall know, whether this request goes on or not. An error means
-                // that it is gone.
-                let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
-                let _ = self.reports.send(report).await;
-            }
-            match self.next(errand, *toll, &setback, &snapshot).await {
-                Next::AtOnce => pooled = false,
-                Next::After(pause) => {
-                    // Neither its connection nor its turn is kept from others meanwhile.
-                    drop(premature);
-                    if let Some(held) = &held {
-                        held.step_out();
-                    }
-                    sleep(pause).await;
-                }
-                Next::WhenWelcome => {
-                    let stay = errand.stay();
-                    let aside = match (self.door.step_aside(&mut held, &stay), premature) {
-                        (Ok(aside), _) => aside,
-                        (Err(_), Some(answer)) => return Outcome::Answered(answer),
-                        (Err(bound), None) => {
-                            return Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound));
-                        }
-                    };
-                    let began = Instant::now();
-                    let is_welcome = self.is_welcome(errand, aside, snapshot.run, stay.deadline).await;
-                    toll.held += began.elapsed();
-                    if !is_welcome {
-                        let bound = Bound::Patience { held: toll.held };
-                        return Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound));
-                    }
-                    if !self.is_ready() {
-                        // What it said is of no account any more.
-                        last_failure = None;
-                        errand.is_retried(&setback.failure);
-                        toll.retries += 1;
-                        continue;
-                    }
-                }
-                Next::OnNews => refuted = Some(snapshot.sequence),
-                Next::GiveUp(failure) => {
-                    return match premature {
-                        Some(answer) => Outcome::Answered(answer),
-                        None => Outcome::Stranded(self.door.newest(), Some(failure), None),
-                    };
-                }
-            }
-            errand.is_retried(&setback.failure);
-            last_failure = Some(setback.failure);
-            toll.retries += 1;
+        let mut detour = Detour::default();
+        match self.weigh(errand, toll, &mut detour, snapshot, sent).await {
+            Some(outcome) => outcome,
+            None => Box::pin(self.go_on(errand, toll, detour)).await,
         }
+    }
+
+    /// Holds and sends an errand until it has come to its end.
+    async fn go_on<E: Errand>(&self, errand: &mut E, toll: &mut Toll, mut detour: Detour) -> Outcome<E::Answer> {
+        loop {
+            let hold = tokio::select! {
+                // Whoever passes at once does nothing else.
+                biased;
+                hold = self.door.pass(&mut detour.held, detour.refuted, || errand.stay()) => hold,
+                refusal = errand.while_held() => return Outcome::Refused(refusal),
+            };
+            toll.held += hold.waited;
+            let snapshot = hold.snapshot;
+            match hold.end {
+                End::Passed => {}
+                End::Pointless => return Outcome::Stranded(snapshot, detour.last_failure, None),
+                End::Bounded(bound) => return Outcome::Stranded(snapshot, detour.last_failure, Some(bound)),
+            }
+            let sent = {
+                let sending = Box::pin(errand.send(&snapshot, !detour.unpooled));
+                match &detour.held {
+                    None => sending.await,
+                    Some(held) => held.on_the_way(sending).await,
+                }
+            };
+            if let Some(outcome) = Box::pin(self.weigh(errand, toll, &mut detour, snapshot, sent)).await {
+                return outcome;
+            }
+        }
+    }
+
+    /// Looks at what came of sending an errand, and waits as long as it has to before it may be sent again, if it may.
+    async fn weigh<E: Errand>(
+        &self,
+        errand: &mut E,
+        toll: &mut Toll,
+        detour: &mut Detour,
+        snapshot: Arc<Snapshot>,
+        sent: Sent<E::Answer>,
+    ) -> Option<Outcome<E::Answer>> {
+        let (setback, premature) = match sent {
+            Sent::Answered(answer) => {
+                if let Some(held) = detour.held.take() {
+                    held.answered();
+                }
+                return Some(Outcome::Answered(answer));
+            }
+            Sent::Refused(refusal) => return Some(Outcome::Refused(refusal)),
+            Sent::Premature(answer, setback) => (setback, Some(answer)),
+            Sent::Failed(setback) => (setback, None),
+        };
+        if setback.reach == Reach::Unsent && setback.connection == retry::Connection::New {
+            // No connection came about: the watcher shall know, whether this request goes on or not. An error means
+            // that it is gone.
+            let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
+            let _ = self.reports.send(report).await;
+        }
+        let mut counts = true;
+        match self.next(errand, *toll, &setback, &snapshot).await {
+            Next::AtOnce => detour.unpooled = true,
+            Next::After(pause) => {
+                // Neither its connection nor its turn is kept from others meanwhile.
+                drop(premature);
+                if let Some(held) = &detour.held {
+                    held.step_out();
+                }
+                sleep(pause).await;
+            }
+            Next::WhenWelcome => {
+                let stay = errand.stay();
+                let aside = match (self.door.step_aside(&mut detour.held, &stay), premature) {
+                    (Ok(aside), _) => aside,
+                    (Err(_), Some(answer)) => return Some(Outcome::Answered(answer)),
+                    (Err(bound), None) => {
+                        return Some(Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound)));
+                    }
+                };
+                let began = Instant::now();
+                let is_welcome = self.is_welcome(errand, aside, snapshot.run, stay.deadline).await;
+                toll.held += began.elapsed();
+                if !is_welcome {
+                    let bound = Bound::Patience { held: toll.held };
+                    return Some(Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound)));
+                }
+                // What a target said that is not there any more is of no account.
+                counts = self.is_ready();
+            }
+            Next::OnNews => detour.refuted = Some(snapshot.sequence),
+            Next::GiveUp(failure) => {
+                return Some(match premature {
+                    Some(answer) => Outcome::Answered(answer),
+                    None => Outcome::Stranded(self.door.newest(), Some(failure), None),
+                });
+            }
+        }
+        errand.is_retried(&setback.failure);
+        toll.retries += 1;
+        detour.last_failure = counts.then_some(setback.failure);
+        None
     }
 
     /// Looks the setback up in the retry table, and bounds what it allows by the budget and by the client's patience.

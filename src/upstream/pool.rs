@@ -35,6 +35,9 @@ const IDLE_LONGEST: Duration = Duration::from_secs(50);
 
 /// In bytes: an answer's head beyond it is refused. As much as a client's may be.
 const HEAD_MOST: usize = 64 << 10;
+/// What is read at once of an answer's body, in bytes, if it comes that fast. With half of it, bulk takes a fifth more CPU
+/// time; with twice as much, no less.
+const PIECE_MOST: usize = 128 << 10;
 /// Requests at once on one HTTP/2 connection, if the upstream allows as many; it may wish for fewer. Further ones get
 /// a further connection, since they may be streams that never end.
 const STREAMS_MOST: usize = 100;
@@ -285,7 +288,7 @@ async fn http1(stream: Stream, keeps_names: bool) -> Result<Alone, Failure> {
         .title_case_headers(true)
         .preserve_header_case(keeps_names)
         .max_header_size(HEAD_MOST)
-        .max_buf_size(HEAD_MOST)
+        .max_buf_size(PIECE_MOST)
         .handshake::<_, RequestBody>(line)
         .await
         .map_err(|_| Failure::ClosedEarly)?;
