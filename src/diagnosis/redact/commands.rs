@@ -61,7 +61,10 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
     }
     let mut cuts = Cuts::of(whole);
     let piped: Vec<_> = piped(line).collect();
-    if let (true, Some(end)) = (piped.is_empty(), line.find("chpasswd")) {
+    if piped.is_empty()
+        && line.contains("chpasswd")
+        && let Some(end) = line.find("chpasswd")
+    {
         pairs(&mut cuts, line, end);
     }
     piped.into_iter().for_each(|value| cuts.cut(value));

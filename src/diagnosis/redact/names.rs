@@ -223,7 +223,8 @@ const QUESTIONS: [&str; 9] = ["no", "is", "has", "use", "require", "enable", "di
 /// What to think of the value of a name, given as it was written.
 pub(super) fn sort(name: &str) -> Sort {
     let option = name.starts_with('-');
-    let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(name.trim_start_matches('-')));
+    let whole = name.trim_start_matches('-');
+    let is_one_of = |words: &[&str]| words.iter().any(|word| word.eq_ignore_ascii_case(whole));
     if is_one_of(&["name", "variable", "header", "field", "env"]) {
         return Sort::Label;
     }
@@ -255,7 +256,7 @@ pub(super) fn sort(name: &str) -> Sort {
     if question || identifies || DESCRIPTIONS.contains(&last.as_str()) {
         return Sort::Other;
     }
-    let strong = STRONG.iter().any(|part| bare.contains(part))
+    let strong = STRONG.iter().any(|part| holds(&bare, part))
         || STRONG_ENDS.iter().any(|end| bare.ends_with(end))
         || STRONG_PARTS.contains(&last.as_str())
         || last == "key" && first == "x";
@@ -266,6 +267,12 @@ pub(super) fn sort(name: &str) -> Sort {
     } else {
         Sort::Other
     }
+}
+
+/// Whether a name has this anywhere. `str::contains` prepares for longer texts than names are.
+fn holds(name: &str, part: &str) -> bool {
+    let (name, part) = (name.as_bytes(), part.as_bytes());
+    (0..name.len()).any(|at| name[at] == part[0] && name[at..].starts_with(part))
 }
 
 /// A cheap look, since almost no name does: at something of which every list above has a piece.
