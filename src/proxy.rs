@@ -106,16 +106,25 @@ pub fn host_of(config: &Config) -> HeaderValue {
     HeaderValue::try_from(text).expect("a host that was configured is a valid header value")
 }
 
-/// A request, and what is to be done about it.
+/// A request, and what is to be done about it. Where that takes no body, it is kept all the same until there is an answer:
+/// hyper reads what is left of it only after that.
 pub enum Call {
-    /// Whoever is behind us.
-    Refuse(request::Parts, Refusal),
-    TellStatus(request::Parts),
+    Refuse(request::Parts, Incoming, Refusal),
+    TellStatus(request::Parts, Incoming),
     /// It has passed here before.
     ExplainLoop(Exchange),
     /// It may go no further.
-    TellOptions(request::Parts),
+    TellOptions(request::Parts, Incoming),
     Forward(Exchange),
+}
+
+impl Call {
+    fn head(&self) -> &request::Parts {
+        match self {
+            Self::Refuse(head, ..) | Self::TellStatus(head, _) | Self::TellOptions(head, _) => head,
+            Self::ExplainLoop(exchange) | Self::Forward(exchange) => &exchange.head,
+        }
+    }
 }
 
 /// Handles the requests of one worker thread.
@@ -164,35 +173,40 @@ impl Proxy {
         self.tunnels.clone()
     }
 
-    /// What is to be done about a request of `client`; `broken` says that its body turned out to be none before it was
-    /// looked at.
-    pub fn receive(&self, client: &Sender, mut request: Request<Incoming>, broken: bool) -> Call {
+    /// What is to be done about a request of `client`.
+    pub fn receive(&self, client: &Sender, mut request: Request<Incoming>) -> Call {
         upgrade::out_of_connect(&mut request);
+        // Whoever is behind us.
         let refusal = admission::refuse(request.method(), request.uri(), request.version(), request.headers());
-        if let Some(refusal) = refusal.or_else(|| broken.then_some(Refusal::BodyBroken)) {
-            Call::Refuse(request.into_parts().0, refusal)
+        if let Some(refusal) = refusal {
+            let (head, body) = request.into_parts();
+            Call::Refuse(head, body, refusal)
         } else if answer::is_status_query(request.headers()) {
-            Call::TellStatus(request.into_parts().0)
+            let (head, body) = request.into_parts();
+            Call::TellStatus(head, body)
         } else if self.shared.via.passed_here(request.headers()) {
             Call::ExplainLoop(self.prepare(client, request))
         } else if MaxForwards::of(request.method(), request.headers()) == MaxForwards::Spent {
-            Call::TellOptions(request.into_parts().0)
+            let (head, body) = request.into_parts();
+            Call::TellOptions(head, body)
         } else {
             Call::Forward(self.prepare(client, request))
         }
     }
 
-    /// Answers a request that came in HTTP of this `version`.
-    pub async fn answer(&self, call: &mut Call, version: Version) -> Response<Body> {
+    /// Answers a request that came in HTTP of this `version`, and whose body may have turned out to be `broken` before it
+    /// was looked at.
+    pub async fn answer(&self, call: &mut Call, version: Version, broken: bool) -> Response<Body> {
         let ticket = self.ticket(version);
         match call {
-            Call::Refuse(head, refusal) => ticket.refuse(head, *refusal),
-            Call::TellStatus(head) => {
+            Call::Refuse(head, _, refusal) => ticket.refuse(head, *refusal),
+            _ if broken => ticket.refuse(call.head(), Refusal::BodyBroken),
+            Call::TellStatus(head, _) => {
                 self.shared.room.watch();
                 ticket.status(head, &self.door.newest())
             }
             Call::ExplainLoop(exchange) => explain(&ticket, exchange, &self.door.newest(), Some(Failure::Loop), None),
-            Call::TellOptions(head) => ticket.options(head),
+            Call::TellOptions(head, _) => ticket.options(head),
             Call::Forward(exchange) => {
                 self.shared.budget.count_request(ticket.started);
                 self.serve(ticket, exchange).await

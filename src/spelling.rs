@@ -17,6 +17,7 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{join, sink};
 
@@ -44,11 +45,12 @@ pub fn without_empty_lines(bytes: &[u8]) -> &[u8] {
     &bytes[from..]
 }
 
+/// hyper also writes an empty value otherwise, without a space, where it keeps names.
 fn is_written_as_usual(line: &[u8]) -> bool {
     let mut begins_word = true;
-    for byte in line {
+    for (at, byte) in line.iter().enumerate() {
         match byte {
-            b':' => break,
+            b':' => return !line[at + 1..].trim_ascii().is_empty(),
             b'a'..=b'z' if begins_word => return false,
             b'A'..=b'Z' if !begins_word => return false,
             _ => begins_word = *byte == b'-',
@@ -60,16 +62,29 @@ fn is_written_as_usual(line: &[u8]) -> bool {
 /// Has hyper write the names of a message, whose `extensions` these are, as its `head` has them.
 pub fn restore(head: &[u8], extensions: &mut Extensions) {
     let mut kept = read(head);
-    // Whatever else was found in reading it twice counts as it was found first.
+    // Nothing will come of that one. Whatever else was found in reading it twice counts as it was found first.
+    kept.remove::<OnUpgrade>();
     kept.extend(mem::take(extensions));
     *extensions = kept;
 }
 
-/// What hyper keeps of how names are written: nobody else can make it. It is the same for requests and answers, so that
-/// an answer's fields can be read as those of a request.
+/// What hyper keeps of how names are written: nobody else can make it. It is the same for requests and answers, and for
+/// any values, so that they are read as those of a request which means nothing.
 fn read(head: &[u8]) -> Extensions {
-    let fields = memchr::memchr(b'\n', head).map_or(head, |end| &head[end + 1..]);
-    let request = [b"GET / HTTP/1.1\r\n", fields].concat();
+    let mut request = b"GET / HTTP/1.1\r\n".to_vec();
+    let names = memchr::memchr_iter(b'\n', head).filter_map(|end| head[end + 1..].split(|byte| *byte == b':').next());
+    let names = names.filter(|name| !name.is_empty() && !name.contains(&b'\n'));
+    let mut number = 0;
+    for name in names {
+        number += 1;
+        request.extend_from_slice(name);
+        request.extend_from_slice(if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            b":chunked\r\n"
+        } else {
+            b":0\r\n"
+        });
+    }
+    request.extend_from_slice(b"\r\n");
     let kept = RefCell::default();
     let service = service_fn(|mut request: Request<Incoming>| {
         *kept.borrow_mut() = mem::take(request.extensions_mut());
@@ -78,7 +93,7 @@ fn read(head: &[u8]) -> Extensions {
     // All that it waits for is there. That its body is missing means nothing.
     let _ = http1::Builder::new()
         .preserve_header_case(true)
-        .max_headers(memchr::memchr_iter(b'\n', fields).count())
+        .max_headers(number)
         .max_buf_size(BUFFER_LEAST.max(request.len()))
         .serve_connection(TokioIo::new(join(&request[..], sink())), service)
         .now_or_never();
@@ -95,7 +110,9 @@ mod tests {
             let head_of = format!("GET / HTTP/1.1\r\n{usual}: lIKE tHAT\r\n\r\nbOdY: 1\r\n\r\n");
             assert_eq!(head(head_of.as_bytes()), Some((head_of.len() - "bOdY: 1\r\n\r\n".len(), true)), "{usual}");
         }
-        for other in ["host", "ETag", "X-forwarded-For", "X-Forwarded-FOR", "WWW-Authenticate", "x-A", "DNT"] {
+        for other in
+            ["host", "ETag", "X-forwarded-For", "X-Forwarded-FOR", "WWW-Authenticate", "x-A", "DNT", "Empty: \r\nA"]
+        {
             let head_of = format!("HTTP/1.1 200 OK\nA: 1\n{other}: 1\n\n");
             assert_eq!(head(head_of.as_bytes()), Some((head_of.len(), false)), "{other}");
         }
@@ -104,5 +121,73 @@ mod tests {
         }
         assert_eq!(without_empty_lines(b"\r\n\n\r\nGET"), b"GET");
         assert_eq!(without_empty_lines(b"\r\n"), b"");
+    }
+
+    /// How hyper writes the names of a request that has them, as its `head` does, by `restore`: but for those by which it
+    /// frames a body, since there is none.
+    fn written(head: &str) -> String {
+        let mut request = Request::new(Empty::<Bytes>::new());
+        let frames = |line: &str| line.to_ascii_lowercase().starts_with(['c', 't']);
+        for line in head.lines().skip(1).take_while(|line| !line.is_empty()).filter(|line| !frames(line)) {
+            let (name, value) = line.split_once(':').expect("a field");
+            let name = http::HeaderName::try_from(name).expect("a name");
+            request.headers_mut().append(name, http::HeaderValue::from_str(value.trim()).expect("a value"));
+        }
+        restore(head.as_bytes(), request.extensions_mut());
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        let client = hyper::client::conn::http1::Builder::new()
+            .title_case_headers(true)
+            .handshake(TokioIo::new(ours))
+            .now_or_never()
+            .expect("at once");
+        let (mut sender, connection) = client.expect("a connection");
+        let _answer = sender.send_request(request);
+        let mut connection = std::pin::pin!(connection);
+        assert!(connection.as_mut().now_or_never().is_none(), "it waits for the answer");
+        let mut text = vec![0; 1 << 20];
+        let read = tokio::io::AsyncReadExt::read(&mut { theirs }, &mut text).now_or_never().expect("at once");
+        String::from_utf8(text[..read.expect("it was sent")].to_vec()).expect("text")
+    }
+
+    #[test]
+    fn names_are_restored_whatever_their_values_are() {
+        let fields = [
+            "eTAG: \"a\"",
+            "x-Twice: 1",
+            "X-twice: 2",
+            "Content-length: ",
+            "content-LENGTH: 99999999999999999999",
+            "transfer-Encoding: gzip",
+            "upgrade: h2c",
+            "Usual: 1",
+        ];
+        for line_end in ["\r\n", "\n"] {
+            let head = format!("HTTP/1.1 200{line_end}{}{line_end}{line_end}", fields.join(line_end));
+            let written = written(&head);
+            for field in fields.into_iter().filter(|field| !field.starts_with(['C', 'c', 't'])) {
+                let name = field.split(':').next().unwrap_or_default();
+                assert!(written.contains(&format!("\r\n{name}:")), "{field}: {written}");
+            }
+            assert!(written.find("x-Twice: 1") < written.find("X-twice: 2"), "{written}");
+        }
+    }
+
+    #[test]
+    fn names_are_restored_however_many_they_are_and_nothing_else_is_taken_for_found() {
+        let fields: String =
+            (0..500).map(|number| format!("x{number}-{}: {}\r\n", "y".repeat(99), "z".repeat(9))).collect();
+        let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
+        let names = |head: &str| -> Vec<String> {
+            let mut names: Vec<_> =
+                head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&written(&head)), names(&head));
+        let mut extensions = Extensions::new();
+        extensions.insert(7_u8);
+        restore(b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: a\r\nhost: a\r\n\r\n", &mut extensions);
+        assert_eq!(extensions.get(), Some(&7_u8));
+        assert!(extensions.get::<OnUpgrade>().is_none());
     }
 }

@@ -89,13 +89,11 @@ async fn the_names_of_each_of_many_answers_are_those_that_it_came_with() {
     let proxy = TestProxy::start(config(upstream.address));
     let mut client = proxy.client().await;
     let mut served: Option<Peer> = None;
-    let mut connections = 0;
     for (number, fields) in HEADS.iter().chain(&HEADS).enumerate() {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         // hyper does not keep how the second is written, so the connection is not used again; that of the next does.
         if number == 0 || number == 2 {
             served = Some(upstream.accept().await);
-            connections += 1;
         }
         let served = served.as_mut().expect("it serves");
         served.head().await;
@@ -108,5 +106,4 @@ async fn the_names_of_each_of_many_answers_are_those_that_it_came_with() {
         assert_eq!(told(&answer.head, fields), *fields, "{}", answer.head);
         assert_eq!(answer.body, BODY);
     }
-    assert_eq!(connections, 2);
 }

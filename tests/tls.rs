@@ -66,6 +66,26 @@ async fn requests_pass_over_tls_with_http_1_and_2() {
 }
 
 #[tokio::test]
+async fn names_are_written_as_they_came_over_tls_too() {
+    let (folder, authority, upstream) = (Folder::new(), Authority::new(), FakeUpstream::start().await);
+    let identity = folder.identity("own", &authority.issue("localhost"));
+    let proxy = TestProxy::start(serving(identity, None, upstream.address));
+    let mut client = connect(&proxy, authority.client(None, &[])).await;
+    let mut served = None;
+    for field in ["X-CASE: 1", "X-Case: 2", "x-case: 3"] {
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{field}\r\n\r\n")).await;
+        let served = match &mut served {
+            None => served.insert(upstream.accept().await),
+            Some(served) => served,
+        };
+        let head = served.head().await;
+        assert!(head.contains(&format!("\r\n{field}\r\n")), "{head}");
+        served.send(OK).await;
+        assert_eq!(client.answer().await.body, "ok");
+    }
+}
+
+#[tokio::test]
 async fn what_is_asked_together_with_the_end_of_the_handshake_is_answered() {
     let (folder, authority, upstream) = (Folder::new(), Authority::new(), answering().await);
     let identity = folder.identity("own", &authority.issue("localhost"));

@@ -44,6 +44,26 @@ async fn after_101_bytes_pass_both_ways() {
 }
 
 #[tokio::test]
+async fn what_a_tunnel_begins_with_is_written_as_it_came() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    for agree in [AGREE.to_owned(), AGREE.replace(" Switching Protocols", "")] {
+        let mut client = proxy.client().await;
+        client.send(ASK).await;
+        let mut served = upstream.accept().await;
+        let head = served.head().await;
+        for name in ["Sec-WebSocket-Key", "Sec-WebSocket-Version"] {
+            assert!(head.contains(&format!("\r\n{name}: ")), "{head}");
+        }
+        // The first bytes of the tunnel come along, and look like a head.
+        served.send(format!("{agree}hTTp/1.1 200\r\nx: y\r\n\r\n")).await;
+        let head = client.head().await;
+        assert!(head.contains("\r\nSec-WebSocket-Accept: "), "{head}");
+        assert_eq!(client.exactly(22).await, "hTTp/1.1 200\r\nx: y\r\n\r\n");
+    }
+}
+
+#[tokio::test]
 async fn each_direction_of_a_tunnel_ends_by_itself() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));

@@ -50,7 +50,8 @@ const PREFACE_AGAIN: Duration = Duration::from_millis(5);
 const PREFACE_SELDOM: Duration = Duration::from_millis(100);
 /// Requests that one HTTP/2 connection may have open at once; Traefik opens further connections for more.
 const STREAMS_MOST: u32 = 128;
-/// Of one stream's answer that waits for the client to take it, in bytes: with all streams, 8 MiB a connection.
+/// Of one stream's answer that waits for the client to take it, in bytes: with all streams, 8 MiB a connection. Beside it
+/// there is what is left of the piece that was read last.
 const STREAM_BUFFER: usize = 64 << 10;
 /// Of that, what is handed over at once, in bytes: as much as goes into one frame by default.
 const PIECE: usize = 16 << 10;
@@ -317,10 +318,10 @@ impl Open {
         // Now, or the future would have room for a request beside what becomes of it.
         let mut call = catch_unwind(AssertUnwindSafe(|| {
             let Conversation { host, client, notes, .. } = &*self.conversation;
-            if let Some(head) = notes.unusual_head(self.number) {
+            if let Some(head) = notes.take_unusual_head(self.number) {
                 spelling::restore(&head, request.extensions_mut());
             }
-            host.proxy.receive(client, request, notes.is_broken(self.number))
+            host.proxy.receive(client, request)
         }));
         async move {
             if version == Version::HTTP_2 {
@@ -337,7 +338,7 @@ impl Open {
                         switch.reset = Some(self.reset());
                     }
                     // Pinned, since what catches panics would have it copied more than once.
-                    let answer = pin!(host.proxy.answer(call, version));
+                    let answer = pin!(host.proxy.answer(call, version, notes.is_broken(self.number)));
                     AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| answer::panicked())
                 }
                 Err(_) => answer::panicked(),

@@ -141,7 +141,7 @@ impl Scanner {
     }
 
     /// The heads that were found since this was asked last, by the number of the request.
-    pub fn unusual(&mut self) -> Vec<(usize, Bytes)> {
+    pub fn take_unusual(&mut self) -> Vec<(usize, Bytes)> {
         self.names.as_mut().map_or_else(Vec::new, |names| mem::take(&mut names.unusual))
     }
 
@@ -208,7 +208,9 @@ impl Scanner {
                 self.head_ended(&bytes[head..begin]);
             }
             if !self.in_head() {
+                // What has come since the last head is no part of the next one: a body, or an empty line.
                 head = begin;
+                self.names.iter_mut().for_each(|names| names.part.clear());
             }
             if matches!(self.state, State::Data { .. } | State::Opaque) {
                 return Ok(begin);

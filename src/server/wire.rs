@@ -49,7 +49,7 @@ pub struct Notes {
     answered: AtomicUsize,
     /// The client does not write names as everybody does.
     has_unusual_names: AtomicBool,
-    /// The heads where hyper did not keep that, by the number of the request.
+    /// The heads of requests that have not begun, of which hyper does not keep it, by the number of the request.
     unusual: Mutex<Vec<(usize, Bytes)>>,
 }
 
@@ -74,8 +74,8 @@ impl Notes {
         self.has_unusual_names.load(Ordering::Relaxed)
     }
 
-    /// The head of the request with this number, if that is so there, and hyper did not keep it.
-    pub fn unusual_head(&self, number: usize) -> Option<Bytes> {
+    /// The head of the request with this number, if that is so there, and hyper does not keep it.
+    pub fn take_unusual_head(&self, number: usize) -> Option<Bytes> {
         if !self.has_unusual_names() {
             return None;
         }
@@ -214,7 +214,7 @@ impl Wire {
     fn received(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
         let Some(scanner) = &mut self.scanner else { return Ok(()) };
         let scanned = scanner.scan(&mut buf.filled_mut()[before..]);
-        self.notes.keep_unusual(scanner.unusual());
+        self.notes.keep_unusual(scanner.take_unusual());
         if let Err((well, broken)) = scanned {
             buf.set_filled(before + well);
             self.broken = Some(broken);

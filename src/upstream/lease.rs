@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::Either;
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::uri::{self, Authority, Uri};
-use http::{Request, Response, Version, request};
+use http::{Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use tokio::task::AbortHandle;
@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::Pool;
 use super::body::{self, RequestBody, Tape};
 use super::gate;
-use super::names::Names;
+use super::heads::Heads;
 use super::trailers::Slot;
 use crate::evidence::Scheme;
 use crate::retry;
@@ -52,7 +52,7 @@ pub(super) struct Alone {
     /// For the trailers of what is sent over it.
     pub(super) trailers: Slot,
     /// Of the answers, where hyper does not keep how they are written.
-    pub(super) names: Option<Names>,
+    pub(super) heads: Option<Heads>,
     pub(super) peer: Option<IpAddr>,
     pub(super) task: Cut,
 }
@@ -113,9 +113,9 @@ impl Lease {
         tape: &Tape,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
         match &mut self.way {
-            Way::Alone(Alone { sender, trailers, names, .. }) => {
-                if let Some(names) = names {
-                    names.await_answer();
+            Way::Alone(Alone { sender, trailers, heads, .. }) => {
+                if let Some(heads) = heads {
+                    heads.await_answer();
                 }
                 let mut request = Request::from_parts(head, tape.play(Some(trailers)));
                 body::frame(&mut request);
@@ -129,13 +129,14 @@ impl Lease {
         }
     }
 
-    /// Has the names of an answer that has just come written as they are, if that is not how everybody writes them. Then
-    /// it will be so again, and the connection is not used any more.
+    /// Has the names of an answer that has just come written as they are, if that is not how everybody writes them.
     pub fn restore_names(&mut self, answer: &mut Response<Incoming>) {
-        if let Way::Alone(Alone { names: Some(names), .. }) = &self.way
-            && let Some(head) = names.unusual()
-        {
-            spelling::restore(&head, answer.extensions_mut());
+        let Way::Alone(Alone { heads: Some(heads), .. }) = &self.way else { return };
+        let Some(head) = heads.take_unusual() else { return };
+        spelling::restore(&head, answer.extensions_mut());
+        // It will be so again, and hyper keeps it over another connection. Of other answers one that switches protocols
+        // says nothing: `Sec-WebSocket-Accept` is never written as usual.
+        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.pool.keep_names();
             self.last = true;
         }

@@ -131,3 +131,32 @@ fn a_head_is_open_from_its_first_byte_to_its_empty_line() {
     scanner.scan(&mut [b'x']).expect("it is right");
     assert!(!scanner.in_head(), "between two requests");
 }
+
+#[test]
+fn heads_whose_names_are_not_written_as_usual_are_found_however_they_are_cut() {
+    let odd = "POST / HTTP/1.1\r\nhost: a\r\nContent-Length: 21\r\n\r\n";
+    let chunked = "POST / HTTP/1.1\r\nHOST: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let usual = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: b\r\n\r\n";
+    let upgrade = "GET / HTTP/1.1\r\nHost: a\r\nupgrade: x\r\nConnection: upgrade\r\n\r\n";
+    let body = "\r\n\r\nx-not-a: head\r\n\r\n";
+    let chunks = "5\r\nx:\r\n\r\r\n0\r\ntrailer: x\r\n\r\n";
+    let all = format!(
+        "\r\n{usual}{odd}{body}{usual}\r\n\r\n{odd}{body}{chunked}{chunks}{chunked}{chunks}{usual}{upgrade}x: y\r\n\r\n"
+    );
+    let expected = [(2, odd), (4, odd), (5, chunked), (6, chunked), (8, upgrade)];
+    for size in 1..=all.len() {
+        let mut scanner = Scanner::default();
+        scanner.watch_names(true);
+        let mut found = Vec::new();
+        for piece in all.clone().into_bytes().chunks_mut(size) {
+            assert_eq!(scanner.scan(piece), Ok(()), "in pieces of {size}");
+            found.extend(scanner.take_unusual());
+        }
+        let found: Vec<_> = found.iter().map(|(number, head)| (*number, str::from_utf8(head).expect("text"))).collect();
+        assert_eq!(found, expected, "in pieces of {size}");
+        assert_eq!(scanner.names.map(|names| names.part.len()), Some(0));
+    }
+    let mut scanner = Scanner::default();
+    scanner.scan(&mut all.into_bytes()).expect("it is well");
+    assert!(scanner.take_unusual().is_empty(), "nobody asked for them");
+}

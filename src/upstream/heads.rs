@@ -16,7 +16,10 @@ use crate::spelling;
 ///
 /// The lock is never contended: both are polled by the same worker.
 #[derive(Clone, Debug, Default)]
-pub struct Names(Arc<Mutex<Look>>);
+pub struct Heads(Arc<Mutex<Look>>);
+
+/// In bytes: hyper reads no head that is longer, and a buffer beyond it at most.
+const HEAD_MOST: usize = 256 << 10;
 
 #[derive(Debug, Default)]
 struct Look {
@@ -27,14 +30,14 @@ struct Look {
     unusual: Option<Bytes>,
 }
 
-impl Names {
+impl Heads {
     /// From here on a head is looked for.
     pub fn await_answer(&self) {
         *self.lock() = Look { awaited: true, ..Look::default() };
     }
 
     /// The head that has come, if its names are written otherwise than usual.
-    pub fn unusual(&self) -> Option<Bytes> {
+    pub fn take_unusual(&self) -> Option<Bytes> {
         self.lock().unusual.take()
     }
 
@@ -44,13 +47,23 @@ impl Names {
 }
 
 impl Look {
-    /// Looks at what was read. A head that is cut is kept until it is whole: hyper, which does so too, bounds its length.
+    /// Looks at what was read. A head that is cut is kept until it is whole, but no further than hyper reads one.
     fn look_at(&mut self, read: &[u8]) {
         let mut part = mem::take(&mut self.part);
+        // Where it was looked at already, it does not end; the end itself may have been cut.
+        let looked_at = part.len().saturating_sub(END_LONGEST - 1);
         let mut rest = if part.is_empty() {
             read
         } else {
             part.extend_from_slice(read);
+            if !may_end(&part[looked_at..]) {
+                if part.len() > HEAD_MOST {
+                    self.awaited = false;
+                } else {
+                    self.part = part;
+                }
+                return;
+            }
             &part
         };
         while self.awaited {
@@ -69,23 +82,30 @@ impl Look {
     }
 }
 
-/// Whether another head follows (RFC 9110 §15.2).
+/// Bytes of a line end and an empty line.
+const END_LONGEST: usize = 3;
+
+/// Whether a head may end here.
+fn may_end(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|at| matches!(&bytes[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
+}
+
+/// Whether another head follows (RFC 9110 §15.2). The code stands after `HTTP/1.1` and a space.
 fn is_interim(head: &[u8]) -> bool {
-    let status = head.splitn(3, |byte| *byte == b' ').nth(1).unwrap_or_default();
-    status.first() == Some(&b'1') && status != b"101"
+    head.get(9..12).is_some_and(|code| code[0] == b'1' && code != b"101")
 }
 
 /// A connection whose answers are looked at.
 #[derive(Debug)]
 pub struct Watched<Io> {
     inner: Io,
-    names: Names,
+    heads: Heads,
 }
 
 impl<Io> Watched<Io> {
-    /// `names` learns of them.
-    pub fn new(inner: Io, names: Names) -> Self {
-        Self { inner, names }
+    /// `heads` learns of them.
+    pub fn new(inner: Io, heads: Heads) -> Self {
+        Self { inner, heads }
     }
 
     /// What it stands before.
@@ -98,7 +118,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        let mut look = self.names.lock();
+        let mut look = self.heads.lock();
         if look.awaited {
             look.look_at(&buffer.filled()[before..]);
         }
@@ -141,17 +161,18 @@ mod tests {
         let interim = "HTTP/1.1 103 Early Hints\r\nlInK: </a>\r\n\r\n";
         let odd = "HTTP/1.1 200\r\nContent-Length: 20\r\neTag: 1\r\n\r\n";
         let usual = odd.replace("eTag", "Etag");
-        for (head, expected) in [(odd, Some(odd)), (&usual, None)] {
+        let switched = odd.replace("200", "101");
+        for (head, expected) in [(odd, Some(odd)), (&usual, None), (&switched, Some(&*switched))] {
             let text = format!("\r\n{interim}{interim}{head}HTTP/1.1 200 OK\r\nx: 1\r\n\r\n");
             for cut in 0..text.len() {
                 for pieces in [vec![text.split_at(cut).0, text.split_at(cut).1], text.split_inclusive('\n').collect()] {
-                    let names = Names::default();
-                    names.await_answer();
+                    let heads = Heads::default();
+                    heads.await_answer();
                     for piece in pieces {
-                        names.lock().look_at(piece.as_bytes());
+                        heads.lock().look_at(piece.as_bytes());
                     }
-                    assert_eq!(names.unusual().as_deref(), expected.map(str::as_bytes), "{cut}");
-                    let look = names.lock();
+                    assert_eq!(heads.take_unusual().as_deref(), expected.map(str::as_bytes), "{cut}");
+                    let look = heads.lock();
                     assert!(!look.awaited && look.part.is_empty(), "what follows is a body");
                 }
             }
