@@ -309,7 +309,7 @@ impl Proxy {
         mut lease: Lease,
     ) -> Response<Body> {
         // What is sent next would have to be HTTP/1.0 too, and that has no bodies of unknown length.
-        lease.last |= answer.version() == Version::HTTP_10;
+        lease.last = answer.version() == Version::HTTP_10;
         let nominated = self.rewrite_answer(&mut answer);
         let record = ticket.record(&exchange.head, answer.status(), Fate::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS

@@ -35,7 +35,7 @@ pub struct Scanner {
     head: Head,
     requests: usize,
     first_line: usize,
-    names: Option<Names>,
+    names: Names,
 }
 
 /// Looks for heads whose names are not written [as usual](spelling).
@@ -135,14 +135,10 @@ impl Scanner {
         self.state == State::Opaque
     }
 
-    /// From here on, heads whose names are not written as usual are to be found, or not any more.
-    pub fn watch_names(&mut self, watch: bool) {
-        self.names = watch.then(Names::default);
-    }
-
-    /// The heads that were found since this was asked last, by the number of the request.
+    /// The heads whose names are not written as usual that were found since this was asked last, by the number of the
+    /// request.
     pub fn take_unusual(&mut self) -> Vec<(usize, Bytes)> {
-        self.names.as_mut().map_or_else(Vec::new, |names| mem::take(&mut names.unusual))
+        mem::take(&mut self.names.unusual)
     }
 
     /// Looks at the next bytes of the connection, however they are cut.
@@ -210,25 +206,22 @@ impl Scanner {
             if !self.in_head() {
                 // What has come since the last head is no part of the next one: a body, or an empty line.
                 head = begin;
-                self.names.iter_mut().for_each(|names| names.part.clear());
+                self.names.part.clear();
             }
             if matches!(self.state, State::Data { .. } | State::Opaque) {
                 return Ok(begin);
             }
         }
         self.line.extend(&bytes[begin..]);
-        if self.in_head()
-            && let Some(names) = &mut self.names
-        {
-            names.part.extend_from_slice(&bytes[head..]);
+        if self.in_head() {
+            self.names.part.extend_from_slice(&bytes[head..]);
         }
         Ok(bytes.len())
     }
 
     /// `rest` is what was read last of the newest head.
     fn head_ended(&mut self, rest: &[u8]) {
-        let Some(Names { part, unusual }) = &mut self.names else { return };
-        let mut whole = mem::take(part);
+        let mut whole = mem::take(&mut self.names.part);
         let head = if whole.is_empty() {
             rest
         } else {
@@ -237,7 +230,7 @@ impl Scanner {
         };
         let head = spelling::without_empty_lines(head);
         if spelling::head(head).is_some_and(|(_, is_usual)| !is_usual) {
-            unusual.push((self.requests, Bytes::copy_from_slice(head)));
+            self.names.unusual.push((self.requests, Bytes::copy_from_slice(head)));
         }
     }
 

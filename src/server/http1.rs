@@ -108,15 +108,12 @@ async fn talk(
         // Of such a connection nobody knows whether it rests. `Wire` watches over a head that has begun.
         builder.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout);
     }
-    // Over TLS there is no rest, and so no other time to begin with it.
-    let keeps_names = is_tls || conversation.notes.has_unusual_names();
-    wire.lock().watch_names(!keeps_names);
     let connection = builder
         // The buffer alone would let a head pass that ends within the read that fills it.
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes)
+        // Where names are written otherwise, that is restored: see `spelling`.
         .title_case_headers(true)
-        .preserve_header_case(keeps_names)
         // `Wire` notices a client that leaves, without a second buffer to read into while an answer is awaited. The end
         // of TLS stands in what is read.
         .half_close(!is_tls)
@@ -142,7 +139,7 @@ async fn talk(
             rest = Rest { since: Instant::now(), after: answered };
         }
         place = place.take().or_else(|| at_hand.0.try_acquire().ok());
-        if place.is_none() || !keeps_names && conversation.notes.has_unusual_names() {
+        if place.is_none() {
             return Poll::Ready(ControlFlow::Continue(rest));
         }
         let end = rest.since + longest;

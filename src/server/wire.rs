@@ -12,6 +12,7 @@
 //!
 //! A timer exists only while one of these is under way, so an ordinary request costs none.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -47,10 +48,11 @@ pub struct Notes {
     /// How many requests have begun, and how many answers have ended.
     begun: AtomicUsize,
     answered: AtomicUsize,
-    /// The client does not write names as everybody does.
-    has_unusual_names: AtomicBool,
-    /// The heads of requests that have not begun, of which hyper does not keep it, by the number of the request.
-    unusual: Mutex<Vec<(usize, Bytes)>>,
+    /// The heads of requests that have not begun whose names are not written [as usual](crate::spelling), by the number of
+    /// the request.
+    unusual: Mutex<VecDeque<(usize, Bytes)>>,
+    /// There are some.
+    any_unusual: AtomicBool,
 }
 
 impl Notes {
@@ -69,24 +71,24 @@ impl Notes {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether the client writes names otherwise than [as usual](crate::spelling).
-    pub fn has_unusual_names(&self) -> bool {
-        self.has_unusual_names.load(Ordering::Relaxed)
-    }
-
-    /// The head of the request with this number, if that is so there, and hyper does not keep it.
+    /// The head of the request with this number, if its names are not written as usual. To be asked for each in turn.
     pub fn take_unusual_head(&self, number: usize) -> Option<Bytes> {
-        if !self.has_unusual_names() {
+        if !self.any_unusual.load(Ordering::Relaxed) {
             return None;
         }
         let mut heads = self.unusual.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = heads.iter().position(|(its, _)| *its == number)?;
-        Some(heads.swap_remove(place).1)
+        let (_, head) = heads.pop_front_if(|(its, _)| *its == number)?;
+        if heads.is_empty() {
+            self.any_unusual.store(false, Ordering::Relaxed);
+            // A connection that rests keeps no room for the crowd that it once brought.
+            *heads = VecDeque::new();
+        }
+        Some(head)
     }
 
     fn keep_unusual(&self, heads: Vec<(usize, Bytes)>) {
         if !heads.is_empty() {
-            self.has_unusual_names.store(true, Ordering::Relaxed);
+            self.any_unusual.store(true, Ordering::Relaxed);
             self.unusual.lock().unwrap_or_else(PoisonError::into_inner).extend(heads);
         }
     }
@@ -185,13 +187,6 @@ impl Wire {
             && self.notes.between_answers()
             && self.notes.have_begun() == scanner.requests();
         (rests && !self.inner.is_tls()).then_some(scanner.requests())
-    }
-
-    /// From here on, heads whose names hyper does not keep as they are written are kept for it, or not any more.
-    pub fn watch_names(&mut self, watch: bool) {
-        if let Some(scanner) = &mut self.scanner {
-            scanner.watch_names(watch);
-        }
     }
 
     /// Ready when there is something to read, or the end.

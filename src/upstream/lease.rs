@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::future::Either;
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::uri::{self, Authority, Uri};
-use http::{Request, Response, StatusCode, Version, request};
+use http::{Request, Response, Version, request};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use tokio::task::AbortHandle;
@@ -51,8 +51,8 @@ pub(super) struct Alone {
     pub(super) sender: http1::SendRequest<RequestBody>,
     /// For the trailers of what is sent over it.
     pub(super) trailers: Slot,
-    /// Of the answers, where hyper does not keep how they are written.
-    pub(super) heads: Option<Heads>,
+    /// Of the answers that come over it.
+    pub(super) heads: Heads,
     pub(super) peer: Option<IpAddr>,
     pub(super) task: Cut,
 }
@@ -114,9 +114,7 @@ impl Lease {
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
         match &mut self.way {
             Way::Alone(Alone { sender, trailers, heads, .. }) => {
-                if let Some(heads) = heads {
-                    heads.await_answer();
-                }
+                heads.await_answer();
                 let mut request = Request::from_parts(head, tape.play(Some(trailers)));
                 body::frame(&mut request);
                 gate::opened_by_upstream(&mut request);
@@ -130,15 +128,11 @@ impl Lease {
     }
 
     /// Has the names of an answer that has just come written as they are, if that is not how everybody writes them.
-    pub fn restore_names(&mut self, answer: &mut Response<Incoming>) {
-        let Way::Alone(Alone { heads: Some(heads), .. }) = &self.way else { return };
-        let Some(head) = heads.take_unusual() else { return };
-        spelling::restore(&head, answer.extensions_mut());
-        // It will be so again, and hyper keeps it over another connection. Of other answers one that switches protocols
-        // says nothing: `Sec-WebSocket-Accept` is never written as usual.
-        if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            self.pool.keep_names();
-            self.last = true;
+    pub fn restore_names(&self, answer: &mut Response<Incoming>) {
+        if let Way::Alone(Alone { heads, .. }) = &self.way
+            && let Some(head) = heads.take_unusual()
+        {
+            spelling::restore(&head, answer.extensions_mut());
         }
     }
 

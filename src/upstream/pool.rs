@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -57,8 +57,6 @@ pub struct Pool {
     idle: Mutex<VecDeque<Idle<Alone>>>,
     shared: Mutex<Vec<Idle<Shared>>>,
     stir: Notify,
-    /// Answers have names that are not written as usual: connections that are made from now on keep how they are.
-    keeps_names: AtomicBool,
 }
 
 /// A connection, since when it waits, and to which run of the target it leads.
@@ -77,7 +75,6 @@ impl Pool {
             idle: Mutex::default(),
             shared: Mutex::default(),
             stir: Notify::new(),
-            keeps_names: AtomicBool::new(false),
         })
     }
 
@@ -98,7 +95,7 @@ impl Pool {
         let way = if self.dialer.speaks_http2(&stream) {
             Way::Shared(self.http2(stream, run).await?)
         } else {
-            Way::Alone(http1(stream, self.keeps_names.load(Ordering::Relaxed)).await?)
+            Way::Alone(http1(stream).await?)
         };
         Ok(self.lease(way, retry::Connection::New, run))
     }
@@ -182,11 +179,6 @@ impl Pool {
             idle.shrink_to(much);
         }
         !idle.is_empty()
-    }
-
-    /// How the upstream writes names is to be kept from now on.
-    pub(super) fn keep_names(&self) {
-        self.keeps_names.store(true, Ordering::Relaxed);
     }
 
     /// Gives a connection no further requests.
@@ -279,14 +271,13 @@ pub fn reset(tunnel: Upgraded) {
     }
 }
 
-async fn http1(stream: Stream, keeps_names: bool) -> Result<Alone, Failure> {
+async fn http1(stream: Stream) -> Result<Alone, Failure> {
     let (trailers, heads, peer) = (Slot::default(), Heads::default(), stream.peer());
     let watched = Watched::new(HalfOpen::new(stream), heads.clone());
     let line: Line = TokioIo::new(Trailing::new(watched, trailers.clone()));
     let (sender, connection) = http1::Builder::new()
-        // Names of which nobody knows better are written as everybody writes them.
+        // Where names are written otherwise, that is restored: see `spelling`.
         .title_case_headers(true)
-        .preserve_header_case(keeps_names)
         .max_header_size(HEAD_MOST)
         .max_buf_size(PIECE_MOST)
         .handshake::<_, RequestBody>(line)
@@ -297,7 +288,6 @@ async fn http1(stream: Stream, keeps_names: bool) -> Result<Alone, Failure> {
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-    let heads = (!keeps_names).then_some(heads);
     Ok(Alone { sender, trailers, heads, peer, task: Cut::when_dropped(task.abort_handle()) })
 }
 
