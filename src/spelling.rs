@@ -2,8 +2,9 @@
 //!
 //! Names that differ in letter case are the same (RFC 9110 §5.1), but not to every program, and nobody shall be able to
 //! tell that we stand between. hyper can keep how each was written, which takes a quarter of what a request with many
-//! fields costs. Nearly all heads are written `Like-This`, which is how hyper writes names that it knows nothing of. So
-//! heads are looked at as they come, and only one that is written otherwise is read once more, by a hyper that keeps it.
+//! fields costs. Nearly all heads are written `Like-This`, and so are all that hyper writes here (`title_case_headers`),
+//! unless it knows better. So heads are looked at as they come, and the names of one that is written otherwise are read
+//! once more, by a hyper that keeps them.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -45,12 +46,12 @@ pub fn without_empty_lines(bytes: &[u8]) -> &[u8] {
     &bytes[from..]
 }
 
-/// hyper also writes an empty value otherwise, without a space, where it keeps names.
+/// A request's field without anything after its name counts as unusual, too: hyper would write a space there.
 fn is_written_as_usual(line: &[u8]) -> bool {
     let mut begins_word = true;
     for (at, byte) in line.iter().enumerate() {
         match byte {
-            b':' => return !line[at + 1..].trim_ascii().is_empty(),
+            b':' => return !matches!(&line[at + 1..], b"" | b"\r"),
             b'a'..=b'z' if begins_word => return false,
             b'A'..=b'Z' if !begins_word => return false,
             _ => begins_word = *byte == b'-',
@@ -59,16 +60,15 @@ fn is_written_as_usual(line: &[u8]) -> bool {
     true
 }
 
-/// Has hyper write the names of a message, whose `extensions` these are, as its `head` has them.
+/// Makes hyper write the names of a message, whose `extensions` these are, as its `head` has them.
 pub fn restore(head: &[u8], extensions: &mut Extensions) {
-    let mut kept = read(head);
-    // Nothing will come of that one. Whatever else was found in reading it twice counts as it was found first.
-    kept.remove::<OnUpgrade>();
-    kept.extend(mem::take(extensions));
-    *extensions = kept;
+    let first = mem::replace(extensions, read(head));
+    // That of the second reading leads nowhere. Of all else, what was found first counts.
+    extensions.remove::<OnUpgrade>();
+    extensions.extend(first);
 }
 
-/// What hyper keeps of how names are written: nobody else can make it. It is the same for requests and answers, and for
+/// What hyper keeps of how names are written, its private `HeaderCaseMap`. It is the same for requests and answers, and for
 /// any values, so that they are read as those of a request which means nothing.
 fn read(head: &[u8]) -> Extensions {
     let mut request = b"GET / HTTP/1.1\r\n".to_vec();
@@ -111,7 +111,7 @@ mod tests {
             assert_eq!(head(head_of.as_bytes()), Some((head_of.len() - "bOdY: 1\r\n\r\n".len(), true)), "{usual}");
         }
         for other in
-            ["host", "ETag", "X-forwarded-For", "X-Forwarded-FOR", "WWW-Authenticate", "x-A", "DNT", "Empty: \r\nA"]
+            ["host", "ETag", "X-forwarded-For", "X-Forwarded-FOR", "WWW-Authenticate", "x-A", "DNT", "Empty:\r\nA"]
         {
             let head_of = format!("HTTP/1.1 200 OK\nA: 1\n{other}: 1\n\n");
             assert_eq!(head(head_of.as_bytes()), Some((head_of.len(), false)), "{other}");

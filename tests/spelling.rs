@@ -28,29 +28,19 @@ fn answer(fields: &[&str]) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{}\r\n\r\n{BODY}", BODY.len(), fields.join("\r\n"))
 }
 
-/// All lines of a head that are in none of the others, in order.
-fn told(head: &str, fields: &[&str]) -> Vec<String> {
+/// The lines of a head that are not of our making: names in the order of `fields`, the lines of one as they came.
+fn told<'a>(head: &'a str, fields: &[&str]) -> Vec<&'a str> {
     let ours = ["host", "content-length", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"];
-    let is_theirs = |line: &&str| {
-        let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
-        !line.is_empty() && !ours.contains(&name.as_str())
-    };
-    let mut lines: Vec<_> = head.lines().skip(1).filter(is_theirs).map(str::to_owned).collect();
-    assert_eq!(lines.len(), fields.len(), "{head}");
-    // Names in any order, the lines of one in theirs.
-    lines.sort_by_key(|line| fields.iter().position(|field| field == line));
+    let name = |line: &str| line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    let is_theirs = |line: &&str| !line.is_empty() && !ours.contains(&name(line).as_str());
+    let mut lines: Vec<_> = head.lines().skip(1).filter(is_theirs).collect();
+    lines.sort_by_key(|line| fields.iter().position(|field| name(field) == name(line)));
     lines
 }
 
 async fn hears(served: &mut Peer, fields: &[&str]) {
     let head = served.head().await;
     assert_eq!(told(&head, fields), fields, "{head}");
-    let at = |field: &str| head.find(&format!("\r\n{field}\r\n"));
-    for pair in
-        fields.windows(2).filter(|pair| pair.iter().all(|field| field.to_ascii_lowercase().starts_with("x-twice")))
-    {
-        assert!(at(pair[0]) < at(pair[1]), "{head}");
-    }
     assert_eq!(served.exactly(BODY.len()).await, BODY);
     served.send(OK).await;
 }

@@ -47,7 +47,7 @@ async fn after_101_bytes_pass_both_ways() {
 async fn what_a_tunnel_begins_with_is_written_as_it_came() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
-    for agree in [AGREE.replace(" Switching Protocols", ""), AGREE.to_owned()] {
+    for agree in [AGREE.to_owned(), AGREE.replace(" Switching Protocols", "")] {
         let mut client = proxy.client().await;
         client.send(ASK).await;
         let mut served = upstream.accept().await;

@@ -13,21 +13,24 @@ struct Scan {
     /// Where the scanner stands.
     in_head: bool,
     is_opaque: bool,
+    /// Heads whose names are to be restored, by the number of the request.
+    unusual: Vec<(usize, Vec<u8>)>,
 }
 
 fn scan(bytes: &[u8], mut size: impl FnMut() -> usize) -> Scan {
     let mut scanner = Scanner::default();
     let mut seen = bytes.to_vec();
-    let mut at = 0;
+    let (mut at, mut unusual) = (0, Vec::new());
     while at < seen.len() {
         let end = seen.len().min(at + size());
         if let Err((well, _)) = scanner.scan(&mut seen[at..end]) {
             seen.truncate(at + well);
-            return Scan { seen, broken: true, in_head: false, is_opaque: false };
+            return Scan { seen, broken: true, in_head: false, is_opaque: false, unusual: Vec::new() };
         }
+        unusual.extend(scanner.take_unusual().into_iter().map(|(number, head)| (number, head.to_vec())));
         at = end;
     }
-    Scan { seen, broken: false, in_head: scanner.in_head(), is_opaque: scanner.is_opaque() }
+    Scan { seen, broken: false, in_head: scanner.in_head(), is_opaque: scanner.is_opaque(), unusual }
 }
 
 fuzz_target!(|input: (&[u8], Vec<u8>)| {

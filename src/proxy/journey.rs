@@ -96,7 +96,7 @@ struct Detour {
     /// The snapshot with this number said that the upstream is ready, and nobody was there.
     refuted: Option<u64>,
     held: Option<Held>,
-    /// It is not sent over a connection that was there before.
+    /// From now on it is not sent over a connection that was there before.
     unpooled: bool,
 }
 
@@ -200,7 +200,7 @@ impl Way<'_> {
             let report = Report { sequence: snapshot.sequence, failure: setback.failure.clone() };
             let _ = self.reports.send(report).await;
         }
-        let mut counts = true;
+        let mut is_of_account = true;
         match self.next(errand, *toll, &setback, &snapshot).await {
             Next::AtOnce => detour.unpooled = true,
             Next::After(pause) => {
@@ -228,7 +228,7 @@ impl Way<'_> {
                     return Some(Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound)));
                 }
                 // What a target said that is not there any more is of no account.
-                counts = self.is_ready();
+                is_of_account = self.is_ready();
             }
             Next::OnNews => detour.refuted = Some(snapshot.sequence),
             Next::GiveUp(failure) => {
@@ -240,7 +240,7 @@ impl Way<'_> {
         }
         errand.is_retried(&setback.failure);
         toll.retries += 1;
-        detour.last_failure = counts.then_some(setback.failure);
+        detour.last_failure = is_of_account.then_some(setback.failure);
         None
     }
 

@@ -4,6 +4,8 @@
 //! lengths into one. All of that is allowed (RFC 9112 §2.2, §6.3), and all of it is how one request comes to mean two
 //! things to two neighbours. Once hyper has parsed a head none of it can be seen any more, so it is looked for before.
 //!
+//! How names are written cannot be seen any more then, either, so that heads are found here whose names are to be restored.
+//!
 //! The scanner follows the framing of requests just far enough to tell lines from bodies:
 //!
 //! ```text
@@ -38,12 +40,12 @@ pub struct Scanner {
     names: Names,
 }
 
-/// Looks for heads whose names are not written [as usual](spelling).
+/// Heads whose names are not written [as usual](spelling), and what has come of the newest head.
 #[derive(Debug, Default)]
 struct Names {
-    /// Of the current head, if it was cut.
+    /// Of that one, if it was cut.
     part: Vec<u8>,
-    /// Those that were found, by the number of the request; the first is 1.
+    /// By the number of the request; the first is 1.
     unusual: Vec<(usize, Bytes)>,
 }
 
@@ -182,13 +184,14 @@ impl Scanner {
     /// # Errors
     /// Something is wrong with the line that ends where it is said.
     fn scan_lines(&mut self, bytes: &[u8], at: usize) -> Result<usize, (usize, Broken)> {
-        let (mut begin, mut head, mut requests) = (at, at, self.requests);
+        let (mut begin, mut head_begin) = (at, at);
         for end in memchr::memchr_iter(b'\n', &bytes[at..]).map(|end| at + end) {
             let line = &bytes[begin..end];
             if self.state == State::Head && self.head.begun && self.line.length == 0 && is_of_no_interest(line) {
                 begin = end + 1;
                 continue;
             }
+            let requests = self.requests;
             let next = if self.line.length == 0 {
                 // Whole in what was read, as most lines are: nothing is copied.
                 self.line_ended(&line[..line.len().min(KEPT)], line.len(), line.last())
@@ -200,12 +203,11 @@ impl Scanner {
             self.state = next.map_err(|broken| (end, broken))?;
             begin = end + 1;
             if self.requests > requests {
-                requests = self.requests;
-                self.head_ended(&bytes[head..begin]);
+                self.head_ended(&bytes[head_begin..begin]);
             }
             if !self.in_head() {
                 // What has come since the last head is no part of the next one: a body, or an empty line.
-                head = begin;
+                head_begin = begin;
                 self.names.part.clear();
             }
             if matches!(self.state, State::Data { .. } | State::Opaque) {
@@ -214,7 +216,7 @@ impl Scanner {
         }
         self.line.extend(&bytes[begin..]);
         if self.in_head() {
-            self.names.part.extend_from_slice(&bytes[head..]);
+            self.names.part.extend_from_slice(&bytes[head_begin..]);
         }
         Ok(bytes.len())
     }

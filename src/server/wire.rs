@@ -51,8 +51,6 @@ pub struct Notes {
     /// The heads of requests that have not begun whose names are not written [as usual](crate::spelling), by the number of
     /// the request.
     unusual: Mutex<VecDeque<(usize, Bytes)>>,
-    /// There are some.
-    any_unusual: AtomicBool,
 }
 
 impl Notes {
@@ -73,13 +71,10 @@ impl Notes {
 
     /// The head of the request with this number, if its names are not written as usual. To be asked for each in turn.
     pub fn take_unusual_head(&self, number: usize) -> Option<Bytes> {
-        if !self.any_unusual.load(Ordering::Relaxed) {
-            return None;
-        }
         let mut heads = self.unusual.lock().unwrap_or_else(PoisonError::into_inner);
+        while heads.pop_front_if(|(its, _)| *its < number).is_some() {}
         let (_, head) = heads.pop_front_if(|(its, _)| *its == number)?;
         if heads.is_empty() {
-            self.any_unusual.store(false, Ordering::Relaxed);
             // A connection that rests keeps no room for the crowd that it once brought.
             *heads = VecDeque::new();
         }
@@ -88,7 +83,6 @@ impl Notes {
 
     fn keep_unusual(&self, heads: Vec<(usize, Bytes)>) {
         if !heads.is_empty() {
-            self.any_unusual.store(true, Ordering::Relaxed);
             self.unusual.lock().unwrap_or_else(PoisonError::into_inner).extend(heads);
         }
     }

@@ -96,6 +96,7 @@ impl Text {
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
     pub text: &'static str,
+    /// With the comma that the first field goes without.
     pub json: &'static str,
 }
 

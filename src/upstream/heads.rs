@@ -18,9 +18,6 @@ use crate::spelling;
 #[derive(Clone, Debug, Default)]
 pub struct Heads(Arc<Mutex<Look>>);
 
-/// In bytes: hyper reads no head that is longer, and a buffer beyond it at most.
-const HEAD_MOST: usize = 256 << 10;
-
 #[derive(Debug, Default)]
 struct Look {
     /// What comes next is the head of an answer.
@@ -47,7 +44,7 @@ impl Heads {
 }
 
 impl Look {
-    /// Looks at what was read. A head that is cut is kept until it is whole, but no further than hyper reads one.
+    /// Looks at what was read. A head that is cut is kept until it is whole: hyper, which does so too, bounds its length.
     fn look_at(&mut self, read: &[u8]) {
         let mut part = mem::take(&mut self.part);
         // Where it was looked at already, it does not end; the end itself may have been cut.
@@ -57,11 +54,7 @@ impl Look {
         } else {
             part.extend_from_slice(read);
             if !may_end(&part[looked_at..]) {
-                if part.len() > HEAD_MOST {
-                    self.awaited = false;
-                } else {
-                    self.part = part;
-                }
+                self.part = part;
                 return;
             }
             &part

@@ -127,7 +127,7 @@ impl Lease {
         }
     }
 
-    /// Has the names of an answer that has just come written as they are, if that is not how everybody writes them.
+    /// Makes hyper write the names of an answer that has just come as the upstream did.
     pub fn restore_names(&self, answer: &mut Response<Incoming>) {
         if let Way::Alone(Alone { heads, .. }) = &self.way
             && let Some(head) = heads.take_unusual()
