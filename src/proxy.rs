@@ -176,7 +176,7 @@ impl Proxy {
     /// What is to be done about a request of `client`.
     pub fn receive(&self, client: &Sender, mut request: Request<Incoming>) -> Call {
         upgrade::out_of_connect(&mut request);
-        // Whoever is behind us.
+        // These are refused whoever is behind us.
         let refusal = admission::refuse(request.method(), request.uri(), request.version(), request.headers());
         if let Some(refusal) = refusal {
             let (head, body) = request.into_parts();

@@ -28,27 +28,15 @@ fn is_name(name: &[u8]) -> bool {
     let mut rest = name;
     while let [byte, tail @ ..] = rest {
         rest = match (byte, tail) {
-            (byte, _) if NAME[usize::from(*byte)] => tail,
             (b'%', [high, low, tail @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => tail,
+            (b'-' | b'.' | b'_' | b'~', _) => tail,
+            (b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=', _) => tail,
+            (byte, _) if byte.is_ascii_alphanumeric() => tail,
             _ => return false,
         };
     }
     !name.is_empty()
 }
-
-/// `unreserved` and `sub-delims`: each request has a `Host`, and a table is faster than the ranges.
-const NAME: [bool; 256] = {
-    let mut may = [false; 256];
-    let mut byte = 0;
-    while byte < may.len() {
-        let is_mark = matches!(byte as u8, b'-' | b'.' | b'_' | b'~');
-        let is_delimiter =
-            matches!(byte as u8, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=');
-        may[byte] = (byte as u8).is_ascii_alphanumeric() || is_mark || is_delimiter;
-        byte += 1;
-    }
-    may
-};
 
 /// RFC 3986 §3.2.3 allows an empty one.
 fn is_port(port: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! The line of a request in the log, as the subscriber writes all others.
 //!
-//! Each request has one, and the subscriber's own way of writing it, through a visitor for each field, takes an eighth of
+//! Each request has one, and the subscriber's own way of writing it, through a visitor for each field, takes a sixth of
 //! what a request costs in instructions; this takes a quarter of that.
 
 use std::cell::RefCell;

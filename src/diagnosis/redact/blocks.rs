@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::assigned::Carry;
 use super::names::{self, Sort};
-use super::{Cuts, REMOVED, values};
+use super::{Cuts, REMOVED, find, values};
 
 /// How a private key begins and ends, in PEM (RFC 7468) and its relatives, before its kind.
 const BEGIN: &str = "-----BEGIN ";
@@ -99,10 +99,7 @@ impl Blocks {
 
     /// How many of the lines right before this one belong to a key whose beginning is missing.
     pub fn orphans(&self, before: &[&str], line: &str) -> usize {
-        if !line.contains(END) {
-            return 0;
-        }
-        let Some(end) = line.find(END).filter(|end| kind(&line[*end + END.len()..]).is_some()) else { return 0 };
+        let Some(end) = find(line, END).filter(|end| kind(&line[*end + END.len()..]).is_some()) else { return 0 };
         if self.key.is_some() || line.contains(BEGIN) {
             return 0;
         }
@@ -256,12 +253,12 @@ fn is_body(line: &str, prefixed: bool) -> bool {
 
 /// Whether a line says that the lines are a Kubernetes Secret's, in YAML or JSON, however often that is quoted.
 fn is_of_secret(line: &str) -> bool {
-    // Almost no line has it, and to look whether costs a quarter of looking where.
-    line.contains("kind")
-        && line.match_indices("kind").any(|(at, kind)| {
-            let rest = line[at + kind.len()..].trim_start_matches(|c| "\\\"': ".contains(c));
-            rest.strip_prefix("Secret").is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
-        })
+    let Some(first) = find(line, "kind") else { return false };
+    let line = &line[first..];
+    line.match_indices("kind").any(|(at, kind)| {
+        let rest = line[at + kind.len()..].trim_start_matches(|c| "\\\"': ".contains(c));
+        rest.strip_prefix("Secret").is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric()))
+    })
 }
 
 /// Whether the next word may be a secret: `Please use the following password to proceed:`.

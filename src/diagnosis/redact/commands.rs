@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::assigned::is_remark;
 use super::values::{self, blanks, is_prose, is_quote, quote_mark, quoted};
-use super::{Cuts, REMOVED};
+use super::{Cuts, REMOVED, find};
 
 /// How a program takes a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,10 +61,7 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
     }
     let mut cuts = Cuts::of(whole);
     let piped: Vec<_> = piped(line).collect();
-    if piped.is_empty()
-        && line.contains("chpasswd")
-        && let Some(end) = line.find("chpasswd")
-    {
+    if let (true, Some(end)) = (piped.is_empty(), find(line, "chpasswd")) {
         pairs(&mut cuts, line, end);
     }
     piped.into_iter().for_each(|value| cuts.cut(value));
