@@ -19,6 +19,7 @@ use tokio::runtime;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+use crate::conduit::Pipes;
 use crate::config::{Config, Detail, Invalid};
 use crate::engine::{Sighting, Wanted};
 use crate::memory::Memory;
@@ -160,7 +161,14 @@ impl Instance {
             .map(|listener| {
                 let proxy = Proxy::new(Arc::clone(&shared), Pool::new(dialer.clone()), snapshots.clone());
                 let (meter, tls) = (Arc::clone(&meter), tls.served.clone());
-                let host = Host { proxy: Arc::new(proxy), limits, meter, tls, at_hand: AtHand::default() };
+                let host = Host {
+                    proxy: Arc::new(proxy),
+                    limits,
+                    meter,
+                    tls,
+                    at_hand: AtHand::default(),
+                    pipes: Pipes::default(),
+                };
                 spawn_worker(listener, Arc::new(host), Arc::clone(&permits), stop.subscribe())
             })
             .collect::<io::Result<_>>()?;

@@ -34,6 +34,7 @@
 //! | [`room`] | where requests wait until they may go |
 //! | [`watch`] | engine, probe and traffic → state machine → published snapshot |
 //! | [`probe`], [`upstream`] | one question to the upstream; connections to it, new and pooled |
+//! | [`conduit`] | large answers on their way from socket to socket |
 //! | [`spelling`] | how names of fields are written, where that is not as everybody does |
 //! | [`tls`] | certificates, keys and roots from files, read again when they change |
 //! | [`engine`], [`surroundings`] | what Docker tells; what can be told of our own container without it |
@@ -65,6 +66,7 @@ pub mod alarm;
 pub mod backoff;
 pub mod brand;
 pub mod cli;
+pub mod conduit;
 pub mod config;
 pub mod diagnosis;
 pub mod engine;

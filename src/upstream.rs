@@ -8,6 +8,7 @@ pub mod failure;
 pub mod framing;
 pub mod gate;
 pub mod half_open;
+pub mod haul;
 pub mod heads;
 pub mod lease;
 pub mod pool;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use anteroom::conduit::Pipes;
 use anteroom::server::http1::AtHand;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
@@ -75,7 +76,7 @@ async fn empty_lines_do_not_make_a_rest_longer() {
 
 #[tokio::test]
 async fn a_connection_that_is_to_be_closed_is_closed_though_none_is_kept_at_hand() {
-    let proxy = Unwatched::start_with(config(nobody().await), AtHand::new(0), |_| {}).await;
+    let proxy = Unwatched::start_with(config(nobody().await), AtHand::new(0), Pipes::default(), |_| {}).await;
     let mut client = Peer::connect(proxy.address).await;
     // Whoever asks for the state is answered at once, before the end of the body is looked at.
     let head =
@@ -157,7 +158,7 @@ async fn a_crowd_that_asks_at_once_does_not_have_all_its_requests_under_way_at_o
         }
     });
     let mut crowd = Vec::new();
-    let _proxy = Unwatched::start_with(config(address), AtHand::default(), |address| {
+    let _proxy = Unwatched::start_with(config(address), AtHand::default(), Pipes::default(), |address| {
         for _ in 0..CROWD {
             let mut client = TcpStream::connect(address).expect("it listens");
             client.write_all(GET.as_bytes()).expect("room");

@@ -1,5 +1,6 @@
 //! An answer's body on its way down: the upstream's, frame by frame as it comes, or one of our own.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -9,8 +10,10 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::record::Record;
+use crate::conduit::{Conduit, Pipes};
 use crate::upstream::Lease;
 use crate::upstream::body::Tape;
+use crate::upstream::haul::Haul;
 use crate::upstream::trailers::{self, Slot};
 
 /// Why an answer's body ends before its end. The client gets what came, and no end that looks like one.
@@ -19,6 +22,9 @@ pub enum BodyError {
     /// The connection to the upstream broke.
     #[error("the upstream's answer broke off")]
     Broken(#[from] hyper::Error),
+    /// The same, where hyper did not read it.
+    #[error("the upstream's answer broke off")]
+    Short(#[from] io::Error),
     /// An HTTP/2 upstream gave the answer up, with a code that means no error.
     #[error("the upstream gave its answer up")]
     GivenUp,
@@ -59,7 +65,7 @@ enum Kind {
     /// The upstream's. Its connection goes back to the pool when the last frame was read, and is closed when the
     /// client leaves before: that cancels the upstream's work. It is also closed when the request is not over by then:
     /// the upstream has answered without the rest of it.
-    Passed { incoming: Incoming, lease: Option<Lease>, nominated: Vec<HeaderName> },
+    Passed { incoming: Incoming, lease: Option<Lease>, nominated: Vec<HeaderName>, haul: Option<Box<Haul>> },
 }
 
 impl Body {
@@ -78,7 +84,7 @@ impl Body {
     pub fn passed(incoming: Incoming, lease: Lease, request: Tape, nominated: Vec<HeaderName>) -> Self {
         // An answer without a body still tells its length: to a HEAD, that of the GET.
         let empty = http_body::Body::is_end_stream(&incoming);
-        let body = Self::new(Kind::Passed { incoming, lease: Some(lease), nominated }).after(request);
+        let body = Self::new(Kind::Passed { incoming, lease: Some(lease), nominated, haul: None }).after(request);
         if empty { body.without_lease() } else { body }
     }
 
@@ -94,6 +100,17 @@ impl Body {
     /// Sends trailers over the client's HTTP/1.1 connection, if there is a slot of one.
     pub fn with_trailers(mut self, slot: Option<Slot>) -> Self {
         self.trailers = slot;
+        self
+    }
+
+    /// Goes around hyper, if it is large, into a client's connection that has a way for it.
+    pub fn through(mut self, conduit: &Conduit, pipes: &Pipes) -> Self {
+        if let Kind::Passed { incoming, lease: Some(lease), haul, .. } = &mut self.kind
+            && self.unread.0.is_none()
+            && let Some(length) = http_body::Body::size_hint(incoming).exact()
+        {
+            *haul = lease.haul(length, conduit, pipes).map(Box::new);
+        }
         self
     }
 
@@ -114,11 +131,12 @@ impl Body {
 
     /// The answer was read to its end.
     fn release(&mut self) {
-        if let Kind::Passed { lease, .. } = &mut self.kind
+        let request_is_over = self.request_is_over();
+        if let Kind::Passed { lease, haul, .. } = &mut self.kind
             && let Some(lease) = lease.take()
-            && self.request_is_over()
+            && request_is_over
         {
-            lease.give_back();
+            lease.give_back(haul.as_deref());
         }
     }
 
@@ -152,6 +170,7 @@ impl http_body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Own(text) => text.is_none(),
+            Kind::Passed { haul: Some(haul), .. } => haul.left() == 0,
             Kind::Passed { incoming, .. } => http_body::Body::is_end_stream(incoming),
         }
     }
@@ -159,6 +178,7 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Kind::Passed { haul: Some(haul), .. } => SizeHint::with_exact(haul.left()),
             Kind::Passed { incoming, .. } => http_body::Body::size_hint(incoming),
         }
     }
@@ -169,7 +189,14 @@ impl Body {
         let request_is_over = self.request_is_over();
         let frame = match &mut self.kind {
             Kind::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
-            Kind::Passed { incoming, lease, nominated } => {
+            Kind::Passed { haul: Some(haul), .. } if !haul.is_ahead() => {
+                if haul.left() == 0 {
+                    None
+                } else {
+                    Some(ready!(haul.poll_piece(cx)).map(Frame::data).map_err(BodyError::from))
+                }
+            }
+            Kind::Passed { incoming, lease, nominated, haul } => {
                 let length = http_body::Body::size_hint(incoming);
                 let shared = lease.as_ref().is_some_and(Lease::is_shared);
                 match ready!(http_body::Body::poll_frame(Pin::new(&mut *incoming), cx)) {
@@ -178,7 +205,12 @@ impl Body {
                             trailers::remove(&mut fields, nominated);
                             trailers::end(fields, self.trailers.as_ref(), &length).map(Ok)
                         }
-                        Err(data) => Some(Ok(data)),
+                        Err(data) => {
+                            if let (Some(haul), Some(piece)) = (haul, data.data_ref()) {
+                                haul.came(piece);
+                            }
+                            Some(Ok(data))
+                        }
                     },
                     Some(Err(error)) => Some(Err(error.into())),
                     None if shared && is_given_up(incoming, &length, request_is_over) => {

@@ -31,6 +31,7 @@ use super::grammar::Scanner;
 use super::http1::{self, AtHand, Lent};
 use super::stream::{self, Streams};
 use super::wire::{Notes, Wire};
+use crate::conduit::Pipes;
 use crate::config::Limits;
 use crate::headers::Sender;
 use crate::proxy::body::BodyError;
@@ -72,6 +73,7 @@ pub struct Host {
     /// What TLS is served with; `None` is plain HTTP.
     pub tls: Option<Served>,
     pub at_hand: AtHand,
+    pub pipes: Pipes,
 }
 
 /// Which HTTP a connection speaks.
@@ -348,6 +350,9 @@ impl Open {
             } else if version < Version::HTTP_2 && (full || upgrade) {
                 // What follows an offer to switch protocols was not looked at by the scanner.
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if version < Version::HTTP_2 && host.tls.is_none() {
+                answer = answer.map(|body| body.through(&notes.conduit, &host.pipes));
             }
             // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
             let trailers = (version == Version::HTTP_11).then(|| trailers.clone());

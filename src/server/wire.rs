@@ -29,6 +29,7 @@ use super::Place;
 use super::departure::{Departure, Lookout};
 use super::grammar::{Broken, Scanner};
 use super::unread;
+use crate::conduit::{self, Conduit};
 use crate::config::Limits;
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::Stream;
@@ -51,6 +52,8 @@ pub struct Notes {
     /// The heads of requests that have not begun whose names are not written [as usual](crate::spelling), by the number of
     /// the request.
     unusual: Mutex<VecDeque<(usize, Bytes)>>,
+    /// For the bodies of large answers, where the connection speaks HTTP/1.1 in the clear.
+    pub(super) conduit: Conduit,
 }
 
 impl Notes {
@@ -357,7 +360,11 @@ impl AsyncWrite for Wire {
         let written = if wire.unread.is_some() {
             wire.poll_unread(cx, pieces)
         } else {
-            Pin::new(&mut wire.inner).poll_write_vectored(cx, pieces)
+            match pieces.iter().position(|piece| conduit::is_stand_in(piece)) {
+                None => Pin::new(&mut wire.inner).poll_write_vectored(cx, pieces),
+                Some(0) => wire.notes.conduit.poll_empty(cx, wire.inner.tcp(), pieces[0].len()),
+                Some(before) => Pin::new(&mut wire.inner).poll_write_vectored(cx, &pieces[..before]),
+            }
         };
         wire.wrote(cx, written)
     }

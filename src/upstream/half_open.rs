@@ -28,6 +28,11 @@ impl<Io> HalfOpen<Io> {
         &self.inner
     }
 
+    /// Whether a write has failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Nothing has failed yet.
     pub fn new(inner: Io) -> Self {
         Self { inner, failed: None, is_new: true }

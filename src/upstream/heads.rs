@@ -4,7 +4,7 @@
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,11 +12,17 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::spelling;
 
-/// What a connection and its lease let each other know.
+/// A connection that is lent to hyper, whose answers are looked at. It is closed when nobody has it any more.
 ///
-/// The lock is never contended: both are polled by the same worker.
-#[derive(Clone, Debug, Default)]
-pub struct Heads(Arc<Mutex<Look>>);
+/// The lock is never contended: all who have to do with it are polled by the same worker.
+#[derive(Debug)]
+pub struct Watched<Io>(Arc<Mutex<Inner<Io>>>);
+
+#[derive(Debug)]
+struct Inner<Io> {
+    io: Io,
+    look: Look,
+}
 
 #[derive(Debug, Default)]
 struct Look {
@@ -25,22 +31,10 @@ struct Look {
     /// What has come of it.
     part: Vec<u8>,
     unusual: Option<Bytes>,
-}
-
-impl Heads {
-    /// From here on a head is looked for.
-    pub fn await_answer(&self) {
-        *self.lock() = Look { awaited: true, ..Look::default() };
-    }
-
-    /// The head that has come, if its names are written otherwise than usual.
-    pub fn take_unusual(&self) -> Option<Bytes> {
-        self.lock().unusual.take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Look> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// How much has come after it, in bytes.
+    beyond: u64,
+    /// hyper reads nothing more: somebody else does.
+    is_taken: bool,
 }
 
 impl Look {
@@ -68,6 +62,7 @@ impl Look {
             let (head, after) = rest.split_at(end);
             if !is_interim(head) {
                 self.awaited = false;
+                self.beyond = after.len() as u64;
                 self.unusual = (!is_usual).then(|| Bytes::copy_from_slice(head));
             }
             rest = after;
@@ -88,60 +83,112 @@ fn is_interim(head: &[u8]) -> bool {
     head.get(9..12).is_some_and(|code| code[0] == b'1' && code != b"101")
 }
 
-/// A connection whose answers are looked at.
-#[derive(Debug)]
-pub struct Watched<Io> {
-    inner: Io,
-    heads: Heads,
+impl<Io> Clone for Watched<Io> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl<Io> Watched<Io> {
-    /// `heads` learns of them.
-    pub fn new(inner: Io, heads: Heads) -> Self {
-        Self { inner, heads }
+    /// One that has yet to be asked anything.
+    pub fn new(io: Io) -> Self {
+        Self(Arc::new(Mutex::new(Inner { io, look: Look::default() })))
     }
 
-    /// What it stands before.
-    pub fn get_ref(&self) -> &Io {
-        &self.inner
+    /// What knows of it without keeping it open.
+    pub fn watcher(&self) -> Watcher<Io> {
+        Watcher(Arc::downgrade(&self.0))
+    }
+
+    /// How much has come of the answer's body, in bytes.
+    pub fn beyond(&self) -> u64 {
+        self.lock().look.beyond
+    }
+
+    /// Whoever it is lent to reads nothing more of it.
+    pub fn take_away(&self) {
+        self.lock().look.is_taken = true;
+    }
+
+    /// It may be lent anew.
+    pub fn bring_back(&self) {
+        self.lock().look.is_taken = false;
+    }
+
+    /// Looks at what it stands before.
+    pub fn with<T>(&self, look: impl FnOnce(&Io) -> T) -> T {
+        look(&self.lock().io)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner<Io>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Knows of a [`Watched`] connection.
+#[derive(Debug)]
+pub struct Watcher<Io>(Weak<Mutex<Inner<Io>>>);
+
+impl<Io> Watcher<Io> {
+    /// From here on a head is looked for.
+    pub fn await_answer(&self) {
+        if let Some(watched) = self.watched() {
+            watched.lock().look = Look { awaited: true, ..Look::default() };
+        }
+    }
+
+    /// The head that has come, if its names are written otherwise than usual.
+    pub fn take_unusual(&self) -> Option<Bytes> {
+        self.watched()?.lock().look.unusual.take()
+    }
+
+    /// The connection, if it has not ended.
+    pub fn watched(&self) -> Option<Watched<Io>> {
+        self.0.upgrade().map(Watched)
     }
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Inner { io, look } = &mut *self.lock();
+        if look.is_taken {
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
-        let mut look = self.heads.lock();
+        ready!(Pin::new(io).poll_read(cx, buffer))?;
+        let read = &buffer.filled()[before..];
         if look.awaited {
-            look.look_at(&buffer.filled()[before..]);
+            look.look_at(read);
+        } else {
+            look.beyond += read.len() as u64;
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, bytes)
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.lock().io).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)
+        Pin::new(&mut self.lock().io).poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
+        self.lock().io.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.lock().io).poll_flush(cx)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.lock().io).poll_shutdown(cx)
     }
 }
 
@@ -161,14 +208,12 @@ mod tests {
                 for cut in 0..text.len() {
                     let (one, two) = text.split_at(cut);
                     for pieces in [vec![one, two], text.split_inclusive('\n').collect(), text.split("").collect()] {
-                        let heads = Heads::default();
-                        heads.await_answer();
+                        let mut look = Look { awaited: true, ..Look::default() };
                         for piece in pieces {
-                            heads.lock().look_at(piece.as_bytes());
+                            look.look_at(piece.as_bytes());
                         }
-                        let found = heads.take_unusual();
+                        let found = look.unusual.take();
                         assert_eq!(found.as_deref(), is_found.then_some(head.as_bytes()), "{cut}");
-                        let look = heads.lock();
                         assert!(!look.awaited && look.part.is_empty(), "what follows is a body");
                     }
                 }

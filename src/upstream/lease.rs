@@ -18,11 +18,16 @@ use tokio::time::timeout;
 use super::Pool;
 use super::body::{self, RequestBody, Tape};
 use super::gate;
-use super::heads::Heads;
+use super::half_open::HalfOpen;
+use super::haul::Haul;
+use super::heads::Watcher;
+use super::pool;
 use super::trailers::Slot;
+use crate::conduit::{Conduit, Pipes};
 use crate::evidence::Scheme;
 use crate::retry;
 use crate::spelling;
+use crate::tls::Stream;
 
 /// How long the end of an exchange may take to be noticed; an upstream that does not read the last bytes of a request
 /// that it has answered would be waited for without end.
@@ -51,8 +56,8 @@ pub(super) struct Alone {
     pub(super) sender: http1::SendRequest<RequestBody>,
     /// For the trailers of what is sent over it.
     pub(super) trailers: Slot,
-    /// Of the answers that come over it.
-    pub(super) heads: Heads,
+    /// What hyper was lent.
+    pub(super) watcher: Watcher<HalfOpen<Stream>>,
     pub(super) peer: Option<IpAddr>,
     pub(super) task: Cut,
 }
@@ -113,8 +118,8 @@ impl Lease {
         tape: &Tape,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
         match &mut self.way {
-            Way::Alone(Alone { sender, trailers, heads, .. }) => {
-                heads.await_answer();
+            Way::Alone(Alone { sender, trailers, watcher, .. }) => {
+                watcher.await_answer();
                 let mut request = Request::from_parts(head, tape.play(Some(trailers)));
                 body::frame(&mut request);
                 gate::opened_by_upstream(&mut request);
@@ -129,16 +134,20 @@ impl Lease {
 
     /// Makes hyper write the names of an answer that has just come as the upstream did.
     pub fn restore_names(&self, answer: &mut Response<Incoming>) {
-        if let Way::Alone(Alone { heads, .. }) = &self.way
-            && let Some(head) = heads.take_unusual()
+        if let Way::Alone(Alone { watcher, .. }) = &self.way
+            && let Some(head) = watcher.take_unusual()
         {
             spelling::restore(&head, answer.extensions_mut());
         }
     }
 
-    /// Puts the connection back once request and answer are over.
-    pub fn give_back(self) {
+    /// Puts the connection back once request and answer are over, of which hyper does not know if it was a `haul`.
+    pub fn give_back(self, haul: Option<&Haul>) {
         let Self { way: Way::Alone(mut alone), last: false, pool, run, .. } = self else { return };
+        if let Some(haul) = haul {
+            let Some(anew) = pool::http1(haul.line(), alone.peer) else { return };
+            alone = anew;
+        }
         if alone.sender.is_ready() {
             pool.put(alone, run);
         } else if !alone.sender.is_closed() {
@@ -148,6 +157,14 @@ impl Lease {
                     pool.put(alone, run);
                 }
             });
+        }
+    }
+
+    /// Takes the rest of an answer's body of this length around hyper, if that is worth it.
+    pub fn haul(&self, length: u64, conduit: &Conduit, pipes: &Pipes) -> Option<Haul> {
+        match &self.way {
+            Way::Alone(alone) => Haul::begin(alone.watcher.watched()?, length, conduit, pipes),
+            Way::Shared(_) => None,
         }
     }
 

@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::task::AtomicWaker;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
@@ -20,7 +22,7 @@ use super::Dialer;
 use super::body::RequestBody;
 use super::failure::failure;
 use super::half_open::HalfOpen;
-use super::heads::{Heads, Watched};
+use super::heads::Watched;
 use super::lease::{Alone, Cut, Lease, Shared, Way};
 use super::trailers::{Slot, Trailing};
 use crate::evidence::Failure;
@@ -95,7 +97,8 @@ impl Pool {
         let way = if self.dialer.speaks_http2(&stream) {
             Way::Shared(self.http2(stream, run).await?)
         } else {
-            Way::Alone(http1(stream).await?)
+            let peer = stream.peer();
+            Way::Alone(http1(Line::new(HalfOpen::new(stream)), peer).ok_or(Failure::ClosedEarly)?)
         };
         Ok(self.lease(way, retry::Connection::New, run))
     }
@@ -262,33 +265,36 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Settings {
 }
 
 /// What an HTTP/1.1 connection goes over.
-type Line = TokioIo<Trailing<Watched<HalfOpen<Stream>>>>;
+pub(super) type Line = Watched<HalfOpen<Stream>>;
+/// That, as hyper sees it.
+type Lent = TokioIo<Trailing<Line>>;
 
 /// Closes a connection that has become a tunnel with a reset instead of an end.
 pub fn reset(tunnel: Upgraded) {
-    if let Ok(parts) = tunnel.downcast::<Line>() {
-        parts.io.inner().get_ref().get_ref().get_ref().reset_when_closed();
+    if let Ok(parts) = tunnel.downcast::<Lent>() {
+        parts.io.inner().get_ref().with(|io| io.get_ref().reset_when_closed());
     }
 }
 
-async fn http1(stream: Stream) -> Result<Alone, Failure> {
-    let (trailers, heads, peer) = (Slot::default(), Heads::default(), stream.peer());
-    let watched = Watched::new(HalfOpen::new(stream), heads.clone());
-    let line: Line = TokioIo::new(Trailing::new(watched, trailers.clone()));
+/// Makes hyper speak HTTP/1.1 over a connection, which it may have done before.
+pub(super) fn http1(line: Line, peer: Option<IpAddr>) -> Option<Alone> {
+    let (trailers, watcher) = (Slot::default(), line.watcher());
+    let lent: Lent = TokioIo::new(Trailing::new(line, trailers.clone()));
     let (sender, connection) = http1::Builder::new()
         // Where names are written otherwise, that is restored: see `spelling`.
         .title_case_headers(true)
         .max_header_size(HEAD_MOST)
         .max_buf_size(PIECE_MOST)
-        .handshake::<_, RequestBody>(line)
-        .await
-        .map_err(|_| Failure::ClosedEarly)?;
+        .handshake::<_, RequestBody>(lent)
+        // Nothing is waited for.
+        .now_or_never()?
+        .ok()?;
     let task = tokio::spawn(async move {
         if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "upstream connection ended");
         }
     });
-    Ok(Alone { sender, trailers, heads, peer, task: Cut::when_dropped(task.abort_handle()) })
+    Some(Alone { sender, trailers, watcher, peer, task: Cut::when_dropped(task.abort_handle()) })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -313,7 +319,7 @@ mod tests {
         let (mut served, _) = accepted.expect("a connection");
         pool.stirs().await;
         assert!(!pool.forget_old(), "none waits");
-        lease.expect("a connection").give_back();
+        lease.expect("a connection").give_back(None);
         // Only now there is something to forget, later.
         pool.stirs().await;
         assert!(pool.forget_old());

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use anteroom::conduit::Pipes;
 use anteroom::config::Config;
 use anteroom::line::Order;
 use anteroom::page::Brand;
@@ -27,12 +28,12 @@ pub struct Unwatched {
 impl Unwatched {
     /// It says that the upstream is ready.
     pub async fn start(config: Config) -> Self {
-        Self::start_with(config, AtHand::default(), |_| {}).await
+        Self::start_with(config, AtHand::default(), Pipes::default(), |_| {}).await
     }
 
-    /// The same, with so many places at hand, and something that happens between listening at an address and accepting
-    /// anybody there.
-    pub async fn start_with(config: Config, at_hand: AtHand, before: impl FnOnce(SocketAddr)) -> Self {
+    /// The same, with so many places at hand and pipes, and something that happens between listening at an address and
+    /// accepting anybody there.
+    pub async fn start_with(config: Config, at_hand: AtHand, pipes: Pipes, before: impl FnOnce(SocketAddr)) -> Self {
         let subject = Subject {
             upstream: config.upstream.clone(),
             booted_at: None,
@@ -45,7 +46,8 @@ impl Unwatched {
         let (limits, meter) = (config.limits, Arc::<Meter>::default());
         let room = Room::new(config.max_held, HEADS_MOST);
         let shared = Shared::new(config, Brand::default(), Arc::clone(&room), report, Arc::clone(&meter));
-        let host = Host { proxy: Arc::new(Proxy::new(shared, pool, snapshots)), limits, meter, tls: None, at_hand };
+        let host =
+            Host { proxy: Arc::new(Proxy::new(shared, pool, snapshots)), limits, meter, tls: None, at_hand, pipes };
         let permits = Arc::new(Semaphore::new(limits.connections));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
