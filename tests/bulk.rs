@@ -5,10 +5,15 @@ mod support;
 use std::time::Duration;
 
 use anteroom::conduit::Pipes;
+use anteroom::config::{Config, Tls, UpstreamTls};
+use anteroom::evidence::Scheme;
 use anteroom::server::http1::AtHand;
+use http::Request;
+use support::certificates::{Authority, Folder};
+use support::encrypted::{TlsUpstream, connect};
 use support::raw::Peer;
 use support::unwatched::Unwatched;
-use support::{FakeUpstream, TestProxy, config, soon};
+use support::{FakeUpstream, TestProxy, config, http2, soon};
 
 const MIB: usize = 1 << 20;
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -338,4 +343,42 @@ async fn stopping_waits_for_a_large_answer() {
     let ((), read) = tokio::join!(served.send(&rest), client.rest());
     assert!(read.ends_with(&rest), "{}", read.len());
     proxy.stopped().await;
+}
+
+#[tokio::test]
+async fn where_one_side_speaks_otherwise_a_large_answer_passes_as_others_do() {
+    // TLS towards the client.
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let identity = folder.identity("own", &authority.issue("localhost"));
+    let upstream = FakeUpstream::start().await;
+    let tls = Some(Tls { identity, client_ca: None });
+    let proxy = TestProxy::start(Config { tls, ..config(upstream.address) });
+    let mut client = connect(&proxy, authority.client(None, &[])).await;
+    client.send(GET).await;
+    let mut served = upstream.accept().await;
+    let ((), ()) = tokio::join!(serve(&mut served, MIB), is_answered(&mut client, MIB));
+
+    // TLS towards the upstream.
+    let mut upstream = TlsUpstream::start(authority.issue("localhost").server()).await;
+    let mut config = config(upstream.address);
+    (config.upstream.scheme, config.upstream.host) = (Scheme::Https, "localhost".into());
+    config.upstream_tls = UpstreamTls { ca: Some(folder.write("roots.pem", &authority.pem())), identity: None };
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let (mut served, _) = upstream.accept().await;
+    let ((), ()) = tokio::join!(serve(&mut served, MIB), is_answered(&mut client, MIB));
+
+    // HTTP/2 from the client.
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(self::config(upstream.address));
+    let mut client = http2::Client::connect(&proxy).await;
+    let (answer, _) = client.ask(Request::get("http://a/").body(()).expect("valid"), true).await;
+    let reads = async {
+        let mut answer = soon(answer).await.expect("an answer");
+        http2::read(answer.body_mut()).await.expect("whole").0
+    };
+    let mut served = upstream.accept().await;
+    let ((), read) = tokio::join!(serve(&mut served, MIB), reads);
+    assert!(read == body(MIB));
 }
