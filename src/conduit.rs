@@ -74,8 +74,8 @@ impl Pipe {
     fn open(pipes: &Pipes) -> Option<Self> {
         let place = Arc::clone(&pipes.0).try_acquire_owned().ok()?;
         let (outlet, inlet) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        // What a user's pipes may hold in all is bounded by the kernel; a smaller one will do.
-        let _ = fcntl_setpipe_size(&inlet, PIPE);
+        // Whoever has more pipes than the kernel likes gets some of two pages, and no larger ones (`man 7 pipe`).
+        fcntl_setpipe_size(&inlet, PIPE).ok()?;
         Some(Self { inlet, outlet, filled: 0, is_last: false, waits: None, _place: place })
     }
 
@@ -89,22 +89,18 @@ impl Pipe {
 }
 
 impl Conduit {
-    /// Begins with a body of which at most so much is to come from `source`. What has come is returned, if anything has.
-    /// `None` if there is no pipe, or the kernel moves nothing from there.
-    pub fn begin(&self, pipes: &Pipes, source: &TcpStream, most: usize) -> Option<Bytes> {
-        let mut guard = self.lock();
-        // It may have to be emptied yet of the end of the last answer.
-        let mut pipe = if guard.is_some() { None } else { Pipe::open(pipes) }?;
-        let moved = match pipe.fill(source, most) {
-            Ok(moved) => moved,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Bytes::new(),
-            Err(_) => return None,
-        };
-        *guard = Some(pipe);
-        Some(moved)
+    /// Makes a pipe for a body, if there may be one more.
+    pub fn open(&self, pipes: &Pipes) -> bool {
+        let mut pipe = self.lock();
+        // One that has to be emptied of another body would be in its way.
+        if pipe.is_some() {
+            return false;
+        }
+        *pipe = Pipe::open(pipes);
+        pipe.is_some()
     }
 
-    /// Moves more, as soon as what was moved before is written. Nothing is the source's end.
+    /// Moves something, as soon as what was moved before is written. Nothing is the source's end.
     pub fn poll_fill(&self, cx: &mut Context<'_>, source: &TcpStream, most: usize) -> Poll<io::Result<Bytes>> {
         let mut guard = self.lock();
         let Some(pipe) = guard.as_mut() else { return Poll::Ready(Err(ErrorKind::BrokenPipe.into())) };

@@ -309,8 +309,10 @@ impl Proxy {
         mut lease: Lease,
     ) -> Response<Body> {
         // What is sent next would have to be HTTP/1.0 too, and that has no bodies of unknown length.
-        lease.last = answer.version() == Version::HTTP_10;
+        let is_1_0 = answer.version() == Version::HTTP_10;
         let nominated = self.rewrite_answer(&mut answer);
+        // hyper knows of that too, but not where an answer goes around it.
+        lease.last = is_1_0 || nominated.iter().any(|option| option == "close");
         let record = ticket.record(&exchange.head, answer.status(), Fate::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(switch) = exchange.switch.take()

@@ -133,13 +133,13 @@ async fn a_request_has_one_line_that_says_everything_but_its_query() {
 async fn an_answer_that_does_not_get_to_its_end_says_who_cut_it() {
     let upstream = FakeUpstream::start().await;
     let mut anteroom = Anteroom::start(upstream.address, "json").await;
-    const BEGINNING: &str = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfour";
-    for cut in ["upstream", "client"] {
+    // A large one goes another way.
+    for (cut, length) in [("upstream", 10), ("client", 10), ("upstream", 1 << 20), ("client", 1 << 20)] {
         let mut client = Peer::connect(anteroom.address).await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let mut served = upstream.accept().await;
         served.head().await;
-        served.send(BEGINNING).await;
+        served.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\nfour")).await;
         client.until("four").await;
         if cut == "upstream" {
             drop(served)

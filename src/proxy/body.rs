@@ -136,7 +136,7 @@ impl Body {
             && let Some(lease) = lease.take()
             && request_is_over
         {
-            lease.give_back(haul.as_deref());
+            lease.give_back(haul.as_deref_mut());
         }
     }
 

@@ -6,8 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::pool::Line;
+use super::half_open::HalfOpen;
+use super::heads::Watcher;
 use crate::conduit::{Conduit, Pipes};
+use crate::tls::Stream;
 
 /// Of a body, in bytes. A pipe has to be made, and hyper's part of the connection anew: with 96 KiB that takes as much
 /// CPU time as it saves, with 128 KiB a little less, and with 256 KiB an answer takes a fifth less in all.
@@ -16,41 +18,37 @@ const LEAST: u64 = 128 << 10;
 /// What is left of such a body.
 #[derive(Debug)]
 pub struct Haul {
-    line: Line,
+    /// Where it comes from, until nothing is left.
+    source: Option<HalfOpen<Stream>>,
     conduit: Conduit,
     /// What hyper has yet to hand over, and what comes after it, in bytes.
     ahead: u64,
     behind: u64,
-    /// What was moved first.
-    first: Bytes,
-    /// Nothing more comes.
-    has_ended: bool,
+    /// Why nothing more comes.
+    broken: Option<io::Error>,
 }
 
 impl Haul {
-    /// Takes what is left of a body away from hyper. `None` if that is not worth it, or cannot be done.
-    pub(super) fn begin(line: Line, length: u64, conduit: &Conduit, pipes: &Pipes) -> Option<Self> {
-        let ahead = line.beyond();
-        let behind = length.checked_sub(ahead).filter(|behind| *behind >= LEAST)?;
-        let first = line.with(|io| {
-            // What a write has met has to be told to who reads.
-            let stream = io.get_ref();
-            let is_plain = !stream.is_tls() && !io.has_failed();
-            if is_plain { conduit.begin(pipes, stream.tcp(), most(behind)) } else { None }
+    /// Takes what is left of a body from hyper. `None` if that is not worth it, or cannot be done.
+    pub(super) fn begin(
+        watcher: &Watcher<HalfOpen<Stream>>,
+        length: u64,
+        conduit: &Conduit,
+        pipes: &Pipes,
+    ) -> Option<Self> {
+        let mut ahead = 0;
+        let source = watcher.take_back(|io, read| {
+            ahead = read;
+            // What a write has met is told to who reads.
+            let fits = length.checked_sub(read) >= Some(LEAST) && !io.get_ref().is_tls() && !io.has_failed();
+            fits && conduit.open(pipes)
         })?;
-        line.take_away();
-        Some(Self { line, conduit: conduit.clone(), ahead, behind, first, has_ended: false })
+        Some(Self { source: Some(source), conduit: conduit.clone(), ahead, behind: length - ahead, broken: None })
     }
 
     /// What is left of the body, in bytes.
     pub fn left(&self) -> u64 {
         self.ahead + self.behind
-    }
-
-    /// The connection that it came over, once nothing is left, for the next answer.
-    pub(super) fn line(&self) -> Line {
-        self.line.bring_back();
-        self.line.clone()
     }
 
     /// Whether the next piece comes from hyper.
@@ -68,24 +66,29 @@ impl Haul {
     /// # Errors
     /// The connection broke or ended before the body.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let mut piece = std::mem::take(&mut self.first);
-        if piece.is_empty() {
-            let Self { line, conduit, behind, .. } = self;
-            // The kernel tells of an error once, and of an end after it.
-            piece =
-                ready!(line.with(|io| conduit.poll_fill(cx, io.get_ref().tcp(), most(*behind)))).unwrap_or_default();
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Err(error));
         }
-        if piece.is_empty() {
-            if self.has_ended {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        let Self { source: Some(source), conduit, behind, broken, .. } = self else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
+        let most = usize::try_from(*behind).unwrap_or(usize::MAX);
+        match ready!(conduit.poll_fill(cx, source.get_ref().tcp(), most)) {
+            Ok(piece) if !piece.is_empty() => {
+                *behind -= piece.len() as u64;
+                return Poll::Ready(Ok(piece));
             }
-            // hyper drops what it has yet to write when it meets an error. So it is met in another turn.
-            self.has_ended = true;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            Ok(_) => *broken = Some(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => *broken = Some(error),
         }
-        self.behind -= piece.len() as u64;
-        Poll::Ready(Ok(piece))
+        // When hyper meets an error it drops what it has yet to write. So it gets one more turn before.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The connection, for the next answer, once nothing is left of this one.
+    pub(super) fn take_source(&mut self) -> Option<HalfOpen<Stream>> {
+        self.source.take_if(|_| self.ahead + self.behind == 0)
     }
 }
 
@@ -93,8 +96,4 @@ impl Drop for Haul {
     fn drop(&mut self) {
         self.conduit.finish();
     }
-}
-
-fn most(behind: u64) -> usize {
-    usize::try_from(behind).unwrap_or(usize::MAX)
 }

@@ -1,10 +1,10 @@
-//! Looks at the heads of the answers that come over a connection, for names that are not written [as
-//! usual](crate::spelling).
+//! What hyper has of an upstream's connection. The heads of answers are looked at, for names that are not written [as
+//! usual](crate::spelling), and the rest of an answer can be [taken from hyper](super::haul).
 
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::spelling;
 
-/// A connection that is lent to hyper, whose answers are looked at. It is closed when nobody has it any more.
+/// A connection that is lent to hyper, whose answers are looked at. It can be taken back.
 ///
 /// The lock is never contended: all who have to do with it are polled by the same worker.
 #[derive(Debug)]
@@ -20,8 +20,11 @@ pub struct Watched<Io>(Arc<Mutex<Inner<Io>>>);
 
 #[derive(Debug)]
 struct Inner<Io> {
-    io: Io,
+    /// `None` once it was taken back, or closed.
+    io: Option<Io>,
     look: Look,
+    /// Everything was written that hyper had to write.
+    flushed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -33,8 +36,6 @@ struct Look {
     unusual: Option<Bytes>,
     /// How much has come after it, in bytes.
     beyond: u64,
-    /// hyper reads nothing more: somebody else does.
-    is_taken: bool,
 }
 
 impl Look {
@@ -83,77 +84,64 @@ fn is_interim(head: &[u8]) -> bool {
     head.get(9..12).is_some_and(|code| code[0] == b'1' && code != b"101")
 }
 
-impl<Io> Clone for Watched<Io> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
 impl<Io> Watched<Io> {
-    /// One that has yet to be asked anything.
+    /// One over which nothing was asked yet.
     pub fn new(io: Io) -> Self {
-        Self(Arc::new(Mutex::new(Inner { io, look: Look::default() })))
+        Self(Arc::new(Mutex::new(Inner { io: Some(io), look: Look::default(), flushed: true })))
     }
 
     /// What knows of it without keeping it open.
     pub fn watcher(&self) -> Watcher<Io> {
-        Watcher(Arc::downgrade(&self.0))
+        Watcher(Arc::clone(&self.0))
     }
 
-    /// How much has come of the answer's body, in bytes.
-    pub fn beyond(&self) -> u64 {
-        self.lock().look.beyond
-    }
-
-    /// Whoever it is lent to reads nothing more of it.
-    pub fn take_away(&self) {
-        self.lock().look.is_taken = true;
-    }
-
-    /// It may be lent anew.
-    pub fn bring_back(&self) {
-        self.lock().look.is_taken = false;
-    }
-
-    /// Looks at what it stands before.
-    pub fn with<T>(&self, look: impl FnOnce(&Io) -> T) -> T {
-        look(&self.lock().io)
+    /// Looks at what it stands before, if that was not taken back.
+    pub fn with<T>(&self, look: impl FnOnce(&Io) -> T) -> Option<T> {
+        self.lock().io.as_ref().map(look)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner<Io>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
+    }
+}
+
+/// Whoever it was lent to has done with it, but what it brought last is yet to be asked for.
+impl<Io> Drop for Watched<Io> {
+    fn drop(&mut self) {
+        self.lock().io = None;
     }
 }
 
 /// Knows of a [`Watched`] connection.
 #[derive(Debug)]
-pub struct Watcher<Io>(Weak<Mutex<Inner<Io>>>);
+pub struct Watcher<Io>(Arc<Mutex<Inner<Io>>>);
 
 impl<Io> Watcher<Io> {
     /// From here on a head is looked for.
     pub fn await_answer(&self) {
-        if let Some(watched) = self.watched() {
-            watched.lock().look = Look { awaited: true, ..Look::default() };
-        }
+        lock(&self.0).look = Look { awaited: true, ..Look::default() };
     }
 
     /// The head that has come, if its names are written otherwise than usual.
     pub fn take_unusual(&self) -> Option<Bytes> {
-        self.watched()?.lock().look.unusual.take()
+        lock(&self.0).look.unusual.take()
     }
 
-    /// The connection, if it has not ended.
-    pub fn watched(&self) -> Option<Watched<Io>> {
-        self.0.upgrade().map(Watched)
+    /// Takes the connection back from hyper, which goes on waiting for the rest of an answer, if it has written all that
+    /// was to be written, and `fits` says so; it is told how much hyper has read of the answer's body, in bytes.
+    pub fn take_back(&self, fits: impl FnOnce(&Io, u64) -> bool) -> Option<Io> {
+        let Inner { io, look, flushed } = &mut *lock(&self.0);
+        io.take_if(|io| *flushed && fits(io, look.beyond))
     }
+}
+
+fn lock<Io>(inner: &Mutex<Inner<Io>>) -> MutexGuard<'_, Inner<Io>> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Inner { io, look } = &mut *self.lock();
-        if look.is_taken {
-            return Poll::Pending;
-        }
+        let Inner { io: Some(io), look, .. } = &mut *self.lock() else { return Poll::Pending };
         let before = buffer.filled().len();
         ready!(Pin::new(io).poll_read(cx, buffer))?;
         let read = &buffer.filled()[before..];
@@ -168,7 +156,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
 
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.lock().io).poll_write(cx, bytes)
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -176,25 +164,87 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.lock().io).poll_write_vectored(cx, pieces)
+        let Inner { io: Some(io), flushed, .. } = &mut *self.lock() else { return gone() };
+        *flushed = false;
+        Pin::new(io).poll_write_vectored(cx, pieces)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.lock().io.is_write_vectored()
+        self.with(Io::is_write_vectored).unwrap_or_default()
     }
 
+    /// hyper flushes when it has nothing left to write.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.lock().io).poll_flush(cx)
+        let Inner { io: Some(io), flushed, .. } = &mut *self.lock() else { return gone() };
+        ready!(Pin::new(io).poll_flush(cx))?;
+        *flushed = true;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.lock().io).poll_shutdown(cx)
+        let Inner { io: Some(io), .. } = &mut *self.lock() else { return gone() };
+        Pin::new(io).poll_shutdown(cx)
     }
+}
+
+/// What hyper is told of a connection that was taken back.
+fn gone<T>() -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_connection_is_taken_back_only_if_all_is_written_and_hyper_may_still_ask_for_it() {
+        let (ours, mut theirs) = tokio::io::duplex(4);
+        let mut lent = Watched::new(ours);
+        let watcher = lent.watcher();
+        watcher.await_answer();
+        assert!(watcher.take_back(|_, _| false).is_none(), "it does not fit");
+        let mut write = tokio::spawn(async move {
+            lent.write_all(b"question").await.expect("it is read");
+            lent.flush().await.expect("the same");
+            lent
+        });
+        assert!(futures_util::poll!(&mut write).is_pending());
+        tokio::task::yield_now().await;
+        assert!(watcher.take_back(|_, _| true).is_none(), "half of it is not written");
+        theirs.read_exact(&mut [0; 8]).await.expect("a question");
+        let mut lent = write.await.expect("written");
+
+        theirs.write_all(b"HTTP").await.expect("room");
+        lent.read_exact(&mut [0; 4]).await.expect("a part");
+        theirs.write_all(b" \n\nb").await.expect("room");
+        lent.read_exact(&mut [0; 4]).await.expect("the end of the head, and a byte");
+        theirs.write_all(b"ody").await.expect("room");
+        lent.read_exact(&mut [0; 1]).await.expect("another byte");
+        let mut ours = watcher.take_back(|_, read| read == 2).expect("it fits");
+        let (mut rest, mut more) = ([0; 2], [0; 1]);
+        assert!(futures_util::poll!(Box::pin(lent.read(&mut more))).is_pending());
+        ours.read_exact(&mut rest).await.expect("what is left");
+        assert_eq!(&rest, b"dy");
+        lent.write(b"x").await.expect_err("it is not there any more");
+        assert!(watcher.take_back(|_, _| true).is_none(), "nor a second time");
+        drop(lent);
+        ours.write_all(b"next").await.expect("it is open");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_hyper_has_done_with_is_closed_and_its_last_head_can_be_asked_for() {
+        let (ours, mut theirs) = tokio::io::duplex(100);
+        let mut lent = Watched::new(ours);
+        let watcher = lent.watcher();
+        watcher.await_answer();
+        theirs.write_all(b"HTTP/1.1 200\nx: 1\n\n").await.expect("room");
+        lent.read_exact(&mut [0; 19]).await.expect("a head");
+        drop(lent);
+        assert_eq!(theirs.read(&mut [0]).await.expect("an end"), 0);
+        assert!(watcher.take_unusual().is_some());
+    }
 
     #[test]
     fn the_head_after_interim_ones_is_looked_at_however_it_is_cut() {

@@ -141,11 +141,12 @@ impl Lease {
         }
     }
 
-    /// Puts the connection back once request and answer are over, of which hyper does not know if it was a `haul`.
-    pub fn give_back(self, haul: Option<&Haul>) {
+    /// Puts the connection back once request and answer are over; a `haul` has it, if the answer was one.
+    pub fn give_back(self, haul: Option<&mut Haul>) {
         let Self { way: Way::Alone(mut alone), last: false, pool, run, .. } = self else { return };
         if let Some(haul) = haul {
-            let Some(anew) = pool::http1(haul.line(), alone.peer) else { return };
+            let anew = haul.take_source().and_then(|stream| pool::http1(stream, alone.peer));
+            let Some(anew) = anew else { return };
             alone = anew;
         }
         if alone.sender.is_ready() {
@@ -163,7 +164,7 @@ impl Lease {
     /// Takes the rest of an answer's body of this length around hyper, if that is worth it.
     pub fn haul(&self, length: u64, conduit: &Conduit, pipes: &Pipes) -> Option<Haul> {
         match &self.way {
-            Way::Alone(alone) => Haul::begin(alone.watcher.watched()?, length, conduit, pipes),
+            Way::Alone(alone) => Haul::begin(&alone.watcher, length, conduit, pipes),
             Way::Shared(_) => None,
         }
     }

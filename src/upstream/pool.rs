@@ -98,7 +98,7 @@ impl Pool {
             Way::Shared(self.http2(stream, run).await?)
         } else {
             let peer = stream.peer();
-            Way::Alone(http1(Line::new(HalfOpen::new(stream)), peer).ok_or(Failure::ClosedEarly)?)
+            Way::Alone(http1(HalfOpen::new(stream), peer).ok_or(Failure::ClosedEarly)?)
         };
         Ok(self.lease(way, retry::Connection::New, run))
     }
@@ -265,27 +265,26 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Settings {
 }
 
 /// What an HTTP/1.1 connection goes over.
-pub(super) type Line = Watched<HalfOpen<Stream>>;
-/// That, as hyper sees it.
-type Lent = TokioIo<Trailing<Line>>;
+type Line = TokioIo<Trailing<Watched<HalfOpen<Stream>>>>;
 
 /// Closes a connection that has become a tunnel with a reset instead of an end.
 pub fn reset(tunnel: Upgraded) {
-    if let Ok(parts) = tunnel.downcast::<Lent>() {
+    if let Ok(parts) = tunnel.downcast::<Line>() {
         parts.io.inner().get_ref().with(|io| io.get_ref().reset_when_closed());
     }
 }
 
 /// Makes hyper speak HTTP/1.1 over a connection, which it may have done before.
-pub(super) fn http1(line: Line, peer: Option<IpAddr>) -> Option<Alone> {
-    let (trailers, watcher) = (Slot::default(), line.watcher());
-    let lent: Lent = TokioIo::new(Trailing::new(line, trailers.clone()));
+pub(super) fn http1(stream: HalfOpen<Stream>, peer: Option<IpAddr>) -> Option<Alone> {
+    let (trailers, watched) = (Slot::default(), Watched::new(stream));
+    let watcher = watched.watcher();
+    let line: Line = TokioIo::new(Trailing::new(watched, trailers.clone()));
     let (sender, connection) = http1::Builder::new()
         // Where names are written otherwise, that is restored: see `spelling`.
         .title_case_headers(true)
         .max_header_size(HEAD_MOST)
         .max_buf_size(PIECE_MOST)
-        .handshake::<_, RequestBody>(lent)
+        .handshake::<_, RequestBody>(line)
         // Nothing is waited for.
         .now_or_never()?
         .ok()?;
