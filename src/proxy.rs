@@ -256,11 +256,12 @@ impl Proxy {
         let upgraded = headers::upgrade_token(request.headers()).is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
         let nominated = self.rewrite(client, &mut head);
+        let spelling = head.extensions.remove();
         let switch = upgraded.and_then(|client| Switch::offered(client, &mut head));
         let Shared { allowance, config, .. } = &*self.shared;
         let expects = gate::is_expected(&head.headers);
         let tape = Tape::new(incoming, allowance, expects, config.limits.body_bytes, nominated);
-        Exchange { head, tape, switch }
+        Exchange { head, spelling, tape, switch }
     }
 
     /// The order matters: what belongs to one connection goes before anything is added, and `X-Forwarded-Host` is the

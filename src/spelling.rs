@@ -2,28 +2,29 @@
 //!
 //! Names that differ in letter case are the same (RFC 9110 §5.1), but not to every program, and nobody shall be able to
 //! tell that we stand between. hyper can keep how each was written, which takes a quarter of what a request with many
-//! fields costs. Nearly all heads are written `Like-This`, and so are all that hyper writes here (`title_case_headers`),
-//! unless it knows better. So heads are looked at as they come, and the names of one that is written otherwise are read
-//! once more, by a hyper that keeps them.
+//! fields costs. Nearly all heads are written `Like-This`, and so are all that hyper writes here (`title_case_headers`).
+//! So heads are looked at as they come; one that is written otherwise is kept as it came, and where hyper writes the
+//! message's head, its names are put in their place.
 
-use std::cell::RefCell;
-use std::convert::Infallible;
-use std::future::ready;
+use std::io::{self, IoSlice};
 use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use http::{Extensions, Request, Response};
-use http_body_util::Empty;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::{join, sink};
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWrite;
 
-/// hyper's buffer is never smaller, in bytes.
-const BUFFER_LEAST: usize = 8 << 10;
+/// A head as it came, whose names are not written as usual: an extension of its message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spelling(pub Bytes);
+
+/// What is written in the place of something that hyper writes.
+#[derive(Debug)]
+pub struct Instead {
+    left: Bytes,
+    /// Of how much, in bytes.
+    of: usize,
+}
 
 /// Where the head ends that `bytes` begin with, if it does, and whether its names are written `Like-This`. Empty lines
 /// before it are no part of it: see [`without_empty_lines`].
@@ -60,44 +61,87 @@ fn is_written_as_usual(line: &[u8]) -> bool {
     true
 }
 
-/// Makes hyper write the names of a message, whose `extensions` these are, as its `head` has them.
-pub fn restore(head: &[u8], extensions: &mut Extensions) {
-    let first = mem::replace(extensions, read(head));
-    // That of the second reading leads nowhere. Of all else, what was found first counts.
-    extensions.remove::<OnUpgrade>();
-    extensions.extend(first);
+/// Whether another head follows (RFC 9110 §15.2). The code stands after `HTTP/1.1` and a space.
+pub fn is_interim(head: &[u8]) -> bool {
+    head.starts_with(b"HTTP/") && head.get(9..12).is_some_and(|code| code[0] == b'1' && code != b"101")
 }
 
-/// What hyper keeps of how names are written, its private `HeaderCaseMap`. It is the same for requests and answers, and for
-/// any values, so that they are read as those of a request which means nothing.
-fn read(head: &[u8]) -> Extensions {
-    let mut request = b"GET / HTTP/1.1\r\n".to_vec();
-    let names = memchr::memchr_iter(b'\n', head).filter_map(|end| head[end + 1..].split(|byte| *byte == b':').next());
-    let names = names.filter(|name| !name.is_empty() && !name.contains(&b'\n'));
-    let mut number = 0;
-    for name in names {
-        number += 1;
-        request.extend_from_slice(name);
-        request.extend_from_slice(if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            b":chunked\r\n"
-        } else {
-            b":0\r\n"
-        });
+impl Spelling {
+    /// What is to be written for `written`, if that begins with a message's head, written as usual.
+    pub fn restored(&self, written: &[u8]) -> Option<Instead> {
+        let mut begin = 0;
+        loop {
+            let (length, _) = head(&written[begin..])?;
+            let (before, its) = written[..begin + length].split_at(begin);
+            begin += length;
+            if !is_interim(its) {
+                let left = [before, &self.respell(its)].concat().into();
+                return Some(Instead { left, of: begin });
+            }
+        }
     }
-    request.extend_from_slice(b"\r\n");
-    let kept = RefCell::default();
-    let service = service_fn(|mut request: Request<Incoming>| {
-        *kept.borrow_mut() = mem::take(request.extensions_mut());
-        ready(Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())))
-    });
-    // All that it waits for is there. That its body is missing means nothing.
-    let _ = http1::Builder::new()
-        .preserve_header_case(true)
-        .max_headers(number)
-        .max_buf_size(BUFFER_LEAST.max(request.len()))
-        .serve_connection(TokioIo::new(join(&request[..], sink())), service)
-        .now_or_never();
-    kept.into_inner()
+
+    /// Of several fields of one name each is written as the one in its place.
+    fn respell(&self, written: &[u8]) -> Vec<u8> {
+        let mut known: Vec<&[u8]> = self.0.split(|byte| *byte == b'\n').skip(1).collect();
+        let mut respelled = Vec::with_capacity(written.len());
+        // Most fields have kept their order.
+        let mut next = 0;
+        let mut lines = written.split_inclusive(|byte| *byte == b'\n');
+        respelled.extend_from_slice(lines.next().unwrap_or_default());
+        for line in lines {
+            let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':').unwrap_or(0));
+            let has_name =
+                |line: &[u8]| line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name);
+            match (next..known.len()).chain(0..next).find(|at| !name.is_empty() && has_name(known[*at])) {
+                None => respelled.extend_from_slice(line),
+                Some(at) => {
+                    let (name, its_value) = mem::take(&mut known[at]).split_at(name.len());
+                    next = at + 1;
+                    respelled.extend_from_slice(name);
+                    // Where nothing stood after it, hyper writes a space.
+                    let is_bare = value == b": \r\n" && matches!(its_value, b":" | b":\r");
+                    respelled.extend_from_slice(if is_bare { b":\r\n" } else { value });
+                }
+            }
+        }
+        respelled
+    }
+}
+
+impl Instead {
+    /// `left` in the place of so many bytes.
+    pub fn new(left: Bytes, of: usize) -> Self {
+        Self { left, of }
+    }
+
+    /// Writes it, and what stands in `pieces` after that in whose place it is. Says how much of `pieces` that was.
+    pub fn poll_write<Io: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        while !self.left.is_empty() {
+            let mut skipped = self.of;
+            let after = pieces.iter().map(|piece| {
+                let from = skipped.min(piece.len());
+                skipped -= from;
+                IoSlice::new(&piece[from..])
+            });
+            let all: Vec<_> = [IoSlice::new(&self.left)].into_iter().chain(after).collect();
+            let written = ready!(Pin::new(&mut *io).poll_write_vectored(cx, &all))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_it = written.min(self.left.len());
+            self.left.advance(of_it);
+            if self.left.is_empty() {
+                return Poll::Ready(Ok(self.of + written - of_it));
+            }
+        }
+        Poll::Ready(Ok(self.of))
+    }
 }
 
 #[cfg(test)]
@@ -123,71 +167,91 @@ mod tests {
         assert_eq!(without_empty_lines(b"\r\n"), b"");
     }
 
-    /// How hyper writes the names of a request that has them, as its `head` does, by `restore`: but for those by which it
-    /// frames a body, since there is none.
-    fn written(head: &str) -> String {
-        let mut request = Request::new(Empty::<Bytes>::new());
-        let frames = |line: &str| line.to_ascii_lowercase().starts_with(['c', 't']);
-        for line in head.lines().skip(1).take_while(|line| !line.is_empty()).filter(|line| !frames(line)) {
-            let (name, value) = line.split_once(':').expect("a field");
-            let name = http::HeaderName::try_from(name).expect("a name");
-            request.headers_mut().append(name, http::HeaderValue::from_str(value.trim()).expect("a value"));
-        }
-        restore(head.as_bytes(), request.extensions_mut());
-        let (ours, theirs) = tokio::io::duplex(1 << 20);
-        let client = hyper::client::conn::http1::Builder::new()
-            .title_case_headers(true)
-            .handshake(TokioIo::new(ours))
-            .now_or_never()
-            .expect("at once");
-        let (mut sender, connection) = client.expect("a connection");
-        let _answer = sender.send_request(request);
-        let mut connection = std::pin::pin!(connection);
-        assert!(connection.as_mut().now_or_never().is_none(), "it waits for the answer");
-        let mut text = vec![0; 1 << 20];
-        let read = tokio::io::AsyncReadExt::read(&mut { theirs }, &mut text).now_or_never().expect("at once");
-        String::from_utf8(text[..read.expect("it was sent")].to_vec()).expect("text")
+    fn restored(original: &str, written: &str) -> String {
+        let instead = Spelling(original.to_owned().into()).restored(written.as_bytes()).expect("a head");
+        assert_eq!(instead.of, written.len());
+        String::from_utf8(instead.left.to_vec()).expect("text")
     }
 
     #[test]
-    fn names_are_restored_whatever_their_values_are() {
-        let fields = [
-            "eTAG: \"a\"",
-            "x-Twice: 1",
-            "X-twice: 2",
-            "Content-length: ",
-            "content-LENGTH: 99999999999999999999",
-            "transfer-Encoding: gzip",
-            "upgrade: h2c",
-            "Usual: 1",
-        ];
-        for line_end in ["\r\n", "\n"] {
-            let head = format!("HTTP/1.1 200{line_end}{}{line_end}{line_end}", fields.join(line_end));
-            let written = written(&head);
-            for field in fields.into_iter().filter(|field| !field.starts_with(['C', 'c', 't'])) {
-                let name = field.split(':').next().unwrap_or_default();
-                assert!(written.contains(&format!("\r\n{name}:")), "{field}: {written}");
+    fn names_are_restored_and_nothing_else_is() {
+        let original = "HTTP/1.1 200\neTAG: b\nx-Twice: C\r\nX-twice: D\r\nX-TWICE: d\r\nempty:\r\nblank: \r\ngone: 1\r\nvia:\r\n\r\n";
+        let written = "HTTP/1.1 200 OK\r\nX-Twice: c\r\nEmpty: \r\nUsual: etag: 1\r\nEtag: x-twice: \r\nX-Twice: d\r\n\
+                       Etag: 2\r\nEtagx: 1\r\nBlank: \r\nVia: 1.1 a\r\n\r\n";
+        let expected = "HTTP/1.1 200 OK\r\nx-Twice: c\r\nempty:\r\nUsual: etag: 1\r\neTAG: x-twice: \r\nX-twice: d\r\n\
+                        Etag: 2\r\nEtagx: 1\r\nblank: \r\nvia: 1.1 a\r\n\r\n";
+        assert_eq!(restored(original, written), expected);
+        assert_eq!(restored("GET etag: HTTP/1.1\r\n\r\n", written), written);
+    }
+
+    #[test]
+    fn an_interim_answer_stays_as_it_is() {
+        let interim = "HTTP/1.1 100 Continue\r\nEtag: 1\r\n\r\n";
+        let restored =
+            restored("HTTP/1.1 200 OK\r\netag: 2\r\n\r\n", &format!("{interim}HTTP/1.1 200 OK\r\nEtag: 2\r\n\r\n"));
+        assert_eq!(restored, format!("{interim}HTTP/1.1 200 OK\r\netag: 2\r\n\r\n"));
+        assert!(Spelling(Bytes::new()).restored(interim.as_bytes()).is_none());
+    }
+
+    #[test]
+    fn names_are_restored_however_many_they_are() {
+        let line = |number| format!("x{number}-{}: {}\r\n", "y".repeat(99), "z".repeat(9));
+        let fields: Vec<_> = (0..500).map(line).collect();
+        let mut others: Vec<_> = fields.iter().map(|line| line.to_uppercase()).collect();
+        others.rotate_left(7);
+        others.swap_remove(3);
+        let written = format!("GET / HTTP/1.1\r\n{}\r\n", others.concat());
+        let expected = written.replace('X', "x").replace('Y', "y");
+        assert_eq!(restored(&format!("GET / HTTP/1.1\r\n{}\r\n", fields.concat()), &written), expected);
+    }
+
+    #[test]
+    fn what_is_written_instead_is_written_whole_however_little_is_taken_at_once() {
+        /// Takes so many bytes at a time, and is busy every other time.
+        struct Narrow(Vec<u8>, usize, bool);
+
+        impl AsyncWrite for Narrow {
+            fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                self.2 = !self.2;
+                if self.2 {
+                    return Poll::Pending;
+                }
+                let taken = bytes.len().min(self.1);
+                self.0.extend_from_slice(&bytes[..taken]);
+                Poll::Ready(Ok(taken))
             }
-            assert!(written.find("x-Twice: 1") < written.find("X-twice: 2"), "{written}");
-        }
-    }
 
-    #[test]
-    fn names_are_restored_however_many_they_are_and_nothing_else_is_taken_for_found() {
-        let fields: String =
-            (0..500).map(|number| format!("x{number}-{}: {}\r\n", "y".repeat(99), "z".repeat(9))).collect();
-        let head = format!("GET / HTTP/1.1\r\n{fields}\r\n");
-        let names = |head: &str| -> Vec<String> {
-            let mut names: Vec<_> =
-                head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect();
-            names.sort();
-            names
-        };
-        assert_eq!(names(&written(&head)), names(&head));
-        let mut extensions = Extensions::new();
-        extensions.insert(7_u8);
-        restore(b"GET / HTTP/1.1\r\nconnection: upgrade\r\nupgrade: a\r\nhost: a\r\n\r\n", &mut extensions);
-        assert_eq!(extensions.get(), Some(&7_u8));
-        assert!(extensions.get::<OnUpgrade>().is_none());
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                pieces: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+                self.poll_write(cx, &all)
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Poll::Ready(Ok(()))
+            }
+        }
+
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for most in 1..14 {
+            let mut io = Narrow(Vec::new(), most, false);
+            let mut instead = Instead::new(Bytes::from_static(b"HEAD"), 3);
+            let pieces = [IoSlice::new(b"hea"), IoSlice::new(b"body"), IoSlice::new(b"more")];
+            let taken = loop {
+                if let Poll::Ready(taken) = instead.poll_write(&mut io, &mut cx, &pieces) {
+                    break taken.expect("it takes something");
+                }
+            };
+            assert!(instead.left.is_empty());
+            assert_eq!(io.0, &b"HEADbodymore"[..io.0.len()]);
+            assert_eq!(taken + 1, io.0.len(), "{most}");
+        }
     }
 }

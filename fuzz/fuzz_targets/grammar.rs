@@ -2,6 +2,7 @@
 //! The bytes of a connection mean the same however they are cut.
 
 use anteroom::server::grammar::Scanner;
+use anteroom::spelling::Spelling;
 use libfuzzer_sys::fuzz_target;
 
 /// What became of the bytes.
@@ -27,7 +28,7 @@ fn scan(bytes: &[u8], mut size: impl FnMut() -> usize) -> Scan {
             seen.truncate(at + well);
             return Scan { seen, broken: true, in_head: false, is_opaque: false, unusual: Vec::new() };
         }
-        unusual.extend(scanner.take_unusual().into_iter().map(|(number, head)| (number, head.to_vec())));
+        unusual.extend(scanner.take_unusual().into_iter().map(|(number, Spelling(head))| (number, head.to_vec())));
         at = end;
     }
     Scan { seen, broken: false, in_head: scanner.in_head(), is_opaque: scanner.is_opaque(), unusual }

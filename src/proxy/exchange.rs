@@ -15,6 +15,7 @@ use super::upgrade::Switch;
 use crate::evidence::Failure;
 use crate::phrase::{Phrase, phrase};
 use crate::retry::{self, Reach};
+use crate::spelling::Spelling;
 use crate::tls::Protocols;
 use crate::upstream::body::Tape;
 use crate::upstream::{self, Lease, Pool, framing, lease};
@@ -25,18 +26,19 @@ const LONG: Duration = Duration::from_secs(1);
 /// A request that is sent as often as it takes.
 pub struct Exchange {
     pub head: request::Parts,
+    /// How it was written, if not as usual.
+    pub spelling: Option<Spelling>,
     pub tape: Tape,
     /// What its client offers to switch to.
     pub switch: Option<Switch>,
 }
 
 impl Exchange {
-    /// What its head takes of memory in bytes, roughly: a field is kept with its place in two tables, and names that are
-    /// not written as usual once more, in a buffer of hyper's.
+    /// What its head takes of memory in bytes, roughly: a field is kept with its place in two tables, and a head that is not
+    /// written as usual once more.
     pub fn size(&self) -> usize {
         const FIELD: usize = 64;
-        const NAMES: usize = 8 << 10;
-        let names = if self.head.extensions.is_empty() { 0 } else { NAMES };
+        let names = self.spelling.as_ref().map_or(0, |Spelling(head)| head.len());
         let fields = self.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
         self.head.uri.path_and_query().map_or(0, |target| target.as_str().len()) + fields.sum::<usize>() + names
     }
@@ -67,7 +69,7 @@ impl Exchange {
         };
         let connection = lease.connection;
         let peer = lease.peer();
-        let mut sending = pin!(lease.send(self.head.clone(), &self.tape));
+        let mut sending = pin!(lease.send(self.head.clone(), self.spelling.as_ref(), &self.tape));
         let answer = tokio::select! {
             biased;
             answer = &mut sending => answer,
@@ -80,7 +82,7 @@ impl Exchange {
             Ok(mut answer) => {
                 match framing::unambiguous(answer.headers()).and_then(|()| self.switches_rightly(&answer)) {
                     Ok(()) => {
-                        lease.restore_names(&mut answer);
+                        lease.keep_spelling(&mut answer);
                         Ok((answer, lease))
                     }
                     Err(reason) => {

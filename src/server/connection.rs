@@ -38,7 +38,6 @@ use crate::proxy::body::BodyError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::upgrade::Reset;
 use crate::proxy::{self, Call, Proxy, answer};
-use crate::spelling;
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::{Served, Stream};
 use crate::upstream::trailers::{Slot, Trailing};
@@ -320,8 +319,8 @@ impl Open {
         // Now, or the future would have room for a request beside what becomes of it.
         let mut call = catch_unwind(AssertUnwindSafe(|| {
             let Conversation { host, client, notes, .. } = &*self.conversation;
-            if let Some(head) = notes.take_unusual_head(self.number) {
-                spelling::restore(&head, request.extensions_mut());
+            if let Some(spelling) = notes.take_unusual(self.number) {
+                request.extensions_mut().insert(spelling);
             }
             host.proxy.receive(client, request)
         }));
@@ -350,6 +349,9 @@ impl Open {
             } else if version < Version::HTTP_2 && (full || upgrade) {
                 // What follows an offer to switch protocols was not looked at by the scanner.
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            if let Some(spelling) = answer.extensions_mut().remove().filter(|_| version < Version::HTTP_2) {
+                notes.spell_answer(spelling);
             }
             if version < Version::HTTP_2 && host.tls.is_none() {
                 answer = answer.map(|body| body.through(&notes.conduit, &host.pipes));

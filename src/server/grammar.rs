@@ -21,7 +21,7 @@ use std::mem;
 
 use bytes::Bytes;
 
-use crate::spelling;
+use crate::spelling::{self, Spelling};
 
 /// How much of a line is kept: enough for the longest `Content-Length` or `Transfer-Encoding` that can be right. Such a
 /// line that is longer is refused.
@@ -46,7 +46,7 @@ struct Names {
     /// Of that one, if it was cut.
     part: Vec<u8>,
     /// By the number of the request; the first is 1.
-    unusual: Vec<(usize, Bytes)>,
+    unusual: Vec<(usize, Spelling)>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Scanner {
 
     /// The heads whose names are not written as usual that were found since this was asked last, by the number of the
     /// request.
-    pub fn take_unusual(&mut self) -> Vec<(usize, Bytes)> {
+    pub fn take_unusual(&mut self) -> Vec<(usize, Spelling)> {
         mem::take(&mut self.names.unusual)
     }
 
@@ -232,7 +232,7 @@ impl Scanner {
         };
         let head = spelling::without_empty_lines(head);
         if spelling::head(head).is_some_and(|(_, is_usual)| !is_usual) {
-            self.names.unusual.push((self.requests, Bytes::copy_from_slice(head)));
+            self.names.unusual.push((self.requests, Spelling(Bytes::copy_from_slice(head))));
         }
     }
 

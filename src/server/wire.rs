@@ -21,7 +21,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -31,6 +30,7 @@ use super::grammar::{Broken, Scanner};
 use super::unread;
 use crate::conduit::{self, Conduit};
 use crate::config::Limits;
+use crate::spelling::{Instead, Spelling};
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::Stream;
 
@@ -51,7 +51,9 @@ pub struct Notes {
     answered: AtomicUsize,
     /// The heads of requests that have not begun whose names are not written [as usual](crate::spelling), by the number of
     /// the request.
-    unusual: Mutex<VecDeque<(usize, Bytes)>>,
+    unusual: Mutex<VecDeque<(usize, Spelling)>>,
+    /// How the answer is written that begins next, if not as usual.
+    answer: Mutex<Option<Spelling>>,
     /// For the bodies of large answers, where the connection speaks HTTP/1.1 in the clear.
     pub(super) conduit: Conduit,
 }
@@ -72,19 +74,28 @@ impl Notes {
         self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The head of the request with this number, if its names are not written as usual. To be asked for each in turn.
-    pub fn take_unusual_head(&self, number: usize) -> Option<Bytes> {
+    /// How the request with this number is written, if not as usual. To be asked for each in turn.
+    pub fn take_unusual(&self, number: usize) -> Option<Spelling> {
         let mut heads = self.unusual.lock().unwrap_or_else(PoisonError::into_inner);
         while heads.pop_front_if(|(its, _)| *its < number).is_some() {}
-        let (_, head) = heads.pop_front_if(|(its, _)| *its == number)?;
+        let (_, spelling) = heads.pop_front_if(|(its, _)| *its == number)?;
         if heads.is_empty() {
             // A connection that rests keeps no room for the crowd that it once brought.
             *heads = VecDeque::new();
         }
-        Some(head)
+        Some(spelling)
     }
 
-    fn keep_unusual(&self, heads: Vec<(usize, Bytes)>) {
+    /// Has the answer that begins next written so.
+    pub fn spell_answer(&self, spelling: Spelling) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(spelling);
+    }
+
+    fn take_answer(&self) -> Option<Spelling> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn keep_unusual(&self, heads: Vec<(usize, Spelling)>) {
         if !heads.is_empty() {
             self.unusual.lock().unwrap_or_else(PoisonError::into_inner).extend(heads);
         }
@@ -128,8 +139,8 @@ pub struct Wire {
     flushed: bool,
     /// Nothing was there to read when more was wanted last: all that was read has been used.
     dry: bool,
-    /// What is left to be written of an answer of ours that hyper has written otherwise.
-    unread: Option<Bytes>,
+    /// What is left to be written of a head that hyper has written otherwise.
+    head: Option<Instead>,
     /// Nothing was there to read, and what comes next is waited for.
     listening: bool,
     /// For the client's end while there is no listening.
@@ -165,7 +176,7 @@ impl Wire {
             between_answers: true,
             flushed: true,
             dry: true,
-            unread: None,
+            head: None,
             listening: false,
             lookout: None,
             ended: false,
@@ -283,14 +294,17 @@ impl Wire {
         }
     }
 
-    /// Writes what stands in the place of `pieces`.
-    fn poll_unread(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        while let Some(left) = self.unread.as_mut().filter(|left| !left.is_empty()) {
-            let written = ready!(Pin::new(&mut self.inner).poll_write(cx, left))?;
-            left.advance(written);
-        }
-        self.unread = None;
-        Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
+    /// Writes what hyper wants written, or what stands in its place.
+    fn poll_pieces(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let pieces = match pieces.iter().position(|piece| conduit::is_stand_in(piece)) {
+            None => pieces,
+            Some(0) => return self.notes.conduit.poll_empty(cx, self.inner.tcp(), pieces[0].len()),
+            Some(before) => &pieces[..before],
+        };
+        let Some(instead) = &mut self.head else { return Pin::new(&mut self.inner).poll_write_vectored(cx, pieces) };
+        let written = ready!(instead.poll_write(&mut self.inner, cx, pieces))?;
+        self.head = None;
+        Poll::Ready(Ok(written))
     }
 
     /// The client has to take something before anything more is written.
@@ -355,17 +369,14 @@ impl AsyncWrite for Wire {
             && let [piece] = pieces
             && let Some(scanner) = &wire.scanner
         {
-            wire.unread = unread::instead_of(piece, scanner.first_line() >= wire.head_most);
+            let answer = unread::instead_of(piece, scanner.first_line() >= wire.head_most);
+            wire.head = answer.map(|answer| Instead::new(answer, piece.len()));
         }
-        let written = if wire.unread.is_some() {
-            wire.poll_unread(cx, pieces)
-        } else {
-            match pieces.iter().position(|piece| conduit::is_stand_in(piece)) {
-                None => Pin::new(&mut wire.inner).poll_write_vectored(cx, pieces),
-                Some(0) => wire.notes.conduit.poll_empty(cx, wire.inner.tcp(), pieces[0].len()),
-                Some(before) => Pin::new(&mut wire.inner).poll_write_vectored(cx, &pieces[..before]),
-            }
-        };
+        if let Some(spelling) = wire.notes.take_answer() {
+            // hyper writes a head in one piece.
+            wire.head = pieces.first().and_then(|piece| spelling.restored(piece));
+        }
+        let written = wire.poll_pieces(cx, pieces);
         wire.wrote(cx, written)
     }
 

@@ -1,5 +1,5 @@
-//! What hyper has of an upstream's connection. The heads of answers are looked at, for names that are not written [as
-//! usual](crate::spelling), and the rest of an answer can be [taken from hyper](super::haul).
+//! What hyper has of an upstream's connection. Heads of requests and answers keep how their names are [written](spelling),
+//! and the rest of an answer can be [taken from hyper](super::haul).
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::spelling;
+use crate::spelling::{self, Instead, Spelling};
 
 /// A connection that is lent to hyper, whose answers are looked at. It can be taken back.
 ///
@@ -25,6 +25,10 @@ struct Inner<Io> {
     look: Look,
     /// Everything was written that hyper had to write.
     flushed: bool,
+    /// How the request is written that hyper begins to write next, if not as usual.
+    spelling: Option<Spelling>,
+    /// What is left to be written of its head.
+    head: Option<Instead>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +37,7 @@ struct Look {
     awaited: bool,
     /// What has come of it.
     part: Vec<u8>,
-    unusual: Option<Bytes>,
+    unusual: Option<Spelling>,
     /// How much has come after it, in bytes.
     beyond: u64,
 }
@@ -61,10 +65,10 @@ impl Look {
                 return;
             };
             let (head, after) = rest.split_at(end);
-            if !is_interim(head) {
+            if !spelling::is_interim(head) {
                 self.awaited = false;
                 self.beyond = after.len() as u64;
-                self.unusual = (!is_usual).then(|| Bytes::copy_from_slice(head));
+                self.unusual = (!is_usual).then(|| Spelling(Bytes::copy_from_slice(head)));
             }
             rest = after;
         }
@@ -79,15 +83,11 @@ fn may_end(bytes: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', bytes).any(|at| matches!(&bytes[at + 1..], [b'\n', ..] | [b'\r', b'\n', ..]))
 }
 
-/// Whether another head follows (RFC 9110 §15.2). The code stands after `HTTP/1.1` and a space.
-fn is_interim(head: &[u8]) -> bool {
-    head.get(9..12).is_some_and(|code| code[0] == b'1' && code != b"101")
-}
-
 impl<Io> Watched<Io> {
     /// One over which nothing was asked yet.
     pub fn new(io: Io) -> Self {
-        Self(Arc::new(Mutex::new(Inner { io: Some(io), look: Look::default(), flushed: true })))
+        let io = Some(io);
+        Self(Arc::new(Mutex::new(Inner { io, look: Look::default(), flushed: true, spelling: None, head: None })))
     }
 
     /// What knows of it without keeping it open.
@@ -117,20 +117,22 @@ impl<Io> Drop for Watched<Io> {
 pub struct Watcher<Io>(Arc<Mutex<Inner<Io>>>);
 
 impl<Io> Watcher<Io> {
-    /// From here on a head is looked for.
-    pub fn await_answer(&self) {
-        lock(&self.0).look = Look { awaited: true, ..Look::default() };
+    /// A request comes next, written in a way of its own if it has a `spelling`, and the head of its answer is looked for.
+    pub fn expect(&self, spelling: Option<&Spelling>) {
+        let mut inner = lock(&self.0);
+        inner.spelling = spelling.cloned();
+        inner.look = Look { awaited: true, ..Look::default() };
     }
 
-    /// The head that has come, if its names are written otherwise than usual.
-    pub fn take_unusual(&self) -> Option<Bytes> {
+    /// How the head is written that has come, if not as usual.
+    pub fn take_unusual(&self) -> Option<Spelling> {
         lock(&self.0).look.unusual.take()
     }
 
     /// Takes the connection back from hyper, which goes on waiting for the rest of an answer, if it has written all that
     /// was to be written, and `fits` says so; it is told how much hyper has read of the answer's body, in bytes.
     pub fn take_back(&self, fits: impl FnOnce(&Io, u64) -> bool) -> Option<Io> {
-        let Inner { io, look, flushed } = &mut *lock(&self.0);
+        let Inner { io, look, flushed, .. } = &mut *lock(&self.0);
         io.take_if(|io| *flushed && fits(io, look.beyond))
     }
 }
@@ -164,9 +166,16 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Inner { io: Some(io), flushed, .. } = &mut *self.lock() else { return gone() };
+        let Inner { io: Some(io), flushed, spelling, head, .. } = &mut *self.lock() else { return gone() };
         *flushed = false;
-        Pin::new(io).poll_write_vectored(cx, pieces)
+        if let Some(spelling) = spelling.take() {
+            // hyper writes a head in one piece.
+            *head = pieces.first().and_then(|piece| spelling.restored(piece));
+        }
+        let Some(instead) = head else { return Pin::new(io).poll_write_vectored(cx, pieces) };
+        let written = ready!(instead.poll_write(io, cx, pieces))?;
+        *head = None;
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -203,7 +212,7 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(4);
         let mut lent = Watched::new(ours);
         let watcher = lent.watcher();
-        watcher.await_answer();
+        watcher.expect(None);
         assert!(watcher.take_back(|_, _| false).is_none(), "it does not fit");
         let mut write = tokio::spawn(async move {
             lent.write_all(b"question").await.expect("it is read");
@@ -238,7 +247,7 @@ mod tests {
         let (ours, mut theirs) = tokio::io::duplex(100);
         let mut lent = Watched::new(ours);
         let watcher = lent.watcher();
-        watcher.await_answer();
+        watcher.expect(None);
         theirs.write_all(b"HTTP/1.1 200\nx: 1\n\n").await.expect("room");
         lent.read_exact(&mut [0; 19]).await.expect("a head");
         drop(lent);
@@ -263,7 +272,7 @@ mod tests {
                             look.look_at(piece.as_bytes());
                         }
                         let found = look.unusual.take();
-                        assert_eq!(found.as_deref(), is_found.then_some(head.as_bytes()), "{cut}");
+                        assert_eq!(found.is_some_and(|found| found.0 == head), is_found, "{cut}");
                         assert!(!look.awaited && look.part.is_empty(), "what follows is a body");
                     }
                 }

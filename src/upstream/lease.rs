@@ -26,7 +26,7 @@ use super::trailers::Slot;
 use crate::conduit::{Conduit, Pipes};
 use crate::evidence::Scheme;
 use crate::retry;
-use crate::spelling;
+use crate::spelling::Spelling;
 use crate::tls::Stream;
 
 /// How long the end of an exchange may take to be noticed; an upstream that does not read the last bytes of a request
@@ -111,15 +111,16 @@ impl Shared {
 }
 
 impl Lease {
-    /// Sends a request whose target is in origin form, with its body from the start.
+    /// Sends a request whose target is in origin form, with its body from the start, and its names written by `spelling`.
     pub fn send(
         &mut self,
         mut head: request::Parts,
+        spelling: Option<&Spelling>,
         tape: &Tape,
     ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
         match &mut self.way {
             Way::Alone(Alone { sender, trailers, watcher, .. }) => {
-                watcher.await_answer();
+                watcher.expect(spelling);
                 let mut request = Request::from_parts(head, tape.play(Some(trailers)));
                 body::frame(&mut request);
                 gate::opened_by_upstream(&mut request);
@@ -132,12 +133,12 @@ impl Lease {
         }
     }
 
-    /// Makes hyper write the names of an answer that has just come as the upstream did.
-    pub fn restore_names(&self, answer: &mut Response<Incoming>) {
+    /// Leaves with an answer that has just come how its names are written, if not as usual.
+    pub fn keep_spelling(&self, answer: &mut Response<Incoming>) {
         if let Way::Alone(Alone { watcher, .. }) = &self.way
-            && let Some(head) = watcher.take_unusual()
+            && let Some(spelling) = watcher.take_unusual()
         {
-            spelling::restore(&head, answer.extensions_mut());
+            answer.extensions_mut().insert(spelling);
         }
     }
 

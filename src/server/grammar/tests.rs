@@ -155,7 +155,8 @@ fn heads_whose_names_are_not_written_as_usual_are_found_however_they_are_cut() {
                 "of what is no head nothing is kept, in pieces of {size}"
             );
         }
-        let found: Vec<_> = found.iter().map(|(number, head)| (*number, str::from_utf8(head).expect("text"))).collect();
+        let found: Vec<_> =
+            found.iter().map(|(number, head)| (*number, str::from_utf8(&head.0).expect("text"))).collect();
         assert_eq!(found, expected, "in pieces of {size}");
     }
 }
