@@ -7,7 +7,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -21,8 +21,9 @@ const PIPE: usize = 256 << 10;
 /// Pipes of a worker: each takes two file descriptors. Answers for which there is none pass as all others do.
 const PIPES_MOST: usize = 64;
 
-/// What stands for bytes in a pipe is known by where it is: nobody else hands out this memory.
-static STAND_IN: [u8; PIPE] = [0; PIPE];
+/// What stands for bytes in a pipe is known by where it is: nobody else hands out this memory. It is never touched, so it
+/// takes none; a plain static would be as large in the program's file.
+static STAND_IN: LazyLock<Box<[u8]>> = LazyLock::new(|| vec![0; PIPE].into());
 
 /// Whether a piece that is to be written stands for as many bytes in the conduit.
 pub fn is_stand_in(piece: &[u8]) -> bool {

@@ -72,41 +72,49 @@ impl Spelling {
         let mut begin = 0;
         loop {
             let (length, _) = head(&written[begin..])?;
-            let (before, its) = written[..begin + length].split_at(begin);
-            begin += length;
+            let its = &written[begin..begin + length];
             if !is_interim(its) {
-                let left = [before, &self.respell(its)].concat().into();
-                return Some(Instead { left, of: begin });
+                let mut left = Vec::with_capacity(begin + length);
+                left.extend_from_slice(&written[..begin]);
+                self.respell(its, &mut left);
+                return Some(Instead { left: left.into(), of: begin + length });
             }
+            begin += length;
         }
     }
 
     /// Of several fields of one name each is written as the one in its place.
-    fn respell(&self, written: &[u8]) -> Vec<u8> {
-        let mut known: Vec<&[u8]> = self.0.split(|byte| *byte == b'\n').skip(1).collect();
-        let mut respelled = Vec::with_capacity(written.len());
+    fn respell(&self, written: &[u8], respelled: &mut Vec<u8>) {
+        let mut known: Vec<&[u8]> = lines(&self.0).collect();
         // Most fields have kept their order.
-        let mut next = 0;
-        let mut lines = written.split_inclusive(|byte| *byte == b'\n');
-        respelled.extend_from_slice(lines.next().unwrap_or_default());
-        for line in lines {
-            let (name, value) = line.split_at(line.iter().position(|byte| *byte == b':').unwrap_or(0));
+        let mut next = 1;
+        for (number, line) in lines(written).enumerate() {
+            let colon = memchr::memchr(b':', line).filter(|_| number > 0);
+            let Some((name, value)) = colon.map(|at| line.split_at(at)) else {
+                respelled.extend_from_slice(line);
+                continue;
+            };
             let has_name =
                 |line: &[u8]| line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name);
-            match (next..known.len()).chain(0..next).find(|at| !name.is_empty() && has_name(known[*at])) {
-                None => respelled.extend_from_slice(line),
-                Some(at) => {
-                    let (name, its_value) = mem::take(&mut known[at]).split_at(name.len());
-                    next = at + 1;
-                    respelled.extend_from_slice(name);
-                    // Where nothing stood after it, hyper writes a space.
-                    let is_bare = value == b": \r\n" && matches!(its_value, b":" | b":\r");
-                    respelled.extend_from_slice(if is_bare { b":\r\n" } else { value });
-                }
-            }
+            let found = (next..known.len()).chain(1..next).find(|at| has_name(known[*at]));
+            let Some(at) = found else {
+                respelled.extend_from_slice(line);
+                continue;
+            };
+            let (name, its_value) = mem::take(&mut known[at]).split_at(name.len());
+            next = at + 1;
+            respelled.extend_from_slice(name);
+            // Where nothing stood after it, hyper writes a space.
+            let is_bare = value == b": \r\n" && matches!(its_value, b":\n" | b":\r\n");
+            respelled.extend_from_slice(if is_bare { b":\r\n" } else { value });
         }
-        respelled
     }
+}
+
+/// With their ends. What stands after the last end is none.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut begin = 0;
+    memchr::memchr_iter(b'\n', bytes).map(move |end| &bytes[mem::replace(&mut begin, end + 1)..=end])
 }
 
 impl Instead {

@@ -166,7 +166,9 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Inner { io: Some(io), flushed, spelling, head, .. } = &mut *self.lock() else { return gone() };
+        let Inner { io: Some(io), flushed, spelling, head, .. } = &mut *self.lock() else {
+            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+        };
         *flushed = false;
         if let Some(spelling) = spelling.take() {
             // hyper writes a head in one piece.
@@ -184,21 +186,17 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
 
     /// hyper flushes when it has nothing left to write.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Inner { io: Some(io), flushed, .. } = &mut *self.lock() else { return gone() };
+        // Of one that was taken back nothing is left to be flushed: an error would cost what hyper has yet to hand over.
+        let Inner { io: Some(io), flushed, .. } = &mut *self.lock() else { return Poll::Ready(Ok(())) };
         ready!(Pin::new(io).poll_flush(cx))?;
         *flushed = true;
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Inner { io: Some(io), .. } = &mut *self.lock() else { return gone() };
+        let Inner { io: Some(io), .. } = &mut *self.lock() else { return Poll::Ready(Ok(())) };
         Pin::new(io).poll_shutdown(cx)
     }
-}
-
-/// What hyper is told of a connection that was taken back.
-fn gone<T>() -> Poll<io::Result<T>> {
-    Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
 }
 
 #[cfg(test)]
@@ -236,6 +234,7 @@ mod tests {
         assert!(futures_util::poll!(Box::pin(lent.read(&mut more))).is_pending());
         ours.read_exact(&mut rest).await.expect("what is left");
         assert_eq!(&rest, b"dy");
+        lent.flush().await.expect("nothing is left to be written");
         lent.write(b"x").await.expect_err("it is not there any more");
         assert!(watcher.take_back(|_, _| true).is_none(), "nor a second time");
         drop(lent);
