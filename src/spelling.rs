@@ -86,8 +86,8 @@ impl Spelling {
     /// Of several fields of one name each is written as the one in its place.
     fn respell(&self, written: &[u8], respelled: &mut Vec<u8>) {
         let mut known: Vec<&[u8]> = lines(&self.0).collect();
-        // Most fields have kept their order.
-        let mut next = 1;
+        // The first that may still be found, which it is where fields have kept their order.
+        let mut first = 1;
         for (number, line) in lines(written).enumerate() {
             let colon = memchr::memchr(b':', line).filter(|_| number > 0);
             let Some((name, value)) = colon.map(|at| line.split_at(at)) else {
@@ -96,13 +96,15 @@ impl Spelling {
             };
             let has_name =
                 |line: &[u8]| line.get(name.len()) == Some(&b':') && line[..name.len()].eq_ignore_ascii_case(name);
-            let found = (next..known.len()).chain(1..next).find(|at| has_name(known[*at]));
+            while known.get(first).is_some_and(|line| line.is_empty()) {
+                first += 1;
+            }
+            let found = (first..known.len()).find(|at| has_name(known[*at]));
             let Some(at) = found else {
                 respelled.extend_from_slice(line);
                 continue;
             };
             let (name, its_value) = mem::take(&mut known[at]).split_at(name.len());
-            next = at + 1;
             respelled.extend_from_slice(name);
             // Where nothing stood after it, hyper writes a space.
             let is_bare = value == b": \r\n" && matches!(its_value, b":\n" | b":\r\n");
@@ -188,6 +190,11 @@ mod tests {
                        Etag: 2\r\nEtagx: 1\r\nBlank: \r\nVia: 1.1 a\r\n\r\n";
         let expected = "HTTP/1.1 200 OK\r\nx-Twice: c\r\nempty:\r\nUsual: etag: 1\r\neTAG: x-twice: \r\nX-twice: d\r\n\
                         Etag: 2\r\nEtagx: 1\r\nblank: \r\nvia: 1.1 a\r\n\r\n";
+        assert_eq!(restored(original, written), expected);
+        // hyper keeps those of one name together.
+        let original = "GET / HTTP/1.1\r\nx-b: 1\r\nx-A: 1\r\nX-b: 2\r\nX-a: 2\r\n\r\n";
+        let written = "GET / HTTP/1.1\r\nX-B: 1\r\nX-B: 2\r\nX-A: 1\r\nX-A: 2\r\n\r\n";
+        let expected = "GET / HTTP/1.1\r\nx-b: 1\r\nX-b: 2\r\nx-A: 1\r\nX-a: 2\r\n\r\n";
         assert_eq!(restored(original, written), expected);
         assert_eq!(restored("GET etag: HTTP/1.1\r\n\r\n", written), written);
     }

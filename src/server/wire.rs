@@ -364,7 +364,7 @@ impl AsyncWrite for Wire {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = &mut *self;
-        wire.flushed = false;
+        let is_first = std::mem::replace(&mut wire.flushed, false);
         if std::mem::take(&mut wire.between_answers)
             && let [piece] = pieces
             && let Some(scanner) = &wire.scanner
@@ -372,8 +372,8 @@ impl AsyncWrite for Wire {
             let answer = unread::instead_of(piece, scanner.first_line() >= wire.head_most);
             wire.head = answer.map(|answer| Instead::new(answer, piece.len()));
         }
-        if let Some(spelling) = wire.notes.take_answer() {
-            // hyper writes a head in one piece.
+        // hyper writes a head in one piece, but it may come after the rest of another.
+        if let Some(spelling) = wire.notes.take_answer().filter(|_| is_first) {
             wire.head = pieces.first().and_then(|piece| spelling.restored(piece));
         }
         let written = wire.poll_pieces(cx, pieces);

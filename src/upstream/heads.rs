@@ -169,9 +169,9 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         let Inner { io: Some(io), flushed, spelling, head, .. } = &mut *self.lock() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        *flushed = false;
-        if let Some(spelling) = spelling.take() {
-            // hyper writes a head in one piece.
+        let is_first = mem::replace(flushed, false);
+        // hyper writes a head in one piece, but it may come after the rest of another.
+        if let Some(spelling) = spelling.take().filter(|_| is_first) {
             *head = pieces.first().and_then(|piece| spelling.restored(piece));
         }
         let Some(instead) = head else { return Pin::new(io).poll_write_vectored(cx, pieces) };
@@ -186,7 +186,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
 
     /// hyper flushes when it has nothing left to write.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // Of one that was taken back nothing is left to be flushed: an error would cost what hyper has yet to hand over.
+        // Of one that was taken back nothing is left to be flushed, and hyper goes on waiting for the rest of the answer.
         let Inner { io: Some(io), flushed, .. } = &mut *self.lock() else { return Poll::Ready(Ok(())) };
         ready!(Pin::new(io).poll_flush(cx))?;
         *flushed = true;
@@ -239,6 +239,27 @@ mod tests {
         assert!(watcher.take_back(|_, _| true).is_none(), "nor a second time");
         drop(lent);
         ours.write_all(b"next").await.expect("it is open");
+    }
+
+    #[tokio::test]
+    async fn names_are_not_put_into_a_head_that_another_ones_rest_stands_before() {
+        let (one, other) = ("GET / HTTP/1.1\r\nA-B: 1\r\n\r\n", "GET /other HTTP/1.1\r\nA-B: 2\r\n\r\n");
+        let (ours, mut theirs) = tokio::io::duplex(20);
+        let mut lent = Watched::new(ours);
+        let watcher = lent.watcher();
+        let spelling = |name| Spelling(one.replace("A-B", name).into());
+        watcher.expect(Some(&spelling("a-b")));
+        assert!(futures_util::poll!(Box::pin(lent.write(one.as_bytes()))).is_pending(), "a part is written");
+        watcher.expect(Some(&spelling("a-B")));
+        let both = one.to_owned() + other;
+        let read = async {
+            let mut read = vec![0; both.len()];
+            theirs.read_exact(&mut read).await.expect("both");
+            String::from_utf8(read).expect("text")
+        };
+        let (written, read) = tokio::join!(lent.write_all(both.as_bytes()), read);
+        written.expect("it is read");
+        assert_eq!(read, one.replace("A-B", "a-b") + other);
     }
 
     #[tokio::test]
