@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use anteroom::conduit::Pipes;
@@ -18,9 +19,20 @@ use support::{FakeUpstream, TestProxy, config, http2, soon};
 const MIB: usize = 1 << 20;
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
-/// A body in which every place looks otherwise.
+/// A body in which every place looks otherwise, of at most 8 MiB.
 fn body(length: usize) -> String {
-    (0..).flat_map(|number| format!("{number} ").into_bytes()).take(length).map(char::from).collect()
+    static LONGEST: LazyLock<String> = LazyLock::new(|| {
+        let mut text = String::new();
+        for number in 0.. {
+            if text.len() >= 8 * MIB {
+                break;
+            }
+            text += &number.to_string();
+            text.push(' ');
+        }
+        text
+    });
+    LONGEST[..length].to_owned()
 }
 
 fn head(length: usize) -> String {

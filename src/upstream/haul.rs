@@ -36,6 +36,9 @@ impl Haul {
         conduit: &Conduit,
         pipes: &Pipes,
     ) -> Option<Self> {
+        if length < LEAST {
+            return None;
+        }
         let mut ahead = 0;
         let source = watcher.take_back(|io, read| {
             ahead = read;
