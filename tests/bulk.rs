@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use support::encrypted::{TlsUpstream, connect};
 use support::raw::Peer;
 use support::unwatched::Unwatched;
 use support::{FakeUpstream, TestProxy, config, http2, soon};
+use tokio::net::TcpStream;
 
 const MIB: usize = 1 << 20;
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -43,6 +45,22 @@ fn head(length: usize) -> String {
 async fn serve(served: &mut Peer, length: usize) {
     served.head().await;
     served.send(head(length) + &body(length)).await;
+}
+
+/// A client that has asked, and the connection on which that has arrived.
+async fn asked(proxy: SocketAddr, upstream: &FakeUpstream) -> (Peer, Peer) {
+    let mut client = Peer::connect(proxy).await;
+    client.send(GET).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    (client, served)
+}
+
+/// Passes a body on.
+async fn passes(served: &mut Peer, client: &mut Peer, length: usize) {
+    let text = body(length);
+    let ((), read) = tokio::join!(served.send(&text), client.exactly(length));
+    assert!(read == text, "of {length} bytes some are others");
 }
 
 /// Reads an answer whose body was made here.
@@ -76,9 +94,7 @@ async fn answers_of_any_length_arrive_as_they_were_sent_and_their_connections_ar
         served.send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".to_owned() + &head(length)).await;
         client.head().await;
         assert_eq!(pipes.left(), usize::from(length < least), "{length}");
-        let text = body(length);
-        let ((), read) = tokio::join!(served.send(&text), client.exactly(length));
-        assert!(read == text, "of {length} bytes some are others");
+        passes(served, &mut client, length).await;
         assert_eq!(pipes.left(), 1, "{length}");
     }
 }
@@ -115,10 +131,7 @@ async fn an_answer_that_comes_in_pieces_arrives_whole_whatever_its_first_piece_b
 async fn a_large_answer_has_a_pipe_until_it_has_ended() {
     let upstream = FakeUpstream::start().await;
     let (proxy, pipes) = with_pipes(&upstream, 2).await;
-    let mut client = Peer::connect(proxy.address).await;
-    client.send(GET).await;
-    let mut served = upstream.accept().await;
-    served.head().await;
+    let (mut client, mut served) = asked(proxy.address, &upstream).await;
     let all = body(MIB);
     served.send(head(MIB)).await;
     assert_eq!(client.head().await.lines().next(), Some("HTTP/1.1 200 OK"));
@@ -144,10 +157,7 @@ async fn more_large_answers_than_there_are_pipes_pass_all_the_same() {
         let (proxy, pipes) = with_pipes(&upstream, most).await;
         let mut pairs = Vec::new();
         for _ in 0..4 {
-            let mut client = Peer::connect(proxy.address).await;
-            client.send(GET).await;
-            let mut served = upstream.accept().await;
-            served.head().await;
+            let (mut client, mut served) = asked(proxy.address, &upstream).await;
             served.send(head(MIB)).await;
             client.head().await;
             pairs.push((client, served));
@@ -201,27 +211,24 @@ async fn an_answer_that_breaks_off_is_cut_where_it_does() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
     for (sent, by_reset) in [(MIB / 2, false), (MIB - 1, false), (3, false), (MIB / 2, true)] {
-        let mut client = proxy.client().await;
-        client.send(GET).await;
-        let mut served = upstream.accept().await;
-        served.head().await;
+        let (mut client, mut served) = asked(proxy.address, &upstream).await;
         let text = body(MIB);
         let sends = async {
             served.send(head(MIB) + &text[..sent]).await;
-            if by_reset {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                served.reset();
-            } else {
+            if !by_reset {
                 served.finish().await;
             }
         };
         let reads = async {
             client.head().await;
-            client.rest().await
+            client.exactly(sent).await
         };
         let ((), read) = tokio::join!(sends, reads);
         assert!(text.starts_with(&read), "nothing stands for what did not come");
-        assert!(by_reset || read.len() == sent, "{} of {sent}", read.len());
+        if by_reset {
+            served.reset();
+        }
+        assert_eq!(client.rest().await, "");
     }
 }
 
@@ -230,10 +237,7 @@ async fn a_client_that_leaves_ends_the_upstreams_work() {
     let upstream = FakeUpstream::start().await;
     let (proxy, pipes) = with_pipes(&upstream, 1).await;
     for by_reset in [false, true] {
-        let mut client = Peer::connect(proxy.address).await;
-        client.send(GET).await;
-        let mut served = upstream.accept().await;
-        served.head().await;
+        let (mut client, mut served) = asked(proxy.address, &upstream).await;
         served.send(head(64 * MIB) + &body(MIB)).await;
         client.head().await;
         // To close with something unread would be a reset, too.
@@ -261,10 +265,7 @@ async fn a_client_that_takes_nothing_for_too_long_is_cut_off() {
     let mut config = config(upstream.address);
     config.limits.idle_timeout = Duration::from_millis(300);
     let proxy = TestProxy::start(config);
-    let mut client = proxy.client().await;
-    client.send(GET).await;
-    let mut served = upstream.accept().await;
-    served.head().await;
+    let (mut client, mut served) = asked(proxy.address, &upstream).await;
     served.send(head(64 * MIB)).await;
     let text = body(MIB);
     soon(async { while served.try_send(&text).await.is_ok() {} }).await;
@@ -295,10 +296,7 @@ async fn a_client_that_takes_it_slowly_gets_all_of_it() {
 async fn what_comes_after_an_answer_is_nobodys_and_its_connection_is_not_used_again() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
-    let mut client = proxy.client().await;
-    client.send(GET).await;
-    let mut served = upstream.accept().await;
-    served.head().await;
+    let (mut client, mut served) = asked(proxy.address, &upstream).await;
     let sends = served.send(head(MIB) + &body(MIB) + "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged");
     let ((), ()) = tokio::join!(sends, is_answered(&mut client, MIB));
     assert_eq!(served.rest().await, "", "it is closed");
@@ -349,9 +347,7 @@ async fn a_large_answer_before_its_request_has_ended_passes_as_others_do() {
     served.send(head(MIB)).await;
     client.head().await;
     assert_eq!(pipes.left(), 1);
-    let text = body(MIB);
-    let ((), read) = tokio::join!(served.send(&text), client.exactly(MIB));
-    assert!(read == text);
+    passes(&mut served, &mut client, MIB).await;
     assert_eq!(served.rest().await, "", "it is closed");
 }
 
@@ -367,9 +363,7 @@ async fn a_connection_that_is_to_be_closed_after_a_large_answer_is() {
         served.send(format!("{says}\r\nContent-Length: {MIB}\r\n\r\n")).await;
         client.head().await;
         assert_eq!(pipes.left(), 0);
-        let text = body(MIB);
-        let ((), read) = tokio::join!(served.send(&text), client.exactly(MIB));
-        assert!(read == text);
+        passes(&mut served, &mut client, MIB).await;
         assert_eq!(served.rest().await, "", "it is closed");
     }
 }
@@ -394,14 +388,16 @@ async fn a_client_that_speaks_http_1_0_gets_a_large_answer() {
 async fn stopping_waits_for_a_large_answer() {
     let upstream = FakeUpstream::start().await;
     let mut proxy = TestProxy::start(config(upstream.address));
-    let mut client = proxy.client().await;
-    client.send(GET).await;
-    let mut served = upstream.accept().await;
-    served.head().await;
+    let (mut client, mut served) = asked(proxy.address, &upstream).await;
     served.send(head(MIB) + &body(MIB)[..1000]).await;
     client.exactly(900).await;
     proxy.stop();
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    soon(async {
+        while TcpStream::connect(proxy.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     let rest = body(MIB)[1000..].to_owned();
     let ((), read) = tokio::join!(served.send(&rest), client.rest());
     assert!(read.ends_with(&rest), "{}", read.len());
