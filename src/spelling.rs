@@ -26,6 +26,15 @@ pub struct Instead {
     of: usize,
 }
 
+/// What hyper writes to a connection, but for the heads that are written otherwise.
+#[derive(Debug)]
+pub struct Writing {
+    /// Nothing is left of what hyper had to write.
+    flushed: bool,
+    /// What is left to be written of a head.
+    head: Option<Instead>,
+}
+
 /// Where the head ends that `bytes` begin with, if it does, and whether its names are written `Like-This`. Empty lines
 /// before it are no part of it: see [`without_empty_lines`].
 pub fn head(bytes: &[u8]) -> Option<(usize, bool)> {
@@ -151,6 +160,54 @@ impl Instead {
             }
         }
         Poll::Ready(Ok(self.of))
+    }
+}
+
+impl Default for Writing {
+    fn default() -> Self {
+        Self { flushed: true, head: None }
+    }
+}
+
+impl Writing {
+    /// Whether nothing is left of what hyper had to write.
+    pub fn is_flushed(&self) -> bool {
+        self.flushed
+    }
+
+    /// hyper has asked for it, and nothing is left.
+    pub fn flushed(&mut self) {
+        self.flushed = true;
+    }
+
+    /// hyper has begun to write what goes another way.
+    pub fn passed_over(&mut self) {
+        self.flushed = false;
+    }
+
+    /// What hyper begins to write next is written so.
+    pub fn put(&mut self, head: Option<Instead>) {
+        self.head = head;
+    }
+
+    /// Writes what hyper writes, or what stands in its place: if that begins with a head, with its `spelling`, and that only
+    /// if nothing of another head is before it.
+    pub fn poll_write<Io: AsyncWrite + Unpin>(
+        &mut self,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+        spelling: Option<Spelling>,
+    ) -> Poll<io::Result<usize>> {
+        let is_first = mem::replace(&mut self.flushed, false);
+        // hyper writes a head in one piece, but it may come after the rest of another.
+        if let Some(spelling) = spelling.filter(|_| is_first) {
+            self.head = pieces.first().and_then(|piece| spelling.restored(piece));
+        }
+        let Some(head) = &mut self.head else { return Pin::new(io).poll_write_vectored(cx, pieces) };
+        let written = ready!(head.poll_write(io, cx, pieces))?;
+        self.head = None;
+        Poll::Ready(Ok(written))
     }
 }
 

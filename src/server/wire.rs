@@ -30,7 +30,7 @@ use super::grammar::{Broken, Scanner};
 use super::unread;
 use crate::conduit::{self, Conduit};
 use crate::config::Limits;
-use crate::spelling::{Instead, Spelling};
+use crate::spelling::{Instead, Spelling, Writing};
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::Stream;
 
@@ -135,12 +135,10 @@ pub struct Wire {
     lingering: Option<Pin<Box<Sleep>>>,
     /// All of the answers that have begun is written.
     between_answers: bool,
-    /// Nothing is left to be written of what has begun.
-    flushed: bool,
+    /// What is written of the answers that have begun.
+    answers: Writing,
     /// Nothing was there to read when more was wanted last: all that was read has been used.
     dry: bool,
-    /// What is left to be written of a head that hyper has written otherwise.
-    head: Option<Instead>,
     /// Nothing was there to read, and what comes next is waited for.
     listening: bool,
     /// For the client's end while there is no listening.
@@ -174,9 +172,8 @@ impl Wire {
             writing: None,
             lingering: None,
             between_answers: true,
-            flushed: true,
+            answers: Writing::default(),
             dry: true,
-            head: None,
             listening: false,
             lookout: None,
             ended: false,
@@ -189,7 +186,7 @@ impl Wire {
     /// TLS nobody here can tell: something may be left of a record.
     pub fn rests(&self) -> Option<usize> {
         let scanner = self.scanner.as_ref().filter(|scanner| scanner.is_between())?;
-        let rests = self.flushed
+        let rests = self.answers.is_flushed()
             && self.dry
             && !self.ended
             && self.notes.between_answers()
@@ -294,17 +291,17 @@ impl Wire {
         }
     }
 
-    /// Writes what hyper wants written, or what stands in its place.
+    /// Writes what hyper wants written, or what it stands for.
     fn poll_pieces(&mut self, cx: &mut Context<'_>, pieces: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let pieces = match pieces.iter().position(|piece| conduit::is_stand_in(piece)) {
             None => pieces,
-            Some(0) => return self.notes.conduit.poll_empty(cx, self.inner.tcp(), pieces[0].len()),
+            Some(0) => {
+                self.answers.passed_over();
+                return self.notes.conduit.poll_empty(cx, self.inner.tcp(), pieces[0].len());
+            }
             Some(before) => &pieces[..before],
         };
-        let Some(instead) = &mut self.head else { return Pin::new(&mut self.inner).poll_write_vectored(cx, pieces) };
-        let written = ready!(instead.poll_write(&mut self.inner, cx, pieces))?;
-        self.head = None;
-        Poll::Ready(Ok(written))
+        self.answers.poll_write(&mut self.inner, cx, pieces, self.notes.take_answer())
     }
 
     /// The client has to take something before anything more is written.
@@ -364,17 +361,12 @@ impl AsyncWrite for Wire {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let wire = &mut *self;
-        let is_first = std::mem::replace(&mut wire.flushed, false);
         if std::mem::take(&mut wire.between_answers)
             && let [piece] = pieces
             && let Some(scanner) = &wire.scanner
         {
             let answer = unread::instead_of(piece, scanner.first_line() >= wire.head_most);
-            wire.head = answer.map(|answer| Instead::new(answer, piece.len()));
-        }
-        // hyper writes a head in one piece, but it may come after the rest of another.
-        if let Some(spelling) = wire.notes.take_answer().filter(|_| is_first) {
-            wire.head = pieces.first().and_then(|piece| spelling.restored(piece));
+            wire.answers.put(answer.map(|answer| Instead::new(answer, piece.len())));
         }
         let written = wire.poll_pieces(cx, pieces);
         wire.wrote(cx, written)
@@ -399,7 +391,7 @@ impl AsyncWrite for Wire {
         match Pin::new(&mut wire.inner).poll_flush(cx) {
             Poll::Pending => wire.stalled(cx).map(Err),
             flushed => {
-                wire.flushed = true;
+                wire.answers.flushed();
                 flushed
             }
         }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::spelling::{self, Instead, Spelling};
+use crate::spelling::{self, Spelling, Writing};
 
 /// A connection that is lent to hyper, whose answers are looked at. It can be taken back.
 ///
@@ -23,12 +23,9 @@ struct Inner<Io> {
     /// `None` once it was taken back, or closed.
     io: Option<Io>,
     look: Look,
-    /// Everything was written that hyper had to write.
-    flushed: bool,
+    writing: Writing,
     /// How the request is written that hyper begins to write next, if not as usual.
     spelling: Option<Spelling>,
-    /// What is left to be written of its head.
-    head: Option<Instead>,
 }
 
 #[derive(Debug, Default)]
@@ -86,8 +83,8 @@ fn may_end(bytes: &[u8]) -> bool {
 impl<Io> Watched<Io> {
     /// One over which nothing was asked yet.
     pub fn new(io: Io) -> Self {
-        let io = Some(io);
-        Self(Arc::new(Mutex::new(Inner { io, look: Look::default(), flushed: true, spelling: None, head: None })))
+        let (look, writing) = (Look::default(), Writing::default());
+        Self(Arc::new(Mutex::new(Inner { io: Some(io), look, writing, spelling: None })))
     }
 
     /// What knows of it without keeping it open.
@@ -132,8 +129,8 @@ impl<Io> Watcher<Io> {
     /// Takes the connection back from hyper, which goes on waiting for the rest of an answer, if it has written all that
     /// was to be written, and `fits` says so; it is told how much hyper has read of the answer's body, in bytes.
     pub fn take_back(&self, fits: impl FnOnce(&Io, u64) -> bool) -> Option<Io> {
-        let Inner { io, look, flushed, .. } = &mut *lock(&self.0);
-        io.take_if(|io| *flushed && fits(io, look.beyond))
+        let Inner { io, look, writing, .. } = &mut *lock(&self.0);
+        io.take_if(|io| writing.is_flushed() && fits(io, look.beyond))
     }
 }
 
@@ -166,18 +163,10 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Inner { io: Some(io), flushed, spelling, head, .. } = &mut *self.lock() else {
+        let Inner { io: Some(io), writing, spelling, .. } = &mut *self.lock() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        let is_first = mem::replace(flushed, false);
-        // hyper writes a head in one piece, but it may come after the rest of another.
-        if let Some(spelling) = spelling.take().filter(|_| is_first) {
-            *head = pieces.first().and_then(|piece| spelling.restored(piece));
-        }
-        let Some(instead) = head else { return Pin::new(io).poll_write_vectored(cx, pieces) };
-        let written = ready!(instead.poll_write(io, cx, pieces))?;
-        *head = None;
-        Poll::Ready(Ok(written))
+        writing.poll_write(io, cx, pieces, spelling.take())
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -187,9 +176,9 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
     /// hyper flushes when it has nothing left to write.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Of one that was taken back nothing is left to be flushed, and hyper goes on waiting for the rest of the answer.
-        let Inner { io: Some(io), flushed, .. } = &mut *self.lock() else { return Poll::Ready(Ok(())) };
+        let Inner { io: Some(io), writing, .. } = &mut *self.lock() else { return Poll::Ready(Ok(())) };
         ready!(Pin::new(io).poll_flush(cx))?;
-        *flushed = true;
+        writing.flushed();
         Poll::Ready(Ok(()))
     }
 
