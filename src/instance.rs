@@ -19,7 +19,7 @@ use tokio::runtime;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::conduit::Pipes;
+use crate::conduit::{PIPES_MOST, Pipes};
 use crate::config::{Config, Detail, Invalid};
 use crate::engine::{Sighting, Wanted};
 use crate::memory::Memory;
@@ -154,7 +154,16 @@ impl Instance {
         let gauges = Gauges::new(snapshots.clone(), Arc::clone(&room));
         let meter = Arc::new(Meter::new([Box::new(gauges) as _, Box::new(tls.expiry) as _]));
         let status = Arc::new(admin::Status::new(snapshots.clone(), Arc::clone(&room), config.detail));
-        let (limits, permits) = (config.limits, Arc::new(Semaphore::new(config.limits.connections)));
+        let limits = config.limits;
+        let fitting = server::descriptors::fitting(PIPES_MOST * listeners.len());
+        if fitting < limits.connections {
+            tracing::info!(
+                "{fitting} connections of clients are open at once, and not {} (ANTEROOM_MAX_CONNECTIONS): \
+                 the limit of open files (`ulimit -Hn`) has room for no more",
+                limits.connections
+            );
+        }
+        let permits = Arc::new(Semaphore::new(limits.connections.min(fitting)));
         let shared = Shared::new(config, brand, Arc::clone(&room), report, Arc::clone(&meter));
         let workers: Vec<_> = listeners
             .into_iter()

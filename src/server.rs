@@ -14,6 +14,7 @@ use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub mod connection;
 pub mod departure;
+pub mod descriptors;
 pub mod grammar;
 pub mod http1;
 pub mod stream;

@@ -2,11 +2,9 @@
 
 mod support;
 
-use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::pin::pin;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -15,6 +13,7 @@ use anteroom::conduit::Pipes;
 use anteroom::server::http1::AtHand;
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use support::program::Program;
 use support::raw::Peer;
 use support::unwatched::Unwatched;
 use support::{FakeUpstream, LONG, Serving, TestProxy, config, nobody, soon};
@@ -179,51 +178,14 @@ async fn a_crowd_that_asks_at_once_does_not_have_all_its_requests_under_way_at_o
     assert!(connections < CROWD / 4, "{connections} requests were under way at once");
 }
 
-/// The program itself, ended with the test.
-struct Program(Child);
-
-impl Program {
-    fn memory(&self) -> usize {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test]
 async fn a_connection_at_rest_takes_a_few_kibibytes() {
     // Both ends are files of one process; not every machine allows a thousand.
     const CONNECTIONS: usize = 400;
     let upstream = FakeUpstream::start().await.answering(OK);
-    let program = Command::new(env!("CARGO_BIN_EXE_anteroom"))
-        .arg("serve")
-        .env_clear()
-        .env("ANTEROOM_LISTEN", "127.0.0.1:0")
-        .env("ANTEROOM_ADMIN_LISTEN", "127.0.0.1:0")
-        .env("ANTEROOM_UPSTREAM", format!("http://{}", upstream.address))
-        .env("ANTEROOM_THREADS", "1")
-        .env("ANTEROOM_MAX_CONNECTIONS", "2000")
-        .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn();
-    let mut program = Program(program.expect("it starts"));
-    let mut log = BufReader::new(program.0.stdout.take().expect("it is piped"));
-    let address = {
-        let mut lines = log.by_ref().lines().map_while(Result::ok);
-        lines.find_map(|line| line.split_once(" listen=")?.1.split(' ').next()?.parse().ok()).expect("it says where")
-    };
-    // It must not have to wait for us.
-    std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    let program = Program::start(upstream.address, "");
     let client = || async {
-        let mut client = Peer::connect(address).await;
+        let mut client = Peer::connect(program.address).await;
         client.send(GET).await;
         assert_eq!(client.answer().await.body, "ok");
         client

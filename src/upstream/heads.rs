@@ -1,5 +1,5 @@
 //! What hyper has of an upstream's connection. Heads of requests and answers keep how their names are [written](spelling),
-//! and the rest of an answer can be [taken from hyper](super::haul).
+//! the rest of an answer can be [taken from hyper](super::haul), and only some connections may read much at once.
 
 use std::io::{self, IoSlice};
 use std::mem;
@@ -9,8 +9,33 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::spelling::{self, Spelling, Writing};
+
+/// In bytes: what is read at once by who may not read more. hyper makes its buffer larger when it gets as much as it has
+/// room for, which is a power of two.
+const NARROW: usize = (16 << 10) - 1;
+/// How many of a worker's connections may read more at once. Up to three such pieces are kept for a client that takes
+/// nothing, and that takes as much memory as a piece is large.
+const WIDE_MOST: usize = 64;
+
+/// The places of connections that may read much at once: each as long as an answer lasts that is large.
+#[derive(Clone, Debug)]
+pub struct Wide(Arc<Semaphore>);
+
+impl Default for Wide {
+    fn default() -> Self {
+        Self::new(WIDE_MOST)
+    }
+}
+
+impl Wide {
+    /// So many.
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most)))
+    }
+}
 
 /// A connection that is lent to hyper, whose answers are looked at. It can be taken back.
 ///
@@ -26,6 +51,19 @@ struct Inner<Io> {
     writing: Writing,
     /// How the request is written that hyper begins to write next, if not as usual.
     spelling: Option<Spelling>,
+    wide: Wide,
+    /// Its own of the wide ones.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl<Io> Inner<Io> {
+    /// Whether so much may be read at once.
+    fn may_read(&mut self, most: usize) -> bool {
+        if most > NARROW && self.place.is_none() {
+            self.place = Arc::clone(&self.wide.0).try_acquire_owned().ok();
+        }
+        most <= NARROW || self.place.is_some()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -82,9 +120,9 @@ fn may_end(bytes: &[u8]) -> bool {
 
 impl<Io> Watched<Io> {
     /// One over which nothing was asked yet.
-    pub fn new(io: Io) -> Self {
-        let (look, writing) = (Look::default(), Writing::default());
-        Self(Arc::new(Mutex::new(Inner { io: Some(io), look, writing, spelling: None })))
+    pub fn new(io: Io, wide: &Wide) -> Self {
+        let (look, writing, wide) = (Look::default(), Writing::default(), wide.clone());
+        Self(Arc::new(Mutex::new(Inner { io: Some(io), look, writing, spelling: None, wide, place: None })))
     }
 
     /// What knows of it without keeping it open.
@@ -121,6 +159,11 @@ impl<Io> Watcher<Io> {
         inner.look = Look { awaited: true, ..Look::default() };
     }
 
+    /// The answer is over.
+    pub fn rest(&self) {
+        lock(&self.0).place = None;
+    }
+
     /// How the head is written that has come, if not as usual.
     pub fn take_unusual(&self) -> Option<Spelling> {
         lock(&self.0).look.unusual.take()
@@ -140,9 +183,18 @@ fn lock<Io>(inner: &Mutex<Inner<Io>>) -> MutexGuard<'_, Inner<Io>> {
 
 impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let Inner { io: Some(io), look, .. } = &mut *self.lock() else { return Poll::Pending };
+        let mut inner = self.lock();
+        let is_narrow = !inner.may_read(buffer.remaining());
+        let Inner { io: Some(io), look, .. } = &mut *inner else { return Poll::Pending };
         let before = buffer.filled().len();
-        ready!(Pin::new(io).poll_read(cx, buffer))?;
+        if is_narrow {
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(NARROW));
+            ready!(Pin::new(io).poll_read(cx, &mut part))?;
+            let read = part.filled().len();
+            buffer.advance(read);
+        } else {
+            ready!(Pin::new(io).poll_read(cx, buffer))?;
+        }
         let read = &buffer.filled()[before..];
         if look.awaited {
             look.look_at(read);
@@ -197,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_taken_back_only_if_all_is_written_and_hyper_may_still_ask_for_it() {
         let (ours, mut theirs) = tokio::io::duplex(4);
-        let mut lent = Watched::new(ours);
+        let mut lent = Watched::new(ours, &Wide::default());
         let watcher = lent.watcher();
         watcher.expect(None);
         assert!(watcher.take_back(|_, _| false).is_none(), "it does not fit");
@@ -234,7 +286,7 @@ mod tests {
     async fn names_are_not_put_into_a_head_that_another_ones_rest_stands_before() {
         let (one, other) = ("GET / HTTP/1.1\r\nA-B: 1\r\n\r\n", "GET /other HTTP/1.1\r\nA-B: 2\r\n\r\n");
         let (ours, mut theirs) = tokio::io::duplex(20);
-        let mut lent = Watched::new(ours);
+        let mut lent = Watched::new(ours, &Wide::default());
         let watcher = lent.watcher();
         let spelling = |name| Spelling(one.replace("A-B", name).into());
         watcher.expect(Some(&spelling("a-b")));
@@ -254,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_that_hyper_has_done_with_is_closed_and_its_last_head_can_be_asked_for() {
         let (ours, mut theirs) = tokio::io::duplex(100);
-        let mut lent = Watched::new(ours);
+        let mut lent = Watched::new(ours, &Wide::default());
         let watcher = lent.watcher();
         watcher.expect(None);
         theirs.write_all(b"HTTP/1.1 200\nx: 1\n\n").await.expect("room");
@@ -262,6 +314,33 @@ mod tests {
         drop(lent);
         assert_eq!(theirs.read(&mut [0]).await.expect("an end"), 0);
         assert!(watcher.take_unusual().is_some());
+    }
+
+    #[tokio::test]
+    async fn only_so_many_read_much_at_once_and_those_who_have_done_make_room() {
+        let wide = Wide::new(1);
+        let [mut one, mut other] = [(); 2].map(|()| {
+            let (ours, theirs) = tokio::io::duplex(1 << 20);
+            (Watched::new(ours, &wide), theirs)
+        });
+        let mut room = vec![0; 3 * NARROW];
+        for (_, theirs) in [&mut one, &mut other] {
+            theirs.write_all(&[b'x'; 9 * NARROW]).await.expect("room");
+        }
+        // Little is read by everybody.
+        assert_eq!(one.0.read(&mut room[..NARROW]).await.expect("it is there"), NARROW);
+        for (is_wide, is_one) in [(true, false), (false, true), (false, true), (true, false)] {
+            let lent = if is_one { &mut one.0 } else { &mut other.0 };
+            let read = lent.read(&mut room).await.expect("it is there");
+            assert_eq!(read, if is_wide { 3 * NARROW } else { NARROW });
+            assert!(room[..read].iter().all(|byte| *byte == b'x'));
+            room.fill(0);
+        }
+        other.0.watcher().rest();
+        assert_eq!(one.0.read(&mut room).await.expect("it is there"), room.len());
+        let watcher = one.0.watcher();
+        drop((one, watcher));
+        assert_eq!(other.0.read(&mut room).await.expect("it is there"), room.len());
     }
 
     #[test]

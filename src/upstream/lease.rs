@@ -21,7 +21,6 @@ use super::gate;
 use super::half_open::HalfOpen;
 use super::haul::Haul;
 use super::heads::Watcher;
-use super::pool;
 use super::trailers::Slot;
 use crate::conduit::{Conduit, Pipes};
 use crate::evidence::Scheme;
@@ -146,10 +145,11 @@ impl Lease {
     pub fn give_back(self, haul: Option<&mut Haul>) {
         let Self { way: Way::Alone(mut alone), last: false, pool, run, .. } = self else { return };
         if let Some(haul) = haul {
-            let anew = haul.take_source().and_then(|stream| pool::http1(stream, alone.peer));
+            let anew = haul.take_source().and_then(|stream| pool.http1(stream, alone.peer));
             let Some(anew) = anew else { return };
             alone = anew;
         }
+        alone.watcher.rest();
         if alone.sender.is_ready() {
             pool.put(alone, run);
         } else if !alone.sender.is_closed() {

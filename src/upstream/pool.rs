@@ -22,7 +22,7 @@ use super::Dialer;
 use super::body::RequestBody;
 use super::failure::failure;
 use super::half_open::HalfOpen;
-use super::heads::Watched;
+use super::heads::{Watched, Wide};
 use super::lease::{Alone, Cut, Lease, Shared, Way};
 use super::trailers::{Slot, Trailing};
 use crate::evidence::Failure;
@@ -37,7 +37,7 @@ const IDLE_LONGEST: Duration = Duration::from_secs(50);
 
 /// In bytes: an answer's head beyond it is refused. As much as a client's may be.
 const HEAD_MOST: usize = 64 << 10;
-/// What is read at once of an answer's body, in bytes, if it comes that fast, and gathered of a request's that is not
+/// What is read at once of an answer's body, in bytes, if it comes that fast and [may be](Wide), and gathered of a request's that is not
 /// taken as fast. With half of it, what is not [hauled](super::haul) takes a quarter more CPU time; with twice as much, no less.
 const PIECE_MOST: usize = 128 << 10;
 /// Requests at once on one HTTP/2 connection, if the upstream allows as many; it may wish for fewer. Further ones get
@@ -59,6 +59,7 @@ pub struct Pool {
     idle: Mutex<VecDeque<Idle<Alone>>>,
     shared: Mutex<Vec<Idle<Shared>>>,
     stir: Notify,
+    wide: Wide,
 }
 
 /// A connection, since when it waits, and to which run of the target it leads.
@@ -77,6 +78,7 @@ impl Pool {
             idle: Mutex::default(),
             shared: Mutex::default(),
             stir: Notify::new(),
+            wide: Wide::default(),
         })
     }
 
@@ -98,9 +100,31 @@ impl Pool {
             Way::Shared(self.http2(stream, run).await?)
         } else {
             let peer = stream.peer();
-            Way::Alone(http1(HalfOpen::new(stream), peer).ok_or(Failure::ClosedEarly)?)
+            Way::Alone(self.http1(HalfOpen::new(stream), peer).ok_or(Failure::ClosedEarly)?)
         };
         Ok(self.lease(way, retry::Connection::New, run))
+    }
+
+    /// Makes hyper speak HTTP/1.1 over a connection, which it may have done before.
+    pub(super) fn http1(&self, stream: HalfOpen<Stream>, peer: Option<IpAddr>) -> Option<Alone> {
+        let (trailers, watched) = (Slot::default(), Watched::new(stream, &self.wide));
+        let watcher = watched.watcher();
+        let line: Line = TokioIo::new(Trailing::new(watched, trailers.clone()));
+        let (sender, connection) = http1::Builder::new()
+            // Where names are written otherwise, that is restored: see `spelling`.
+            .title_case_headers(true)
+            .max_header_size(HEAD_MOST)
+            .max_buf_size(PIECE_MOST)
+            .handshake::<_, RequestBody>(line)
+            // Nothing is waited for.
+            .now_or_never()?
+            .ok()?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "upstream connection ended");
+            }
+        });
+        Some(Alone { sender, trailers, watcher, peer, task: Cut::when_dropped(task.abort_handle()) })
     }
 
     fn lease(self: &Arc<Self>, way: Way, connection: retry::Connection, run: u64) -> Lease {
@@ -272,28 +296,6 @@ pub fn reset(tunnel: Upgraded) {
     if let Ok(parts) = tunnel.downcast::<Line>() {
         parts.io.inner().get_ref().with(|io| io.get_ref().reset_when_closed());
     }
-}
-
-/// Makes hyper speak HTTP/1.1 over a connection, which it may have done before.
-pub(super) fn http1(stream: HalfOpen<Stream>, peer: Option<IpAddr>) -> Option<Alone> {
-    let (trailers, watched) = (Slot::default(), Watched::new(stream));
-    let watcher = watched.watcher();
-    let line: Line = TokioIo::new(Trailing::new(watched, trailers.clone()));
-    let (sender, connection) = http1::Builder::new()
-        // Where names are written otherwise, that is restored: see `spelling`.
-        .title_case_headers(true)
-        .max_header_size(HEAD_MOST)
-        .max_buf_size(PIECE_MOST)
-        .handshake::<_, RequestBody>(line)
-        // Nothing is waited for.
-        .now_or_never()?
-        .ok()?;
-    let task = tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "upstream connection ended");
-        }
-    });
-    Some(Alone { sender, trailers, watcher, peer, task: Cut::when_dropped(task.abort_handle()) })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

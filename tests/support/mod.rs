@@ -5,6 +5,7 @@ pub mod certificates;
 pub mod encrypted;
 pub mod http2;
 pub mod message;
+pub mod program;
 pub mod raw;
 pub mod scrape;
 pub mod seen;

@@ -1,0 +1,92 @@
+//! Crowds of clients: more than there are files for, and such as take nothing of what they asked for.
+
+mod support;
+
+use std::time::Duration;
+
+use support::program::Program;
+use support::raw::Peer;
+use support::{FakeUpstream, soon};
+use tokio::task::JoinSet;
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Asks over so many connections at once, and keeps each until `together` are answered.
+async fn crowd(program: &Program, clients: usize, together: usize) {
+    let all_here = std::sync::Arc::new(tokio::sync::Barrier::new(together));
+    let mut crowd = JoinSet::new();
+    for _ in 0..clients {
+        let (address, all_here) = (program.address, std::sync::Arc::clone(&all_here));
+        crowd.spawn(async move {
+            let mut client = Peer::connect(address).await;
+            client.send(GET).await;
+            assert_eq!(client.answer().await.body, "ok");
+            all_here.wait().await;
+        });
+    }
+    soon(async { while crowd.join_next().await.transpose().expect("no client fails").is_some() {} }).await;
+}
+
+#[tokio::test]
+async fn more_clients_are_served_than_the_soft_limit_of_files_has_room_for() {
+    let upstream = FakeUpstream::start().await.answering(OK);
+    let program = Program::start(upstream.address, "ulimit -Sn 64");
+    crowd(&program, 100, 100).await;
+}
+
+#[tokio::test]
+async fn where_there_are_few_files_clients_wait_for_each_other_and_all_are_served() {
+    let upstream = FakeUpstream::start().await.answering(OK);
+    let program = Program::start(upstream.address, "ulimit -n 200");
+    program.says("18 connections of clients are open at once, and not 16384").await;
+    crowd(&program, 180, 18).await;
+}
+
+/// What so many clients more take of memory in KiB, each, who ask for an answer and take nothing of it.
+async fn idlers(program: &Program, number: usize, crowd: &mut Vec<Peer>) -> usize {
+    let before = program.memory();
+    for _ in 0..number {
+        let mut client = Peer::connect(program.address).await;
+        client.send(GET).await;
+        crowd.push(client);
+    }
+    // Until nothing is added any more.
+    let (mut last, mut now) = (0, program.memory());
+    while last != now {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (last, now) = (now, program.memory());
+    }
+    now.saturating_sub(before) / number
+}
+
+/// Text that lasts as long as the process.
+fn kept(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+const LARGE: usize = 16 << 20;
+
+#[tokio::test]
+async fn a_client_that_takes_nothing_of_a_large_answer_keeps_little_of_it_here() {
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n{}", "x".repeat(LARGE));
+    let upstream = FakeUpstream::start().await.answering(kept(answer));
+    let program = Program::start(upstream.address, "");
+    let mut crowd = Vec::new();
+    idlers(&program, 1, &mut crowd).await;
+    let each = idlers(&program, 100, &mut crowd).await;
+    assert!(each < 60, "{each} KiB");
+}
+
+#[tokio::test]
+async fn of_many_that_take_nothing_of_answers_of_unknown_length_few_keep_much() {
+    let body = "x".repeat(LARGE);
+    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{LARGE:x}\r\n{body}\r\n0\r\n\r\n");
+    let upstream = FakeUpstream::start().await.answering(kept(answer));
+    let program = Program::start(upstream.address, "");
+    let mut crowd = Vec::new();
+    // These may read much at once.
+    idlers(&program, 64, &mut crowd).await;
+    let each = idlers(&program, 60, &mut crowd).await;
+    assert!(each < 200, "{each} KiB");
+}
