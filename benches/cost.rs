@@ -3,7 +3,7 @@
 //! The program is run twice for each kind of request, with some and with more of them; what the second run takes more,
 //! divided by how many more requests it had, is what one of them takes. `benches/cost.txt` says what it was when somebody
 //! last looked: another figure, by more than [`TOLERANCE`], fails, whichever way. With `ANTEROOM_WRITE_COST=1` the
-//! figures are written there instead. Where the compiler is another one, they are shown and not judged.
+//! figures are written there instead. Where compiler or C library are others, they are shown and not judged.
 //!
 //! valgrind counts: its callgrind the instructions of the release build that is shipped, without those of the kernel; its
 //! memcheck the allocations of the build that is tested. Without valgrind nothing is counted: this says so and passes,
@@ -19,7 +19,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::{Arc, Barrier};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -40,6 +41,9 @@ const BULK: usize = 1 << 20;
 /// How much of an answer is under way at a time: with its head, one segment of the loopback device. How often it is read
 /// and written would be chance otherwise.
 const SEGMENT: usize = 60 << 10;
+
+/// How long a piece of an answer may take: valgrind is slow.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// A kind of request.
 #[derive(Clone, Copy)]
@@ -209,12 +213,13 @@ fn judge(counted: &BTreeMap<String, f64>) -> Result<()> {
     Ok(())
 }
 
-/// With its target: another one makes other instructions.
+/// With its target, and the C library that is linked: others make other instructions.
 fn compiler() -> Result<String> {
-    let told = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV").output()?;
-    let told = String::from_utf8(told.stdout)?;
-    let of = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).context("rustc -vV");
-    Ok(format!("rustc {} {}", of("release:")?, of("host:")?))
+    let said = |command: &mut Command| -> Result<String> { Ok(String::from_utf8(command.output()?.stdout)?) };
+    let rustc = said(Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())).arg("-vV"))?;
+    let of = |name: &str| rustc.lines().find_map(|line| line.strip_prefix(name)).map(str::trim).context("rustc -vV");
+    let libc = said(Command::new("getconf").arg("GNU_LIBC_VERSION"))?;
+    Ok(format!("rustc {} {} {}", of("release:")?, of("host:")?, libc.trim()))
 }
 
 /// Runs the program for so many requests, and counts.
@@ -225,9 +230,9 @@ fn run(program: &Path, tool: Tool, kind: Kind, requests: usize) -> Result<f64> {
     }
     let mut anteroom = Anteroom::start(program, tool, upstream.address)?;
     match kind {
-        Kind::Small => ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], SMALL, &upstream.turns)?,
-        Kind::Bulk => ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], BULK, &upstream.turns)?,
-        Kind::Diagnosed => ask(anteroom.address, &diagnosed(requests), 0, &upstream.turns)?,
+        Kind::Small => ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], SMALL, &upstream.taken)?,
+        Kind::Bulk => ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], BULK, &upstream.taken)?,
+        Kind::Diagnosed => ask(anteroom.address, &diagnosed(requests), 0, &upstream.taken)?,
         Kind::Held => {
             // In the first seconds of a start it looks for the upstream all the time if somebody waits.
             thread::sleep(Duration::from_secs(5));
@@ -243,7 +248,7 @@ fn run(program: &Path, tool: Tool, kind: Kind, requests: usize) -> Result<f64> {
             // Asked once, however many there are: it costs, too.
             ensure!(anteroom.held()? == requests, "not all are held within two seconds");
             upstream.listen(kind)?;
-            clients.into_iter().try_for_each(|client| answer(&mut BufReader::new(client), SMALL, &upstream.turns))?;
+            clients.into_iter().try_for_each(|client| answer(&mut BufReader::new(client), SMALL, &upstream.taken))?;
         }
     }
     anteroom.count(tool)
@@ -268,16 +273,17 @@ fn diagnosed(number: usize) -> Vec<String> {
 }
 
 /// One after the other on one connection. 0 is a page of ours, whatever its length.
-fn ask(address: SocketAddr, requests: &[String], length: usize, turns: &Barrier) -> Result<()> {
+fn ask(address: SocketAddr, requests: &[String], length: usize, taken: &Sender<()>) -> Result<()> {
     let mut client = BufReader::new(TcpStream::connect(address)?);
+    client.get_ref().set_read_timeout(Some(LONGEST))?;
     for request in requests {
         client.get_mut().write_all(request.as_bytes())?;
-        answer(&mut client, length, turns)?;
+        answer(&mut client, length, taken)?;
     }
     Ok(())
 }
 
-fn answer(client: &mut BufReader<TcpStream>, wanted: usize, turns: &Barrier) -> Result<()> {
+fn answer(client: &mut BufReader<TcpStream>, wanted: usize, taken: &Sender<()>) -> Result<()> {
     let (mut head, mut line) = (String::new(), String::new());
     while line != "\r\n" {
         line.clear();
@@ -291,25 +297,22 @@ fn answer(client: &mut BufReader<TcpStream>, wanted: usize, turns: &Barrier) -> 
         "{head}"
     );
     for (number, segment) in vec![0; length].chunks_mut(SEGMENT).enumerate() {
-        take_turns(number, turns);
+        if number > 0 {
+            // Nobody is busy with the one before any more.
+            thread::sleep(Duration::from_millis(2));
+            taken.send(())?;
+        }
         client.read_exact(segment)?;
     }
     Ok(())
 }
 
-/// Each segment after the first is written when the one before it was read, and nobody is busy with it any more.
-fn take_turns(number: usize, turns: &Barrier) {
-    if number > 0 {
-        turns.wait();
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
 /// The service behind it.
 struct Upstream {
     address: SocketAddr,
-    /// Of its one connection, where an answer has several segments, and its client.
-    turns: Arc<Barrier>,
+    /// Told of each segment of a large answer that its client has read, but the last: then the next one is written.
+    taken: Sender<()>,
+    is_taken: Arc<Mutex<Receiver<()>>>,
     socket: Option<socket2::Socket>,
 }
 
@@ -319,7 +322,8 @@ impl Upstream {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
         socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())?;
         let address = socket.local_addr()?.as_socket().context("an address")?;
-        Ok(Self { address, turns: Arc::new(Barrier::new(2)), socket: Some(socket) })
+        let (taken, is_taken) = channel();
+        Ok(Self { address, taken, is_taken: Arc::new(Mutex::new(is_taken)), socket: Some(socket) })
     }
 
     fn listen(&mut self, kind: Kind) -> Result<()> {
@@ -331,12 +335,12 @@ impl Upstream {
         let body = vec![b'x'; length];
         let mut segments: Vec<Vec<u8>> = body.chunks(SEGMENT).map(Vec::from).collect();
         segments[0].splice(..0, head.into_bytes());
-        let turns = Arc::clone(&self.turns);
+        let is_taken = Arc::clone(&self.is_taken);
         // They end with the process.
         thread::spawn(move || {
             for connection in listener.incoming().flatten() {
-                let (segments, turns) = (segments.clone(), Arc::clone(&turns));
-                thread::spawn(move || serve(connection, &segments, &turns));
+                let (segments, is_taken) = (segments.clone(), Arc::clone(&is_taken));
+                thread::spawn(move || serve(connection, &segments, &is_taken));
             }
         });
         Ok(())
@@ -344,18 +348,20 @@ impl Upstream {
 }
 
 /// Answers until the other side has enough, which may be at once: a probe asks for nothing.
-fn serve(mut connection: TcpStream, segments: &[Vec<u8>], turns: &Barrier) -> std::io::Result<()> {
+fn serve(mut connection: TcpStream, segments: &[Vec<u8>], is_taken: &Mutex<Receiver<()>>) -> Result<()> {
     let (mut read, mut piece) = (Vec::new(), [0; 4096]);
     loop {
         let taken = connection.read(&mut piece)?;
         if taken == 0 {
-            return connection.shutdown(Shutdown::Both);
+            return Ok(connection.shutdown(Shutdown::Both)?);
         }
         read.extend_from_slice(&piece[..taken]);
         while let Some(end) = read.windows(4).position(|it| it == b"\r\n\r\n") {
             read.drain(..end + 4);
             for (number, segment) in segments.iter().enumerate() {
-                take_turns(number, turns);
+                if number > 0 {
+                    is_taken.lock().expect("nobody panics").recv()?;
+                }
                 connection.write_all(segment)?;
             }
         }

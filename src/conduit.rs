@@ -22,8 +22,8 @@ const PIPE: usize = 64 << 10;
 /// takes nothing keeps so much of the kernel's memory.
 const LARGE: usize = 256 << 10;
 const LARGE_MOST: usize = 64;
-/// Pipes of a worker: each takes two file descriptors. Answers for which there is none pass as all others do. The kernel
-/// gives a user 64 MiB in all of them before it makes them smaller (`man 7 pipe`).
+/// Pipes of all workers: each takes two file descriptors. Answers for which there is none pass as all others do. The kernel
+/// gives a user 64 MiB in all of them before it makes them smaller (`man 7 pipe`); these may come to 43.
 pub const PIPES_MOST: usize = 500;
 
 /// What stands for bytes in a pipe is known by where it is: nobody else hands out this memory. It is never touched, so it
@@ -46,7 +46,7 @@ impl Pipes {
     /// So many at once.
     pub fn new(most: usize) -> Self {
         let semaphore = |most| Arc::new(Semaphore::new(most));
-        Self { all: semaphore(most), large: semaphore(most.min(LARGE_MOST)) }
+        Self { all: semaphore(most), large: semaphore((most * LARGE_MOST).div_ceil(PIPES_MOST)) }
     }
 
     /// How many there may be beside those that there are.
@@ -88,7 +88,7 @@ impl Pipe {
         let (outlet, inlet) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
         // Whoever has more pipes than the kernel likes gets some of two pages, and no larger ones.
         let size = match large {
-            Some(_) => fcntl_setpipe_size(&inlet, LARGE),
+            Some(_) => fcntl_setpipe_size(&inlet, LARGE).or_else(|_| fcntl_getpipe_size(&inlet)),
             None => fcntl_getpipe_size(&inlet),
         };
         if size.ok()? < PIPE {

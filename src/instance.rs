@@ -19,7 +19,7 @@ use tokio::runtime;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::conduit::{PIPES_MOST, Pipes};
+use crate::conduit::Pipes;
 use crate::config::{Config, Detail, Invalid};
 use crate::engine::{Sighting, Wanted};
 use crate::memory::Memory;
@@ -29,6 +29,7 @@ use crate::probe::Prober;
 use crate::proxy::{Proxy, Shared, host_of};
 use crate::room::{HEADS_MOST, Room};
 use crate::server::connection::Host;
+use crate::server::descriptors::Shares;
 use crate::server::http1::AtHand;
 use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
@@ -155,20 +156,22 @@ impl Instance {
         let meter = Arc::new(Meter::new([Box::new(gauges) as _, Box::new(tls.expiry) as _]));
         let status = Arc::new(admin::Status::new(snapshots.clone(), Arc::clone(&room), config.detail));
         let limits = config.limits;
-        let fitting = server::descriptors::fitting(PIPES_MOST * listeners.len());
-        if fitting < limits.connections {
+        let Shares { connections, upstreams, pipes } = Shares::of_all(limits.connections, listeners.len());
+        if connections < limits.connections {
             tracing::info!(
-                "{fitting} connections of clients are open at once, and not {} (ANTEROOM_MAX_CONNECTIONS): \
+                "{connections} connections of clients are open at once, and not {} (ANTEROOM_MAX_CONNECTIONS): \
                  the limit of open files (`ulimit -Hn`) has room for no more",
                 limits.connections
             );
         }
-        let permits = Arc::new(Semaphore::new(limits.connections.min(fitting)));
+        let permits = Arc::new(Semaphore::new(connections));
+        let (places, pipes) = (Arc::new(Semaphore::new(upstreams)), pipes / listeners.len().max(1));
         let shared = Shared::new(config, brand, Arc::clone(&room), report, Arc::clone(&meter));
         let workers: Vec<_> = listeners
             .into_iter()
             .map(|listener| {
-                let proxy = Proxy::new(Arc::clone(&shared), Pool::new(dialer.clone()), snapshots.clone());
+                let proxy =
+                    Proxy::new(Arc::clone(&shared), Pool::new(dialer.clone(), Arc::clone(&places)), snapshots.clone());
                 let (meter, tls) = (Arc::clone(&meter), tls.served.clone());
                 let host = Host {
                     proxy: Arc::new(proxy),
@@ -176,7 +179,7 @@ impl Instance {
                     meter,
                     tls,
                     at_hand: AtHand::default(),
-                    pipes: Pipes::default(),
+                    pipes: Pipes::new(pipes),
                 };
                 spawn_worker(listener, Arc::new(host), Arc::clone(&permits), stop.subscribe())
             })

@@ -431,7 +431,7 @@ async fn where_one_side_speaks_otherwise_a_large_answer_passes_as_others_do() {
     // HTTP/2 from the client.
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(self::config(upstream.address));
-    let mut client = http2::Client::connect(&proxy).await;
+    let mut client = http2::Client::connect(proxy.address).await;
     let (answer, _) = client.ask(Request::get("http://a/").body(()).expect("valid"), true).await;
     let reads = async {
         let mut answer = soon(answer).await.expect("an answer");

@@ -4,6 +4,8 @@ mod support;
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use support::http2::Client;
 use support::program::Program;
 use support::raw::Peer;
 use support::{FakeUpstream, soon};
@@ -39,8 +41,41 @@ async fn more_clients_are_served_than_the_soft_limit_of_files_has_room_for() {
 async fn where_there_are_few_files_clients_wait_for_each_other_and_all_are_served() {
     let upstream = FakeUpstream::start().await.answering(OK);
     let program = Program::start(upstream.address, "ulimit -n 200");
-    program.says("18 connections of clients are open at once, and not 16384").await;
-    crowd(&program, 180, 18).await;
+    program.says("28 connections of clients are open at once, and not 16384").await;
+    crowd(&program, 168, 28).await;
+}
+
+#[tokio::test]
+async fn requests_over_one_connection_wait_for_files_and_none_is_told_that_the_upstream_is_away() {
+    let upstream = FakeUpstream::start().await;
+    let program = Program::start(upstream.address, "ulimit -n 200");
+    let mut client = Client::connect(program.address).await;
+    let mut asked = Vec::new();
+    for number in 0..90 {
+        let request = http::Request::get(format!("http://a/{number}")).body(()).expect("a request");
+        asked.push(client.ask(request, true).await.0);
+    }
+    // As many as there are files for are there at once, and stay until all of them have come.
+    let serves = async {
+        let mut served = Vec::new();
+        while served.len() < 28 {
+            served.push(upstream.accept().await);
+        }
+        let more = tokio::time::timeout(Duration::from_millis(300), upstream.accept());
+        assert!(more.await.is_err(), "more than there is room for");
+        for mut peer in served {
+            tokio::spawn(async move {
+                while peer.has_data().await {
+                    peer.head().await;
+                    peer.send(OK).await;
+                }
+            });
+        }
+    };
+    let ((), answers) = tokio::join!(serves, soon(join_all(asked)));
+    for answer in answers {
+        assert_eq!(answer.expect("an answer").status(), 200);
+    }
 }
 
 /// What so many clients more take of memory in KiB, each, who ask for an answer and take nothing of it.
@@ -51,11 +86,12 @@ async fn idlers(program: &Program, number: usize, crowd: &mut Vec<Peer>) -> usiz
         client.send(GET).await;
         crowd.push(client);
     }
-    // Until nothing is added any more.
-    let (mut last, mut now) = (0, program.memory());
-    while last != now {
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        (last, now) = (now, program.memory());
+    // Until nothing has been added for a while.
+    let (mut now, mut same) = (0, 0);
+    while same < 4 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let last = std::mem::replace(&mut now, program.memory());
+        same = if last == now { same + 1 } else { 0 };
     }
     now.saturating_sub(before) / number
 }

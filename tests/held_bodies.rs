@@ -326,7 +326,7 @@ async fn what_comes_over_http2_is_taken_in_as_well() {
     let folder = Folder::new();
     let proxy = TestProxy::start(spooling(address, &folder, 32 * MIB));
     let body = body(3 * MIB);
-    let mut client = http2::Client::connect(&proxy).await;
+    let mut client = http2::Client::connect(proxy.address).await;
     let request = Request::post("http://a/x").header("content-length", body.len()).body(()).expect("valid");
     let (answer, mut stream) = client.ask(request, false).await;
     send_all(&mut stream, Bytes::from(body.clone())).await;

@@ -28,7 +28,7 @@ fn get() -> Request<()> {
 #[tokio::test]
 async fn a_request_arrives_as_http1_with_its_authority_as_host_and_its_cookie_in_one_piece() {
     let (upstream, proxy) = stage().await;
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     let mut request = get();
     for crumb in ["a=1", "b=2", "c=3"] {
         request.headers_mut().append("cookie", HeaderValue::from_static(crumb));
@@ -54,7 +54,7 @@ async fn a_request_arrives_as_http1_with_its_authority_as_host_and_its_cookie_in
 #[tokio::test]
 async fn trailers_pass_between_http2_and_http1() {
     let (upstream, proxy) = stage().await;
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     let (answer, mut body) = client.ask(Request::post("http://a/").body(()).expect("valid"), false).await;
     body.send_data(Bytes::from_static(b"hi"), false).expect("open");
     body.send_trailers(HeaderMap::from_iter([("x-up".parse().expect("a name"), HeaderValue::from(1))])).expect("open");
@@ -70,7 +70,7 @@ async fn trailers_pass_between_http2_and_http1() {
 #[tokio::test]
 async fn an_answer_that_is_cut_short_resets_its_stream_and_no_other() {
     let (upstream, proxy) = stage().await;
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     for cut in [
         "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf",
         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
@@ -95,7 +95,7 @@ async fn an_answer_that_is_cut_short_resets_its_stream_and_no_other() {
 #[tokio::test]
 async fn a_stream_that_is_reset_cancels_the_upstreams_work() {
     let (upstream, proxy) = stage().await;
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     for answered in [false, true] {
         let (answer, mut body) = client.ask(get(), false).await;
         let mut served = upstream.accept().await;
@@ -118,7 +118,7 @@ async fn a_held_stream_that_is_reset_frees_its_place() {
     let mut config = config(nobody().await);
     config.max_held = 1;
     let proxy = TestProxy::start(config);
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     let (held, _) = client.ask(get(), true).await;
     // The room is full as soon as the first request is in it.
     let full = async {
@@ -148,7 +148,7 @@ async fn a_held_stream_that_is_reset_frees_its_place() {
 #[tokio::test]
 async fn a_client_that_is_wrong_about_whom_it_asks_is_refused_on_its_stream_alone() {
     let (upstream, proxy) = stage().await;
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     let mut wrong = get();
     wrong.headers_mut().insert("host", HeaderValue::from_static("other"));
     let (answer, _) = client.ask(wrong, true).await;

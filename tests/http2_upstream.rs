@@ -58,7 +58,7 @@ async fn requests_of_several_clients_share_a_connection_and_arrive_as_http2_writ
 async fn a_call_of_grpc_passes_with_its_trailers_both_ways() {
     let mut upstream = Http2Upstream::start(server::Builder::new()).await;
     let proxy = TestProxy::start(h2c(upstream.address));
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     let call = Request::post("http://a/package.Service/Method")
         .header("content-type", "application/grpc")
         .header("te", "trailers");
@@ -184,7 +184,7 @@ async fn uploads_that_the_upstream_does_not_take_keep_no_other_waiting() {
     // Longer than this test waits: it shall not be what makes room.
     config.response_timeout = Duration::from_secs(60);
     let proxy = TestProxy::start(config);
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     let post = || Request::post("http://a/").body(()).expect("valid");
     let mut stalled = Vec::new();
     for _ in 0..4 {

@@ -21,7 +21,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 async fn held_requests_pass_in_order_of_arrival() {
     let address = nobody().await;
     let proxy = TestProxy::start(config(address));
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     let mut answers = Vec::new();
     for number in 0..40 {
         let request = Request::get(format!("http://a/{number}")).body(()).expect("valid");

@@ -15,7 +15,7 @@ use support::{FakeUpstream, TestProxy, config, soon};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 async fn ask(proxy: &TestProxy, protocol: &'static str) -> (Client, ResponseFuture, SendStream<Bytes>) {
-    let mut client = Client::connect(proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     client.hears_of_extended_connect().await;
     let request = Request::builder()
         .method(Method::CONNECT)
@@ -163,7 +163,7 @@ async fn a_tunnel_to_anything_else_is_refused() {
     let proxy = TestProxy::start(config(upstream.address));
     let (_client, answer, _up) = ask(&proxy, "connect-udp").await;
     assert_eq!(soon(answer).await.expect("an answer").status(), StatusCode::METHOD_NOT_ALLOWED);
-    let mut client = Client::connect(&proxy).await;
+    let mut client = Client::connect(proxy.address).await;
     let plain = Request::builder().method(Method::CONNECT).uri("a:443").body(()).expect("valid");
     let (answer, _up) = client.ask(plain, false).await;
     assert_eq!(soon(answer).await.expect("an answer").status(), StatusCode::METHOD_NOT_ALLOWED);

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use rustix::io::Errno;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::strays::Strays;
@@ -40,6 +41,8 @@ pub struct Dialer {
 
 /// RFC 8305 §5 recommends it: long against an answer on a local network, short for a person.
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// When the process is out of file descriptors.
+const FILES_AGAIN: Duration = Duration::from_millis(50);
 /// Of one name; more are not tried.
 const ADDRESSES_MOST: usize = 16;
 
@@ -111,7 +114,16 @@ impl Dialer {
     }
 
     async fn attempt(&self, address: SocketAddr, protocols: Protocols, end: Instant) -> Result<Stream, Failure> {
-        match timeout_at(end, TcpStream::connect(address)).await {
+        let connect = async {
+            loop {
+                match TcpStream::connect(address).await {
+                    // That says nothing about the upstream.
+                    Err(error) if is_out_of_files(&error) => sleep(FILES_AGAIN).await,
+                    ended => return ended,
+                }
+            }
+        };
+        match timeout_at(end, connect).await {
             Ok(Ok(stream)) => self.encrypt(stream, protocols, end).await,
             Ok(Err(error)) => Err(refusal(&error, address)),
             Err(_) => Err(Failure::ConnectTimeout),
@@ -183,6 +195,10 @@ fn ours(addresses: Vec<SocketAddr>, inside: &Inside) -> Result<Vec<SocketAddr>, 
     };
     let ours: Vec<_> = addresses.into_iter().filter(|address| inside(address.ip())).collect();
     if ours.is_empty() { Err(Failure::NameResolvedOutside { address: first.ip() }) } else { Ok(ours) }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 fn refusal(error: &io::Error, address: SocketAddr) -> Failure {

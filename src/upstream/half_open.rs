@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::tongue;
 
@@ -20,6 +21,7 @@ pub struct HalfOpen<Io> {
     failed: Option<io::ErrorKind>,
     /// Nothing was read yet.
     is_new: bool,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl<Io> HalfOpen<Io> {
@@ -35,7 +37,12 @@ impl<Io> HalfOpen<Io> {
 
     /// Nothing has failed yet.
     pub fn new(inner: Io) -> Self {
-        Self { inner, failed: None, is_new: true }
+        Self { inner, failed: None, is_new: true, _place: None }
+    }
+
+    /// Keeps this place for as long as it is there.
+    pub fn with_place(self, place: OwnedSemaphorePermit) -> Self {
+        Self { _place: Some(place), ..self }
     }
 }
 

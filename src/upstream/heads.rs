@@ -52,17 +52,32 @@ struct Inner<Io> {
     /// How the request is written that hyper begins to write next, if not as usual.
     spelling: Option<Spelling>,
     wide: Wide,
-    /// Its own of the wide ones.
-    place: Option<OwnedSemaphorePermit>,
+    stage: Stage,
+}
+
+/// What is read.
+#[derive(Debug)]
+enum Stage {
+    /// Nothing that was asked for, or the head of an answer.
+    Head,
+    /// The body of an answer, which may be large.
+    Body,
+    /// One that is.
+    Large(#[allow(dead_code, reason = "it is held")] OwnedSemaphorePermit),
+    /// Another protocol, whose reader says how much.
+    Tunnel,
 }
 
 impl<Io> Inner<Io> {
     /// Whether so much may be read at once.
     fn may_read(&mut self, most: usize) -> bool {
-        if most > NARROW && self.place.is_none() {
-            self.place = Arc::clone(&self.wide.0).try_acquire_owned().ok();
+        if most > NARROW
+            && matches!(self.stage, Stage::Body)
+            && let Ok(place) = Arc::clone(&self.wide.0).try_acquire_owned()
+        {
+            self.stage = Stage::Large(place);
         }
-        most <= NARROW || self.place.is_some()
+        most <= NARROW || matches!(self.stage, Stage::Large(_) | Stage::Tunnel)
     }
 }
 
@@ -122,7 +137,7 @@ impl<Io> Watched<Io> {
     /// One over which nothing was asked yet.
     pub fn new(io: Io, wide: &Wide) -> Self {
         let (look, writing, wide) = (Look::default(), Writing::default(), wide.clone());
-        Self(Arc::new(Mutex::new(Inner { io: Some(io), look, writing, spelling: None, wide, place: None })))
+        Self(Arc::new(Mutex::new(Inner { io: Some(io), look, writing, spelling: None, wide, stage: Stage::Head })))
     }
 
     /// What knows of it without keeping it open.
@@ -143,7 +158,9 @@ impl<Io> Watched<Io> {
 /// Whoever it was lent to has done with it, but what it brought last is yet to be asked for.
 impl<Io> Drop for Watched<Io> {
     fn drop(&mut self) {
-        self.lock().io = None;
+        let mut inner = self.lock();
+        inner.io = None;
+        inner.stage = Stage::Head;
     }
 }
 
@@ -156,12 +173,18 @@ impl<Io> Watcher<Io> {
     pub fn expect(&self, spelling: Option<&Spelling>) {
         let mut inner = lock(&self.0);
         inner.spelling = spelling.cloned();
+        inner.stage = Stage::Head;
         inner.look = Look { awaited: true, ..Look::default() };
     }
 
     /// The answer is over.
     pub fn rest(&self) {
-        lock(&self.0).place = None;
+        lock(&self.0).stage = Stage::Head;
+    }
+
+    /// It becomes a tunnel.
+    pub fn switch(&self) {
+        lock(&self.0).stage = Stage::Tunnel;
     }
 
     /// How the head is written that has come, if not as usual.
@@ -172,8 +195,10 @@ impl<Io> Watcher<Io> {
     /// Takes the connection back from hyper, which goes on waiting for the rest of an answer, if it has written all that
     /// was to be written, and `fits` says so; it is told how much hyper has read of the answer's body, in bytes.
     pub fn take_back(&self, fits: impl FnOnce(&Io, u64) -> bool) -> Option<Io> {
-        let Inner { io, look, writing, .. } = &mut *lock(&self.0);
-        io.take_if(|io| writing.is_flushed() && fits(io, look.beyond))
+        let Inner { io, look, writing, stage, .. } = &mut *lock(&self.0);
+        let taken = io.take_if(|io| writing.is_flushed() && fits(io, look.beyond))?;
+        *stage = Stage::Head;
+        Some(taken)
     }
 }
 
@@ -184,8 +209,11 @@ fn lock<Io>(inner: &Mutex<Inner<Io>>) -> MutexGuard<'_, Inner<Io>> {
 impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut inner = self.lock();
+        if inner.io.is_none() {
+            return Poll::Pending;
+        }
         let is_narrow = !inner.may_read(buffer.remaining());
-        let Inner { io: Some(io), look, .. } = &mut *inner else { return Poll::Pending };
+        let Inner { io: Some(io), look, stage, .. } = &mut *inner else { return Poll::Pending };
         let before = buffer.filled().len();
         if is_narrow {
             let mut part = ReadBuf::new(buffer.initialize_unfilled_to(NARROW));
@@ -198,6 +226,9 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
         let read = &buffer.filled()[before..];
         if look.awaited {
             look.look_at(read);
+            if !look.awaited && matches!(stage, Stage::Head) {
+                *stage = Stage::Body;
+            }
         } else {
             look.beyond += read.len() as u64;
         }
@@ -324,9 +355,15 @@ mod tests {
             (Watched::new(ours, &wide), theirs)
         });
         let mut room = vec![0; 3 * NARROW];
-        for (_, theirs) in [&mut one, &mut other] {
-            theirs.write_all(&[b'x'; 9 * NARROW]).await.expect("room");
-        }
+        let ask = async |(lent, theirs): &mut (Watched<_>, tokio::io::DuplexStream)| {
+            lent.watcher().expect(None);
+            theirs.write_all(b"HTTP/1.1 200\n\n").await.expect("room");
+            // A head takes no place, however much might have come.
+            assert_eq!(lent.read(&mut vec![0; 3 * NARROW]).await.expect("a head"), 14);
+            theirs.write_all(&[b'x'; 6 * NARROW]).await.expect("room");
+        };
+        ask(&mut one).await;
+        ask(&mut other).await;
         // Little is read by everybody.
         assert_eq!(one.0.read(&mut room[..NARROW]).await.expect("it is there"), NARROW);
         for (is_wide, is_one) in [(true, false), (false, true), (false, true), (true, false)] {
@@ -336,11 +373,26 @@ mod tests {
             assert!(room[..read].iter().all(|byte| *byte == b'x'));
             room.fill(0);
         }
+        // Nobody keeps it who rests, or has ended, though somebody still knows of it.
         other.0.watcher().rest();
+        assert!(futures_util::poll!(Box::pin(other.0.read(&mut room))).is_pending());
         assert_eq!(one.0.read(&mut room).await.expect("it is there"), room.len());
-        let watcher = one.0.watcher();
-        drop((one, watcher));
+        let _watcher = one.0.watcher();
+        drop(one);
+        ask(&mut other).await;
         assert_eq!(other.0.read(&mut room).await.expect("it is there"), room.len());
+        let watcher = other.0.watcher();
+        let mut taken = watcher.take_back(|_, _| true).expect("it is flushed");
+        assert!(futures_util::poll!(Box::pin(other.0.read(&mut room))).is_pending());
+        assert_eq!(wide.0.available_permits(), 1, "hyper asks in vain, and has no place for that");
+        assert_eq!(taken.read(&mut room).await.expect("it is there"), room.len());
+        // A tunnel needs none.
+        let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+        let mut tunnel = Watched::new(ours, &wide);
+        tunnel.watcher().switch();
+        theirs.write_all(&[b'x'; 6 * NARROW]).await.expect("room");
+        assert_eq!(tunnel.read(&mut room).await.expect("it is there"), room.len());
+        assert_eq!(wide.0.available_permits(), 1);
     }
 
     #[test]

@@ -195,6 +195,7 @@ impl Lease {
     pub fn leave(self) {
         if let Way::Alone(mut alone) = self.way {
             alone.task.0 = None;
+            alone.watcher.switch();
         }
     }
 }

@@ -15,7 +15,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::Dialer;
@@ -60,6 +60,8 @@ pub struct Pool {
     shared: Mutex<Vec<Idle<Shared>>>,
     stir: Notify,
     wide: Wide,
+    /// Of the connections that all pools may have.
+    places: Arc<Semaphore>,
 }
 
 /// A connection, since when it waits, and to which run of the target it leads.
@@ -70,8 +72,8 @@ struct Idle<C> {
 }
 
 impl Pool {
-    /// An empty pool.
-    pub fn new(dialer: Dialer) -> Arc<Self> {
+    /// An empty pool. Each of its connections takes one of `places`.
+    pub fn new(dialer: Dialer, places: Arc<Semaphore>) -> Arc<Self> {
         Arc::new(Self {
             dialer,
             run: AtomicU64::new(0),
@@ -79,6 +81,7 @@ impl Pool {
             shared: Mutex::default(),
             stir: Notify::new(),
             wide: Wide::default(),
+            places,
         })
     }
 
@@ -95,12 +98,13 @@ impl Pool {
 
     /// Makes a new connection.
     pub async fn connect(self: &Arc<Self>, run: u64, protocols: Protocols) -> Result<Lease, Failure> {
+        let place = self.place().await?;
         let stream = self.dialer.connect(protocols).await?;
         let way = if self.dialer.speaks_http2(&stream) {
-            Way::Shared(self.http2(stream, run).await?)
+            Way::Shared(self.http2(stream, run, place).await?)
         } else {
             let peer = stream.peer();
-            Way::Alone(self.http1(HalfOpen::new(stream), peer).ok_or(Failure::ClosedEarly)?)
+            Way::Alone(self.http1(HalfOpen::new(stream).with_place(place), peer).ok_or(Failure::ClosedEarly)?)
         };
         Ok(self.lease(way, retry::Connection::New, run))
     }
@@ -125,6 +129,16 @@ impl Pool {
             }
         });
         Some(Alone { sender, trailers, watcher, peer, task: Cut::when_dropped(task.abort_handle()) })
+    }
+
+    /// For one more. Where there is none, those that rest make room.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        self.clear();
+        let place = timeout(self.dialer.timeout(), Arc::clone(&self.places).acquire_owned());
+        place.await.map_err(|_| Failure::ConnectTimeout)?.map_err(|_| Failure::ConnectTimeout)
     }
 
     fn lease(self: &Arc<Self>, way: Way, connection: retry::Connection, run: u64) -> Lease {
@@ -214,7 +228,7 @@ impl Pool {
     }
 
     /// A connection that others may use from now on.
-    async fn http2(&self, stream: Stream, run: u64) -> Result<Shared, Failure> {
+    async fn http2(&self, stream: Stream, run: u64, place: OwnedSemaphorePermit) -> Result<Shared, Failure> {
         let (settings, peer) = (Settings::default(), stream.peer());
         let (sender, connection) = http2::Builder::new(settings.clone())
             .timer(TokioTimer::new())
@@ -229,6 +243,7 @@ impl Pool {
         let room = Arc::clone(&settings.room);
         let (begin, begun) = oneshot::channel();
         tokio::spawn(async move {
+            let _place = place;
             let (mut connection, mut begin) = (pin!(connection), Some(begin));
             let ended = poll_fn(|cx| {
                 settings.hears.register(cx.waker());
@@ -315,7 +330,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let upstream = Upstream::at(Scheme::Http, "127.0.0.1", port);
-        let pool = Pool::new(Dialer::new(upstream, Duration::from_secs(5), None, None));
+        let dialer = Dialer::new(upstream, Duration::from_secs(5), None, None);
+        let pool = Pool::new(dialer, Arc::new(Semaphore::new(1)));
         let (lease, accepted) = tokio::join!(pool.connect(0, Protocols::Http1), listener.accept());
         let (mut served, _) = accepted.expect("a connection");
         pool.stirs().await;

@@ -11,14 +11,14 @@ use http::{HeaderMap, Request, Response};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
-use super::{TestProxy, soon};
+use super::soon;
 
 /// A client that speaks HTTP/2 without asking (RFC 9113 §3.3).
 pub struct Client(SendRequest<Bytes>);
 
 impl Client {
-    pub async fn connect(proxy: &TestProxy) -> Self {
-        let stream = soon(TcpStream::connect(proxy.address)).await.expect("it listens");
+    pub async fn connect(address: SocketAddr) -> Self {
+        let stream = soon(TcpStream::connect(address)).await.expect("it listens");
         let (client, connection) = soon(h2::client::handshake(stream)).await.expect("HTTP/2");
         tokio::spawn(connection);
         Self(client)

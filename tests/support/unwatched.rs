@@ -42,7 +42,8 @@ impl Unwatched {
         };
         let (publish, snapshots) = watch::channel(first_snapshot(&subject));
         let (report, reports) = mpsc::channel(REPORTS_QUEUED);
-        let pool = Pool::new(Dialer::new(config.upstream.clone(), config.connect_timeout, None, None));
+        let dialer = Dialer::new(config.upstream.clone(), config.connect_timeout, None, None);
+        let pool = Pool::new(dialer, Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)));
         let (limits, meter) = (config.limits, Arc::<Meter>::default());
         let room = Room::new(config.max_held, HEADS_MOST);
         let shared = Shared::new(config, Brand::default(), Arc::clone(&room), report, Arc::clone(&meter));
