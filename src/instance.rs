@@ -33,6 +33,7 @@ use crate::server::descriptors::Shares;
 use crate::server::http1::AtHand;
 use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
+use crate::upstream::places::Places;
 use crate::upstream::{Dialer, Pool, dial::Inside, spool};
 use crate::warmup::History;
 use crate::watch::gauges::Gauges;
@@ -156,7 +157,8 @@ impl Instance {
         let meter = Arc::new(Meter::new([Box::new(gauges) as _, Box::new(tls.expiry) as _]));
         let status = Arc::new(admin::Status::new(snapshots.clone(), Arc::clone(&room), config.detail));
         let limits = config.limits;
-        let Shares { connections, upstreams, pipes } = Shares::of_all(limits.connections, listeners.len());
+        let spooled = if config.spool.is_some() { config.max_held } else { 0 };
+        let Shares { connections, upstreams, pipes } = Shares::of_all(limits.connections, listeners.len(), spooled);
         if connections < limits.connections {
             tracing::info!(
                 "{connections} connections of clients are open at once, and not {} (ANTEROOM_MAX_CONNECTIONS): \
@@ -165,7 +167,7 @@ impl Instance {
             );
         }
         let permits = Arc::new(Semaphore::new(connections));
-        let (places, pipes) = (Arc::new(Semaphore::new(upstreams)), pipes / listeners.len().max(1));
+        let (places, pipes) = (Places::new(upstreams), pipes / listeners.len().max(1));
         let shared = Shared::new(config, brand, Arc::clone(&room), report, Arc::clone(&meter));
         let workers: Vec<_> = listeners
             .into_iter()

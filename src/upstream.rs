@@ -11,6 +11,7 @@ pub mod half_open;
 pub mod haul;
 pub mod heads;
 pub mod lease;
+pub mod places;
 pub mod pool;
 pub mod reel;
 pub mod spool;

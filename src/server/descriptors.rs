@@ -28,12 +28,12 @@ pub struct Shares {
 }
 
 impl Shares {
-    /// Takes as many descriptors as the process may have, for so many `workers` and as many connections of clients as are
-    /// `wanted`, if there is room.
+    /// Takes as many descriptors as the process may have, for so many `workers`, `files` that may be open besides, and as
+    /// many connections of clients as are `wanted`, if there is room.
     ///
     /// The soft limit is often 1,024, for programs that use select(2), and the hard one is meant for all others; an engine
     /// that systemd has started hands both on to its containers.
-    pub fn of_all(wanted: usize, workers: usize) -> Self {
+    pub fn of_all(wanted: usize, workers: usize, files: usize) -> Self {
         let mut limit = getrlimit(Resource::Nofile);
         if limit.current != limit.maximum {
             let raised = Rlimit { current: limit.maximum, ..limit };
@@ -42,13 +42,14 @@ impl Shares {
                 Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
             }
         }
-        Self::of(limit.current.unwrap_or(u64::MAX), wanted as u64, workers as u64)
+        let spare = SPARE + SPARE_OF_WORKER * workers as u64 + files as u64;
+        Self::of(limit.current.unwrap_or(u64::MAX), wanted as u64, spare)
     }
 
     /// The first connections take four, with their pipes' two ends and the connection to the upstream, further ones two, and
     /// those that rest one. What is left is for more requests at once over one connection.
-    fn of(descriptors: u64, wanted: u64, workers: u64) -> Self {
-        let all = descriptors.saturating_sub(SPARE + SPARE_OF_WORKER * workers);
+    fn of(descriptors: u64, wanted: u64, spare: u64) -> Self {
+        let all = descriptors - spare.min(descriptors / 2);
         let pipes = (all / FOR_A_PIPE).min(PIPES_MOST as u64);
         let (mut connections, mut left) = (0, all);
         for (number, each) in [(pipes, 4), (ACTIVE - pipes, 2), (u64::MAX, 1)] {
@@ -72,18 +73,18 @@ mod tests {
     fn all_that_may_be_open_at_once_has_a_descriptor() {
         for (descriptors, wanted, [connections, upstreams, pipes]) in [
             (0, 16_384, [1, 1, 1]),
-            (136, 16_384, [1, 1, 1]),
-            (200, 16_384, [28, 28, 4]),
+            (200, 16_384, [44, 44, 6]),
+            (272, 16_384, [60, 60, 8]),
             (1_024, 16_384, [389, 389, 55]),
             (1_024, 100, [100, 678, 55]),
             (20_000, 16_384, [14_768, 4_096, 500]),
             (1 << 20, 16_384, [16_384, (1 << 20) - 136 - 16_384 - 1_000, 500]),
             (u64::MAX, 1_000_000, [1_000_000, Semaphore::MAX_PERMITS, 500]),
         ] {
-            let shares = Shares::of(descriptors, wanted, 1);
+            let shares = Shares::of(descriptors, wanted, 136);
             assert_eq!(shares, Shares { connections, upstreams, pipes }, "of {descriptors}, with {wanted} wanted");
-            let needed = connections as u64 + upstreams as u64 + 2 * pipes as u64 + 136;
-            assert!(descriptors < 140 || needed <= descriptors, "{needed}");
+            let needed = connections as u64 + upstreams as u64 + 2 * pipes as u64;
+            assert!(descriptors == 0 || needed + 136.min(descriptors / 2) <= descriptors, "{needed}");
         }
     }
 }

@@ -9,8 +9,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 
+use super::places::Place;
 use super::tongue;
 
 /// Swallows what is written once a write has failed, so that everything that was received is read.
@@ -21,7 +21,7 @@ pub struct HalfOpen<Io> {
     failed: Option<io::ErrorKind>,
     /// Nothing was read yet.
     is_new: bool,
-    _place: Option<OwnedSemaphorePermit>,
+    _place: Option<Place>,
 }
 
 impl<Io> HalfOpen<Io> {
@@ -41,7 +41,7 @@ impl<Io> HalfOpen<Io> {
     }
 
     /// Keeps this place for as long as it is there.
-    pub fn with_place(self, place: OwnedSemaphorePermit) -> Self {
+    pub fn with_place(self, place: Place) -> Self {
         Self { _place: Some(place), ..self }
     }
 }

@@ -62,7 +62,7 @@ enum Stage {
     Head,
     /// The body of an answer, which may be large.
     Body,
-    /// One that is.
+    /// One of which much comes at once.
     Large(#[allow(dead_code, reason = "it is held")] OwnedSemaphorePermit),
     /// Another protocol, whose reader says how much.
     Tunnel,
@@ -215,15 +215,20 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
         let is_narrow = !inner.may_read(buffer.remaining());
         let Inner { io: Some(io), look, stage, .. } = &mut *inner else { return Poll::Pending };
         let before = buffer.filled().len();
-        if is_narrow {
+        let polled = if is_narrow {
             let mut part = ReadBuf::new(buffer.initialize_unfilled_to(NARROW));
-            ready!(Pin::new(io).poll_read(cx, &mut part))?;
+            let polled = Pin::new(io).poll_read(cx, &mut part);
             let read = part.filled().len();
             buffer.advance(read);
+            polled
         } else {
-            ready!(Pin::new(io).poll_read(cx, buffer))?;
-        }
+            Pin::new(io).poll_read(cx, buffer)
+        };
         let read = &buffer.filled()[before..];
+        if read.len() <= NARROW && matches!(stage, Stage::Large(_)) {
+            *stage = Stage::Body;
+        }
+        ready!(polled)?;
         if look.awaited {
             look.look_at(read);
             if !look.awaited && matches!(stage, Stage::Head) {

@@ -15,7 +15,7 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 
 use super::Dialer;
@@ -24,6 +24,7 @@ use super::failure::failure;
 use super::half_open::HalfOpen;
 use super::heads::{Watched, Wide};
 use super::lease::{Alone, Cut, Lease, Shared, Way};
+use super::places::{Place, Places};
 use super::trailers::{Slot, Trailing};
 use crate::evidence::Failure;
 use crate::retry;
@@ -60,8 +61,7 @@ pub struct Pool {
     shared: Mutex<Vec<Idle<Shared>>>,
     stir: Notify,
     wide: Wide,
-    /// Of the connections that all pools may have.
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
 /// A connection, since when it waits, and to which run of the target it leads.
@@ -73,7 +73,7 @@ struct Idle<C> {
 
 impl Pool {
     /// An empty pool. Each of its connections takes one of `places`.
-    pub fn new(dialer: Dialer, places: Arc<Semaphore>) -> Arc<Self> {
+    pub fn new(dialer: Dialer, places: Arc<Places>) -> Arc<Self> {
         Arc::new(Self {
             dialer,
             run: AtomicU64::new(0),
@@ -98,7 +98,7 @@ impl Pool {
 
     /// Makes a new connection.
     pub async fn connect(self: &Arc<Self>, run: u64, protocols: Protocols) -> Result<Lease, Failure> {
-        let place = self.place().await?;
+        let place = self.place().await;
         let stream = self.dialer.connect(protocols).await?;
         let way = if self.dialer.speaks_http2(&stream) {
             Way::Shared(self.http2(stream, run, place).await?)
@@ -131,14 +131,20 @@ impl Pool {
         Some(Alone { sender, trailers, watcher, peer, task: Cut::when_dropped(task.abort_handle()) })
     }
 
-    /// For one more. Where there is none, those that rest make room.
-    async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(place);
+    /// For one more. Where there is none, this waits as a client does that there is no room for: it says nothing about the
+    /// upstream.
+    async fn place(&self) -> Place {
+        if let Some(place) = self.places.try_take() {
+            return place;
         }
-        self.clear();
-        let place = timeout(self.dialer.timeout(), Arc::clone(&self.places).acquire_owned());
-        place.await.map_err(|_| Failure::ConnectTimeout)?.map_err(|_| Failure::ConnectTimeout)
+        self.make_room();
+        self.places.take().await
+    }
+
+    /// Closes those that rest.
+    fn make_room(&self) {
+        lock(&self.idle).clear();
+        lock(&self.shared).retain(|idle| idle.connection.requests() > 0);
     }
 
     fn lease(self: &Arc<Self>, way: Way, connection: retry::Connection, run: u64) -> Lease {
@@ -190,7 +196,7 @@ impl Pool {
 
     /// Gives a connection back once its exchange is over.
     pub(super) fn put(&self, connection: Alone, run: u64) {
-        if run < self.run.load(Ordering::Relaxed) {
+        if run < self.run.load(Ordering::Relaxed) || self.places.are_wanted() {
             return;
         }
         self.stir.notify_one();
@@ -206,9 +212,12 @@ impl Pool {
         self.stir.notified().await;
     }
 
-    /// Closes those that have waited for too long. To be called from time to time, as long as it says that others still
+    /// Closes those that have waited for too long, or whose places are wanted. To be called from time to time, as long as it says that others still
     /// wait, and again once something [stirs](Self::stirs).
     pub fn forget_old(&self) -> bool {
+        if self.places.are_wanted() {
+            self.make_room();
+        }
         let now = Instant::now();
         let mut idle = lock(&self.idle);
         while idle.front().is_some_and(|oldest| now - oldest.since > IDLE_LONGEST) {
@@ -228,8 +237,8 @@ impl Pool {
     }
 
     /// A connection that others may use from now on.
-    async fn http2(&self, stream: Stream, run: u64, place: OwnedSemaphorePermit) -> Result<Shared, Failure> {
-        let (settings, peer) = (Settings::default(), stream.peer());
+    async fn http2(&self, stream: Stream, run: u64, place: Place) -> Result<Shared, Failure> {
+        let (settings, peer) = (Settings { _place: Some(Arc::new(place)), ..Settings::default() }, stream.peer());
         let (sender, connection) = http2::Builder::new(settings.clone())
             .timer(TokioTimer::new())
             .max_header_list_size(HEAD_MOST as u32)
@@ -243,7 +252,6 @@ impl Pool {
         let room = Arc::clone(&settings.room);
         let (begin, begun) = oneshot::channel();
         tokio::spawn(async move {
-            let _place = place;
             let (mut connection, mut begin) = (pin!(connection), Some(begin));
             let ended = poll_fn(|cx| {
                 settings.hears.register(cx.waker());
@@ -280,6 +288,8 @@ impl Pool {
 struct Settings {
     room: Arc<AtomicUsize>,
     hears: Arc<AtomicWaker>,
+    /// Kept by each of its tasks, of which one has the socket.
+    _place: Option<Arc<Place>>,
 }
 
 impl Settings {
@@ -331,7 +341,7 @@ mod tests {
         let port = listener.local_addr().expect("an address").port();
         let upstream = Upstream::at(Scheme::Http, "127.0.0.1", port);
         let dialer = Dialer::new(upstream, Duration::from_secs(5), None, None);
-        let pool = Pool::new(dialer, Arc::new(Semaphore::new(1)));
+        let pool = Pool::new(dialer, Places::new(1));
         let (lease, accepted) = tokio::join!(pool.connect(0, Protocols::Http1), listener.accept());
         let (mut served, _) = accepted.expect("a connection");
         pool.stirs().await;
@@ -347,5 +357,38 @@ mod tests {
         assert!(!pool.forget_old());
         assert_eq!(lock(&pool.idle).len(), 0);
         assert_eq!(served.read(&mut [0]).await.expect("it is closed in good order"), 0);
+    }
+
+    #[tokio::test]
+    async fn connections_that_rest_make_room_for_those_of_other_workers() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let dialer = Dialer::new(Upstream::at(Scheme::Http, "127.0.0.1", port), Duration::from_secs(5), None, None);
+        let places = Places::new(1);
+        let [one, other] = [(); 2].map(|()| Pool::new(dialer.clone(), Arc::clone(&places)));
+        // Each is stirred by what is taken, and by what comes to rest.
+        let lease = one.connect(0, Protocols::Http1).await.expect("there is room");
+        one.stirs().await;
+        lease.give_back(None);
+        one.stirs().await;
+        assert_eq!(lock(&one.idle).len(), 1);
+
+        let mut second = Box::pin(other.connect(0, Protocols::Http1));
+        assert!(futures_util::poll!(&mut second).is_pending(), "it has no place");
+        assert!(!one.forget_old(), "nobody rests here while another one waits");
+        let lease = second.await.expect("there is room");
+
+        let mut third = Box::pin(one.connect(0, Protocols::Http1));
+        assert!(futures_util::poll!(&mut third).is_pending(), "it has no place");
+        lease.give_back(None);
+        let lease = third.await.expect("there is room");
+        assert_eq!(lock(&other.idle).len(), 0, "nor does it begin to rest");
+
+        // Whoever does not wait to the end is not waited for.
+        assert!(futures_util::poll!(Box::pin(other.connect(0, Protocols::Http1))).is_pending());
+        one.stirs().await;
+        lease.give_back(None);
+        one.stirs().await;
+        assert_eq!(lock(&one.idle).len(), 1);
     }
 }

@@ -13,6 +13,7 @@ use anteroom::room::{HEADS_MOST, Room};
 use anteroom::server::connection::Host;
 use anteroom::server::http1::AtHand;
 use anteroom::telemetry::meter::Meter;
+use anteroom::upstream::places::Places;
 use anteroom::upstream::{Dialer, Pool};
 use anteroom::watch::{REPORTS_QUEUED, Report, Snapshot, Subject, first_snapshot};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -43,7 +44,7 @@ impl Unwatched {
         let (publish, snapshots) = watch::channel(first_snapshot(&subject));
         let (report, reports) = mpsc::channel(REPORTS_QUEUED);
         let dialer = Dialer::new(config.upstream.clone(), config.connect_timeout, None, None);
-        let pool = Pool::new(dialer, Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)));
+        let pool = Pool::new(dialer, Places::new(Semaphore::MAX_PERMITS));
         let (limits, meter) = (config.limits, Arc::<Meter>::default());
         let room = Room::new(config.max_held, HEADS_MOST);
         let shared = Shared::new(config, Brand::default(), Arc::clone(&room), report, Arc::clone(&meter));
