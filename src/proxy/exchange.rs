@@ -59,7 +59,7 @@ impl Exchange {
         let mut lease = match lease {
             Some(lease) => lease,
             // Boxed, or every request would have room for the making of a connection, which few need.
-            None => match Box::pin(pool.connect(run, protocols)).await {
+            None => match Box::pin(pool.connect(run, protocols, pooled)).await {
                 Ok(lease) => lease,
                 Err(failure) => {
                     let connection = retry::Connection::New;

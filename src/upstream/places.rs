@@ -16,11 +16,12 @@ pub struct Places {
     waiting: AtomicUsize,
 }
 
-/// Somebody who waits.
-struct Waits<'a>(&'a AtomicUsize);
+/// Somebody who waits, and is counted.
+pub struct Waits<'a>(&'a AtomicUsize);
 
 impl<'a> Waits<'a> {
-    fn begin(waiting: &'a AtomicUsize) -> Self {
+    /// Counts one more, until it is dropped.
+    pub fn begin(waiting: &'a AtomicUsize) -> Self {
         waiting.fetch_add(1, Ordering::Relaxed);
         Self(waiting)
     }
@@ -49,8 +50,8 @@ impl Places {
         Arc::clone(&self.free).acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// Whether somebody waits for one, so that no connection should rest.
-    pub fn are_wanted(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+    /// How many wait for one, so that no connection should rest.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 }

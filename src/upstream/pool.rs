@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::Either;
 use futures_util::task::AtomicWaker;
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Dialer;
 use super::body::RequestBody;
@@ -24,7 +25,7 @@ use super::failure::failure;
 use super::half_open::HalfOpen;
 use super::heads::{Watched, Wide};
 use super::lease::{Alone, Cut, Lease, Shared, Way};
-use super::places::{Place, Places};
+use super::places::{Place, Places, Waits};
 use super::trailers::{Slot, Trailing};
 use crate::evidence::Failure;
 use crate::retry;
@@ -35,6 +36,9 @@ use crate::tls::{Protocols, Stream};
 const IDLE_MOST: usize = 8_192;
 /// Servers close idle connections after a minute or so; ours should go first, so that no request meets the closing.
 const IDLE_LONGEST: Duration = Duration::from_secs(50);
+
+/// How often a request that waits for a place looks for a connection with room.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// In bytes: an answer's head beyond it is refused. As much as a client's may be.
 const HEAD_MOST: usize = 64 << 10;
@@ -62,6 +66,10 @@ pub struct Pool {
     stir: Notify,
     wide: Wide,
     places: Arc<Places>,
+    /// How many of those who wait for a place do so here.
+    waiting: AtomicUsize,
+    /// A connection has come to rest.
+    returned: Notify,
 }
 
 /// A connection, since when it waits, and to which run of the target it leads.
@@ -82,6 +90,8 @@ impl Pool {
             stir: Notify::new(),
             wide: Wide::default(),
             places,
+            waiting: AtomicUsize::new(0),
+            returned: Notify::new(),
         })
     }
 
@@ -96,9 +106,15 @@ impl Pool {
         Some(self.lease(way, retry::Connection::Pooled, run))
     }
 
-    /// Makes a new connection.
-    pub async fn connect(self: &Arc<Self>, run: u64, protocols: Protocols) -> Result<Lease, Failure> {
-        let place = self.place().await;
+    /// Makes a new connection. Where there is no place for one it takes what comes to rest first, if it may be `pooled`.
+    pub async fn connect(self: &Arc<Self>, run: u64, protocols: Protocols, pooled: bool) -> Result<Lease, Failure> {
+        let place = match self.places.try_take() {
+            Some(place) => place,
+            None => match self.place_or_pooled(run, protocols, pooled).await {
+                Either::Left(place) => place,
+                Either::Right(lease) => return Ok(lease),
+            },
+        };
         let stream = self.dialer.connect(protocols).await?;
         let way = if self.dialer.speaks_http2(&stream) {
             Way::Shared(self.http2(stream, run, place).await?)
@@ -131,14 +147,29 @@ impl Pool {
         Some(Alone { sender, trailers, watcher, peer, task: Cut::when_dropped(task.abort_handle()) })
     }
 
-    /// For one more. Where there is none, this waits as a client does that there is no room for: it says nothing about the
-    /// upstream.
-    async fn place(&self) -> Place {
-        if let Some(place) = self.places.try_take() {
-            return place;
+    /// Waits as a client does that there is no room for: it says nothing about the upstream.
+    async fn place_or_pooled(self: &Arc<Self>, run: u64, protocols: Protocols, pooled: bool) -> Either<Place, Lease> {
+        let _waits = Waits::begin(&self.waiting);
+        let mut place = pin!(self.places.take());
+        loop {
+            if let Some(lease) = pooled.then(|| self.take(run, protocols)).flatten() {
+                return Either::Right(lease);
+            }
+            self.make_room();
+            tokio::select! {
+                place = &mut place => return Either::Left(place),
+                () = self.returned.notified() => {}
+                // Of HTTP/2 nobody says that it has room again.
+                () = sleep(LOOK_AGAIN) => {}
+            }
         }
-        self.make_room();
-        self.places.take().await
+    }
+
+    /// Whether a connection that could rest gives its place to another worker. While there are requests here that wait, one
+    /// in sixteen does: to make each connection anew is dear, and to keep all of them is unfair.
+    fn gives_way(&self) -> bool {
+        let waiting_here = self.waiting.load(Ordering::Relaxed);
+        self.places.waiting() > waiting_here && (waiting_here == 0 || fastrand::u8(..16) == 0)
     }
 
     /// Closes those that rest.
@@ -196,10 +227,11 @@ impl Pool {
 
     /// Gives a connection back once its exchange is over.
     pub(super) fn put(&self, connection: Alone, run: u64) {
-        if run < self.run.load(Ordering::Relaxed) || self.places.are_wanted() {
+        if run < self.run.load(Ordering::Relaxed) || self.gives_way() {
             return;
         }
         self.stir.notify_one();
+        self.returned.notify_one();
         let mut idle = lock(&self.idle);
         idle.push_back(Idle { connection, since: Instant::now(), run });
         if idle.len() > IDLE_MOST {
@@ -215,7 +247,7 @@ impl Pool {
     /// Closes those that have waited for too long, or whose places are wanted. To be called from time to time, as long as it says that others still
     /// wait, and again once something [stirs](Self::stirs).
     pub fn forget_old(&self) -> bool {
-        if self.places.are_wanted() {
+        if self.places.waiting() > 0 {
             self.make_room();
         }
         let now = Instant::now();
@@ -342,7 +374,7 @@ mod tests {
         let upstream = Upstream::at(Scheme::Http, "127.0.0.1", port);
         let dialer = Dialer::new(upstream, Duration::from_secs(5), None, None);
         let pool = Pool::new(dialer, Places::new(1));
-        let (lease, accepted) = tokio::join!(pool.connect(0, Protocols::Http1), listener.accept());
+        let (lease, accepted) = tokio::join!(pool.connect(0, Protocols::Http1, true), listener.accept());
         let (mut served, _) = accepted.expect("a connection");
         pool.stirs().await;
         assert!(!pool.forget_old(), "none waits");
@@ -367,25 +399,33 @@ mod tests {
         let places = Places::new(1);
         let [one, other] = [(); 2].map(|()| Pool::new(dialer.clone(), Arc::clone(&places)));
         // Each is stirred by what is taken, and by what comes to rest.
-        let lease = one.connect(0, Protocols::Http1).await.expect("there is room");
+        let lease = one.connect(0, Protocols::Http1, true).await.expect("there is room");
         one.stirs().await;
         lease.give_back(None);
         one.stirs().await;
         assert_eq!(lock(&one.idle).len(), 1);
 
-        let mut second = Box::pin(other.connect(0, Protocols::Http1));
+        let mut second = Box::pin(other.connect(0, Protocols::Http1, true));
         assert!(futures_util::poll!(&mut second).is_pending(), "it has no place");
         assert!(!one.forget_old(), "nobody rests here while another one waits");
         let lease = second.await.expect("there is room");
 
-        let mut third = Box::pin(one.connect(0, Protocols::Http1));
+        let mut third = Box::pin(one.connect(0, Protocols::Http1, true));
         assert!(futures_util::poll!(&mut third).is_pending(), "it has no place");
         lease.give_back(None);
         let lease = third.await.expect("there is room");
         assert_eq!(lock(&other.idle).len(), 0, "nor does it begin to rest");
 
+        // In the same worker it is handed on.
+        one.stirs().await;
+        let mut fourth = Box::pin(one.connect(0, Protocols::Http1, true));
+        assert!(futures_util::poll!(&mut fourth).is_pending(), "it has no place");
+        lease.give_back(None);
+        let lease = fourth.await.expect("there is one");
+        assert_eq!(lease.connection, retry::Connection::Pooled);
+
         // Whoever does not wait to the end is not waited for.
-        assert!(futures_util::poll!(Box::pin(other.connect(0, Protocols::Http1))).is_pending());
+        assert!(futures_util::poll!(Box::pin(other.connect(0, Protocols::Http1, true))).is_pending());
         one.stirs().await;
         lease.give_back(None);
         one.stirs().await;
