@@ -20,7 +20,7 @@ const NARROW: usize = (16 << 10) - 1;
 /// nothing, and that takes as much memory as a piece is large.
 const WIDE_MOST: usize = 64;
 
-/// The places of connections that may read much at once: each as long as an answer lasts that is large.
+/// The places of connections that may read much at once: each for as long as much comes at once.
 #[derive(Clone, Debug)]
 pub struct Wide(Arc<Semaphore>);
 

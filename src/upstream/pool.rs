@@ -42,8 +42,9 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// In bytes: an answer's head beyond it is refused. As much as a client's may be.
 const HEAD_MOST: usize = 64 << 10;
-/// What is read at once of an answer's body, in bytes, if it comes that fast and [may be](Wide), and gathered of a request's that is not
-/// taken as fast. With half of it, what is not [hauled](super::haul) takes a quarter more CPU time; with twice as much, no less.
+/// What is read at once of an answer's body, in bytes, if it comes that fast and [may be](Wide), and gathered of a request's
+/// that is not taken as fast. With half of it, what is not [hauled](super::haul) takes a quarter more CPU time; with twice as
+/// much, no less.
 const PIECE_MOST: usize = 128 << 10;
 /// Requests at once on one HTTP/2 connection, if the upstream allows as many; it may wish for fewer. Further ones get
 /// a further connection, since they may be streams that never end.
