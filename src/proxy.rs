@@ -194,9 +194,25 @@ impl Proxy {
         }
     }
 
+    /// What is known now, if a request may pass at once by it.
+    pub fn open(&self) -> Option<Arc<Snapshot>> {
+        self.door.open()
+    }
+
+    /// Whether a request would wait in vain, by what is known now.
+    pub fn is_down(&self) -> bool {
+        self.door.is_shut()
+    }
+
     /// Answers a request that came in HTTP of this `version`, and whose body may have turned out to be `broken` before it
-    /// was looked at.
-    pub async fn answer(&self, call: &mut Call, version: Version, broken: bool) -> Response<Body> {
+    /// was looked at. It passes at once where that is `known`, from [`open`](Self::open), to be possible.
+    pub async fn answer(
+        &self,
+        call: &mut Call,
+        known: Option<Arc<Snapshot>>,
+        version: Version,
+        broken: bool,
+    ) -> Response<Body> {
         let ticket = self.ticket(version);
         match call {
             Call::Refuse(head, _, refusal) => ticket.refuse(head, *refusal),
@@ -209,7 +225,7 @@ impl Proxy {
             Call::TellOptions(head, _) => ticket.options(head),
             Call::Forward(exchange) => {
                 self.shared.budget.count_request(ticket.started);
-                self.serve(ticket, exchange).await
+                self.serve(ticket, exchange, known).await
             }
         }
     }
@@ -219,14 +235,19 @@ impl Proxy {
         Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config, brand, version, &self.ledger, &self.pages)
     }
 
-    async fn serve(&self, mut ticket: Ticket<'_>, exchange: &mut Exchange) -> Response<Body> {
+    async fn serve(
+        &self,
+        mut ticket: Ticket<'_>,
+        exchange: &mut Exchange,
+        known: Option<Arc<Snapshot>>,
+    ) -> Response<Body> {
         if exchange.tape.announces_too_much() {
             return self.refuse_large(&ticket, exchange);
         }
         let Shared { budget, reports, .. } = &*self.shared;
         let way = Way { door: &self.door, budget, reports };
         let mut toll = Toll::default();
-        let outcome = way.travel(&mut Dispatch { proxy: self, ticket: &ticket, exchange }, &mut toll).await;
+        let outcome = way.travel(known, &mut Dispatch { proxy: self, ticket: &ticket, exchange }, &mut toll).await;
         ticket.toll = toll;
         match outcome {
             Outcome::Answered((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
@@ -260,8 +281,9 @@ impl Proxy {
         let switch = upgraded.and_then(|client| Switch::offered(client, &mut head));
         let Shared { allowance, config, .. } = &*self.shared;
         let expects = gate::is_expected(&head.headers);
+        let closes = nominated.iter().any(|option| option == "close");
         let tape = Tape::new(incoming, allowance, expects, config.limits.body_bytes, nominated);
-        Exchange { head, spelling, tape, switch }
+        Exchange { head, spelling, tape, switch, closes }
     }
 
     /// The order matters: what belongs to one connection goes before anything is added, and `X-Forwarded-Host` is the

@@ -17,7 +17,9 @@ pub mod departure;
 pub mod descriptors;
 pub mod grammar;
 pub mod http1;
+pub mod request;
 pub mod stream;
+pub mod suspended;
 pub mod unread;
 pub mod wire;
 

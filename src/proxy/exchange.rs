@@ -6,7 +6,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode, request};
+use bytes::BytesMut;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Response, StatusCode, Uri, request};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
@@ -31,6 +33,8 @@ pub struct Exchange {
     pub tape: Tape,
     /// What its client offers to switch to.
     pub switch: Option<Switch>,
+    /// Its client asks for nothing more on this connection (RFC 9112 §9.6).
+    pub closes: bool,
 }
 
 impl Exchange {
@@ -41,6 +45,32 @@ impl Exchange {
         let names = self.spelling.as_ref().map_or(0, |Spelling(head)| head.len());
         let fields = self.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
         self.head.uri.path_and_query().map_or(0, |target| target.as_str().len()) + fields.sum::<usize>() + names
+    }
+
+    /// Whether nothing of it is with its connection any more.
+    pub fn is_all_here(&self) -> bool {
+        self.switch.is_none() && !self.tape.has_body()
+    }
+
+    /// Moves what its head refers to, as it came, to where nothing else is.
+    pub fn compact(&mut self) {
+        let values = self.head.headers.values().map(HeaderValue::len);
+        let target = self.head.uri.path_and_query().map_or("", PathAndQuery::as_str);
+        let mut all = BytesMut::with_capacity(target.len() + values.sum::<usize>());
+        all.extend_from_slice(target.as_bytes());
+        let target = all.len();
+        self.head.headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
+        let mut all = all.freeze();
+        // They were valid before.
+        if let Ok(target) = PathAndQuery::from_maybe_shared(all.split_to(target)) {
+            self.head.uri = Uri::from(target);
+        }
+        for value in self.head.headers.values_mut() {
+            if let Ok(mut moved) = HeaderValue::from_maybe_shared(all.split_to(value.len())) {
+                moved.set_sensitive(value.is_sensitive());
+                *value = moved;
+            }
+        }
     }
 
     /// Sends it once, over a connection of `pool` that leads to the `run` of the target: a new one unless `pooled` may be

@@ -66,6 +66,11 @@ impl Door {
         (matches!(snapshot.state, State::Ready { .. }) && self.room.waiting() == 0).then_some(snapshot)
     }
 
+    /// Whether nobody waits here, since nothing will happen by itself.
+    pub fn is_shut(&self) -> bool {
+        matches!(self.snapshots.borrow().state, State::Down { .. })
+    }
+
     /// Passes at once when the upstream is ready and nobody waits; else takes a place in the line, or the old one if it
     /// is `held` already. The snapshot whose number it has `refuted` is no longer believed.
     pub async fn pass(&self, held: &mut Option<Held>, refuted: Option<u64>, stay: impl FnOnce() -> Stay) -> Hold {

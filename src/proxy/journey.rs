@@ -118,10 +118,15 @@ enum Next {
 const FALL_SEEN_WITHIN: Duration = Duration::from_millis(100);
 
 impl Way<'_> {
-    /// Brings an errand to its end. `toll` is kept while it lasts.
-    pub async fn travel<E: Errand>(&self, errand: &mut E, toll: &mut Toll) -> Outcome<E::Answer> {
+    /// Brings an errand to its end, which may pass at once by what is `known` from its [`Door`]. `toll` is kept while it lasts.
+    pub async fn travel<E: Errand>(
+        &self,
+        known: Option<Arc<Snapshot>>,
+        errand: &mut E,
+        toll: &mut Toll,
+    ) -> Outcome<E::Answer> {
         // What only those need that wait or are sent again is boxed, or every request would have room for it.
-        let Some(snapshot) = self.door.open() else {
+        let Some(snapshot) = known else {
             return Box::pin(self.go_on(errand, toll, Detour::default())).await;
         };
         match errand.send(&snapshot, true).await {

@@ -1,46 +1,33 @@
 //! One connection of a client: which HTTP it speaks, and how it ends.
 
-use std::convert::Infallible;
 use std::error::Error;
-use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
-use http::{Request, Response, StatusCode, Version};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use hyper::server::conn::http2;
-use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tower::{Service, service_fn};
 
 use super::Place;
 use super::grammar::Scanner;
-use super::http1::{self, AtHand, Lent};
-use super::stream::{self, Streams};
+use super::http1::{self, AtHand};
+use super::request::{AlwaysReady, service};
+use super::stream::Streams;
+use super::suspended::Suspended;
 use super::wire::{Notes, Wire};
 use crate::conduit::Pipes;
 use crate::config::Limits;
 use crate::headers::Sender;
-use crate::proxy::body::BodyError;
-use crate::proxy::exchange::Exchange;
-use crate::proxy::upgrade::Reset;
-use crate::proxy::{self, Call, Proxy, answer};
+use crate::proxy::Proxy;
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::{Served, Stream};
-use crate::upstream::trailers::{Slot, Trailing};
+use crate::upstream::trailers::Slot;
 
 /// What a client says first that speaks HTTP/2 without asking (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -54,7 +41,7 @@ const STREAMS_MOST: u32 = 128;
 /// there is what is left of the piece that was read last.
 const STREAM_BUFFER: usize = 64 << 10;
 /// Of that, what is handed over at once, in bytes: as much as goes into one frame by default.
-const PIECE: usize = 16 << 10;
+pub(super) const PIECE: usize = 16 << 10;
 /// Of one request's body that the upstream has yet to take, in bytes. The connection has room for that of all its
 /// streams, or one upload that is held would keep those of others from coming.
 const STREAM_WINDOW: u32 = 64 << 10;
@@ -85,18 +72,20 @@ pub enum Protocol {
 /// A connection, from its requests' point of view.
 pub(super) struct Conversation {
     pub(super) host: Arc<Host>,
-    client: Sender,
+    pub(super) client: Sender,
     pub(super) notes: Arc<Notes>,
     /// For the trailers of the answers, where the connection speaks HTTP/1.1.
     pub(super) trailers: Slot,
     /// Where it speaks HTTP/2.
-    crowd: Option<Crowd>,
+    pub(super) crowd: Option<Crowd>,
+    /// The request that is held, once hyper is to give the connection back.
+    suspended: Mutex<Option<Suspended>>,
 }
 
 /// What the requests of an HTTP/2 connection tell it.
-struct Crowd {
+pub(super) struct Crowd {
     /// Requests whose answer has not ended, and whether there may be more.
-    open: watch::Sender<usize>,
+    pub(super) open: watch::Sender<usize>,
     spent: watch::Sender<bool>,
     /// There are more than there may be, however little its client hears of that.
     overrun: Notify,
@@ -157,6 +146,7 @@ pub async fn serve(
         notes: Arc::default(),
         trailers: Slot::default(),
         crowd: (protocol == Protocol::Http2).then(Crowd::new),
+        suspended: Mutex::default(),
     });
     let scanner = (protocol == Protocol::Http1).then(Scanner::default);
     let notes = Arc::clone(&conversation.notes);
@@ -195,7 +185,7 @@ async fn http2(
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT)
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(wire), AlwaysReady(service(conversation)))
+            .serve_connection(TokioIo::new(wire), AlwaysReady(service(conversation, None)))
     );
     let mut spent = crowd.spent.subscribe();
     let over = async {
@@ -232,8 +222,18 @@ fn limit(error: &hyper::Error) -> Option<Limit> {
 }
 
 impl Conversation {
+    /// Relieves hyper of the request that it has.
+    pub(super) fn suspend(&self, request: Suspended) {
+        *self.suspended.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+    }
+
+    /// The request that hyper is relieved of.
+    pub(super) fn take_suspended(&self) -> Option<Suspended> {
+        self.suspended.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Whether a request is the last that the connection may have.
-    fn is_full(&self, number: usize) -> bool {
+    pub(super) fn is_full(&self, number: usize) -> bool {
         let most = self.host.limits.requests.map_or(usize::MAX, NonZeroUsize::get);
         if number == most {
             self.host.meter.reached(Limit::Requests);
@@ -264,182 +264,5 @@ impl Crowd {
                 return;
             }
         }
-    }
-}
-
-/// Closes an HTTP/1.1 connection with a reset instead of an end.
-fn reset_connection(upgraded: Upgraded) {
-    if let Ok(parts) = upgraded.downcast::<TokioIo<Trailing<Lent>>>() {
-        parts.io.inner().get_ref().lock().reset_when_closed();
-    }
-}
-
-/// Answers the requests of one connection.
-pub(super) fn service(
-    conversation: &Arc<Conversation>,
-) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Clone + 'static
-{
-    let conversation = Arc::clone(conversation);
-    service_fn(move |request| Open::new(&conversation).answer(request))
-}
-
-/// A service for hyper, which does not ask whether it is ready. Ours is, always, so no future has to carry the request
-/// until then.
-pub(super) struct AlwaysReady<S>(pub(super) S);
-
-impl<S: Service<Request<Incoming>> + Clone> hyper::service::Service<Request<Incoming>> for AlwaysReady<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn call(&self, request: Request<Incoming>) -> S::Future {
-        self.0.clone().call(request)
-    }
-}
-
-/// A request whose answer has not ended.
-struct Open {
-    conversation: Arc<Conversation>,
-    /// The first of a connection is 1.
-    number: usize,
-    /// What it is in HTTP/2.
-    stream: Option<Arc<stream::Stream>>,
-}
-
-impl Open {
-    fn new(conversation: &Arc<Conversation>) -> Self {
-        let number = conversation.notes.begin();
-        Self { conversation: Arc::clone(conversation), number, stream: None }
-    }
-
-    /// Answers a request, whatever happens: a panic is a bug of ours, and costs one answer and no connection.
-    fn answer(mut self, mut request: Request<Incoming>) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
-        let version = request.version();
-        let upgrade = request.headers().contains_key(UPGRADE);
-        // Now, or the future would have room for a request beside what becomes of it.
-        let mut call = catch_unwind(AssertUnwindSafe(|| {
-            let Conversation { host, client, notes, .. } = &*self.conversation;
-            if let Some(spelling) = notes.take_unusual(self.number) {
-                request.extensions_mut().insert(spelling);
-            }
-            host.proxy.receive(client, request)
-        }));
-        async move {
-            if version == Version::HTTP_2 {
-                if let Some(crowd) = &self.conversation.crowd {
-                    crowd.open.send_modify(|open| *open += 1);
-                }
-                self.stream = stream::Stream::current();
-            }
-            let Conversation { host, notes, trailers, .. } = &*self.conversation;
-            let full = self.conversation.is_full(self.number);
-            let mut answer = match &mut call {
-                Ok(call) => {
-                    if let Call::Forward(Exchange { switch: Some(switch), .. }) = call {
-                        switch.reset = Some(self.reset());
-                    }
-                    // Pinned, since what catches panics would have it copied more than once.
-                    let answer = pin!(host.proxy.answer(call, version, notes.is_broken(self.number)));
-                    AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| answer::panicked())
-                }
-                Err(_) => answer::panicked(),
-            };
-            if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-                notes.switch();
-            } else if version < Version::HTTP_2 && (full || upgrade) {
-                // What follows an offer to switch protocols was not looked at by the scanner.
-                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            if let Some(spelling) = answer.extensions_mut().remove().filter(|_| version < Version::HTTP_2) {
-                notes.spell_answer(spelling);
-            }
-            if version < Version::HTTP_2 && host.tls.is_none() {
-                answer = answer.map(|body| body.through(&notes.conduit, &host.pipes));
-            }
-            // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
-            let trailers = (version == Version::HTTP_11).then(|| trailers.clone());
-            // For the head.
-            self.waits(true);
-            Ok(answer.map(|body| Answer { body: body.with_trailers(trailers), left: Bytes::new(), open: self }))
-        }
-    }
-
-    /// How the tunnel that a request may become is reset.
-    fn reset(&self) -> Reset {
-        match self.stream.clone() {
-            None => Reset::new(reset_connection),
-            Some(stream) => Reset::new(move |_| stream.cut()),
-        }
-    }
-
-    /// Notes whom a part of the answer waits for.
-    fn waits(&self, for_client: bool) {
-        match &self.stream {
-            Some(stream) if for_client => stream.waits_for_client(),
-            Some(stream) => stream.waits_for_upstream(),
-            None => {}
-        }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.conversation.notes.answered();
-        if self.stream.is_some() {
-            self.waits(false);
-            if let Some(crowd) = &self.conversation.crowd {
-                crowd.open.send_modify(|open| *open -= 1);
-            }
-        }
-    }
-}
-
-/// An answer's body that keeps its request open.
-pub(super) struct Answer {
-    body: proxy::Body,
-    /// Of an HTTP/2 stream: what is left of a frame that was too large to be handed over whole.
-    left: Bytes,
-    open: Open,
-}
-
-impl Answer {
-    /// Cuts a frame, so that it is seen at each of the pieces whether the client takes anything.
-    fn cut(&mut self, mut data: Bytes) -> Frame<Bytes> {
-        if self.open.stream.is_some() && data.len() > PIECE {
-            self.left = data.split_off(PIECE);
-        }
-        Frame::data(data)
-    }
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = if self.left.is_empty() {
-            Pin::new(&mut self.body).poll_frame(cx)
-        } else {
-            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.left)))))
-        };
-        // Whoever asks has room for it.
-        self.open.waits(frame.is_ready());
-        frame.map_ok(|frame| match frame.into_data() {
-            Ok(data) => self.cut(data),
-            Err(trailers) => trailers,
-        })
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left.is_empty() && self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let (left, mut hint) = (self.left.len() as u64, self.body.size_hint());
-        if let Some(upper) = hint.upper() {
-            hint.set_upper(upper + left);
-        }
-        hint.set_lower(hint.lower() + left);
-        hint
     }
 }

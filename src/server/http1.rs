@@ -12,13 +12,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::connection::{AlwaysReady, Conversation, Host, service};
+use super::connection::{Conversation, Host};
+use super::request::{AlwaysReady, service};
+use super::suspended::{Resumed, Suspended};
 use super::wire::Wire;
 use crate::telemetry::meter::Limit;
 use crate::upstream::trailers::Trailing;
@@ -53,6 +57,12 @@ struct Rest {
     after: usize,
 }
 
+/// Why hyper has a connection no more.
+enum Pause {
+    Rest(Rest),
+    Hold(Suspended),
+}
+
 /// Serves a connection until it ends, has rested for too long, or is to stop.
 pub(super) async fn serve(
     wire: Wire,
@@ -62,7 +72,7 @@ pub(super) async fn serve(
     let Host { limits, meter, .. } = &*conversation.host;
     let is_tls = wire.is_tls();
     let wire = Lent::new(wire);
-    let mut stop = pin!(stopping.changed());
+    let mut stop = pin!(stopping.changed().fuse());
     let mut rest = Rest { since: Instant::now(), after: 0 };
     // Set anew only when it rings: most rests are short.
     let mut alarm = pin!(sleep(limits.idle_timeout));
@@ -82,22 +92,38 @@ pub(super) async fn serve(
                 continue;
             }
         }
-        // Boxed, or every connection that rests would have room for a request.
-        match Box::pin(talk(wire.clone(), conversation, stop.as_mut(), alarm.as_mut(), rest)).await {
-            ControlFlow::Continue(again) => rest = again,
-            ControlFlow::Break(ended) => return ended,
+        let mut resumed = None;
+        loop {
+            // Boxed, or every connection that rests would have room for a request.
+            match Box::pin(talk(wire.clone(), conversation, stop.as_mut(), alarm.as_mut(), rest, resumed.take())).await
+            {
+                ControlFlow::Continue(Pause::Rest(again)) => {
+                    rest = again;
+                    break;
+                }
+                ControlFlow::Continue(Pause::Hold(suspended)) => match suspended.resume(&wire, stop.as_mut()).await {
+                    Ok(answer) => resumed = Some(answer),
+                    Err(left) => {
+                        tracing::debug!(error = %left, "connection ended");
+                        return Ok(());
+                    }
+                },
+                ControlFlow::Break(ended) => return ended,
+            }
         }
     }
 }
 
-/// Answers requests until the connection ends, or rests: then it goes on. `rest` is the last one.
+/// Answers requests until the connection ends, or hyper is not needed: then it goes on. `rest` is the last one. It begins
+/// with the answer to a request that was held, if there is one that was `resumed`.
 async fn talk(
     wire: Lent,
     conversation: &Arc<Conversation>,
-    stop: impl Future,
+    mut stop: Pin<&mut impl FusedFuture>,
     mut alarm: Pin<&mut Sleep>,
     mut rest: Rest,
-) -> ControlFlow<hyper::Result<()>, Rest> {
+    resumed: Option<Resumed>,
+) -> ControlFlow<hyper::Result<()>, Pause> {
     let Host { limits, tls, at_hand, .. } = &*conversation.host;
     let is_tls = tls.is_some();
     let mut builder = http1::Builder::new();
@@ -121,17 +147,30 @@ async fn talk(
         .auto_date_header(false)
         .serve_connection(
             TokioIo::new(Trailing::new(wire.clone(), conversation.trailers.clone())),
-            AlwaysReady(service(conversation)),
+            AlwaysReady(service(conversation, resumed)),
         )
         .with_upgrades();
     let mut connection = pin!(connection);
     let longest = limits.idle_timeout.min(AT_HAND_LONGEST);
     let mut place = None;
-    let until_rest = poll_fn(|cx| {
-        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
-            return Poll::Ready(ControlFlow::Break(ended));
-        }
-        let Some(answered) = wire.lock().rests() else {
+    poll_fn(|cx| {
+        let answered = loop {
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(ControlFlow::Break(ended));
+            }
+            if let Some(suspended) = conversation.take_suspended() {
+                return Poll::Ready(ControlFlow::Continue(Pause::Hold(suspended)));
+            }
+            let rests = wire.lock().rests();
+            if stop.as_mut().poll(cx).is_pending() {
+                break rests;
+            }
+            if rests.is_some() {
+                return Poll::Ready(ControlFlow::Break(Ok(())));
+            }
+            connection.as_mut().graceful_shutdown();
+        };
+        let Some(answered) = answered else {
             place = None;
             return Poll::Pending;
         };
@@ -140,7 +179,7 @@ async fn talk(
         }
         place = place.take().or_else(|| at_hand.0.try_acquire().ok());
         if place.is_none() {
-            return Poll::Ready(ControlFlow::Continue(rest));
+            return Poll::Ready(ControlFlow::Continue(Pause::Rest(rest)));
         }
         let end = rest.since + longest;
         if alarm.deadline() > end {
@@ -148,23 +187,13 @@ async fn talk(
         }
         while alarm.as_mut().poll(cx).is_ready() {
             if end <= Instant::now() {
-                return Poll::Ready(ControlFlow::Continue(rest));
+                return Poll::Ready(ControlFlow::Continue(Pause::Rest(rest)));
             }
             alarm.as_mut().reset(end);
         }
         Poll::Pending
-    });
-    tokio::select! {
-        biased;
-        ended = until_rest => ended,
-        _ = stop => {
-            if wire.lock().rests().is_some() {
-                return ControlFlow::Break(Ok(()));
-            }
-            connection.as_mut().graceful_shutdown();
-            ControlFlow::Break(connection.await)
-        }
-    }
+    })
+    .await
 }
 
 /// A [`Wire`] that is lent to hyper, and outlives what reads and writes it there.

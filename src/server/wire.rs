@@ -46,6 +46,8 @@ pub struct Notes {
     broken: AtomicUsize,
     /// The connection has become a tunnel.
     switched: AtomicBool,
+    /// How many requests were read, if nothing came after them.
+    read: AtomicUsize,
     /// How many requests have begun, and how many answers have ended.
     begun: AtomicUsize,
     answered: AtomicUsize,
@@ -62,6 +64,11 @@ impl Notes {
     /// Whether the body of the connection's request with this number is known to be broken.
     pub fn is_broken(&self, number: usize) -> bool {
         self.broken.load(Ordering::Relaxed) == number
+    }
+
+    /// Whether the request with this number is the last that was read, and all of it was, and nothing after it.
+    pub fn has_read_just(&self, number: usize) -> bool {
+        self.read.load(Ordering::Relaxed) == number
     }
 
     /// Counts a request in. Says its number.
@@ -143,6 +150,8 @@ pub struct Wire {
     listening: bool,
     /// For the client's end while there is no listening.
     lookout: Option<Lookout>,
+    /// What hyper reads next instead of what the client sends.
+    again: &'static [u8],
     /// The end was read.
     ended: bool,
     /// What was well has been handed on; nothing after it can be believed.
@@ -176,6 +185,7 @@ impl Wire {
             dry: true,
             listening: false,
             lookout: None,
+            again: &[],
             ended: false,
             broken: None,
             _place: place,
@@ -200,6 +210,16 @@ impl Wire {
         self.inner.tcp().poll_read_ready(cx).map(drop)
     }
 
+    /// Ready when the client has left that waits for an answer.
+    pub fn poll_left(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        self.look_out(cx)
+    }
+
+    /// Has hyper read this next. It was looked at before, in some form.
+    pub fn read_again(&mut self, head: &'static [u8]) {
+        self.again = head;
+    }
+
     /// Whether it is encrypted.
     pub fn is_tls(&self) -> bool {
         self.inner.is_tls()
@@ -215,9 +235,11 @@ impl Wire {
         let Some(scanner) = &mut self.scanner else { return Ok(()) };
         let scanned = scanner.scan(&mut buf.filled_mut()[before..]);
         self.notes.keep_unusual(scanner.take_unusual());
+        self.notes.read.store(if scanner.is_between() { scanner.requests() } else { 0 }, Ordering::Relaxed);
         if let Err((well, broken)) = scanned {
             buf.set_filled(before + well);
             self.broken = Some(broken);
+            self.notes.read.store(0, Ordering::Relaxed);
             self.notes.broken.store(scanner.requests(), Ordering::Relaxed);
             if well == 0 {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, broken));
@@ -321,6 +343,12 @@ impl Wire {
 impl AsyncRead for Wire {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let wire = &mut *self;
+        if !wire.again.is_empty() {
+            let (now, later) = wire.again.split_at(wire.again.len().min(buf.remaining()));
+            buf.put_slice(now);
+            (wire.again, wire.listening, wire.dry) = (later, false, false);
+            return Poll::Ready(Ok(()));
+        }
         if let Some(broken) = wire.broken {
             return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, broken)));
         }

@@ -46,6 +46,11 @@ impl Tape {
         Self { reel: reel.map(|reel| Arc::new(Mutex::new(reel))) }
     }
 
+    /// Whether there is a body.
+    pub fn has_body(&self) -> bool {
+        self.reel.is_some()
+    }
+
     /// Leaves a tape without a body behind.
     pub fn take(&mut self) -> Self {
         Self { reel: self.reel.take() }

@@ -170,7 +170,7 @@ async fn travel(shared: &Shared, mut errand: Carried) {
     budget.count_request(Instant::now());
     let mut toll = Toll::default();
     let way = Way { door, budget, reports };
-    let outcome = way.travel(&mut errand, &mut toll).await;
+    let outcome = way.travel(door.open(), &mut errand, &mut toll).await;
     let Carried { request, world, chronicle, attempts, .. } = errand;
     let done = world.times_done(request.number);
     let now = Instant::now();
