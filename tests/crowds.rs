@@ -1,4 +1,4 @@
-//! Crowds of clients: more than there are files for, and such as take nothing of what they asked for.
+//! Crowds of clients: more than there are files for, such as take nothing of what they asked for, and such as wait.
 
 mod support;
 
@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use support::http2::Client;
 use support::program::Program;
 use support::raw::Peer;
-use support::{FakeUpstream, soon};
+use support::{FakeUpstream, nobody, soon};
 use tokio::task::JoinSet;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -130,4 +130,14 @@ async fn of_many_that_take_nothing_of_answers_of_unknown_length_few_keep_much() 
     idlers(&program, 64, &mut crowd).await;
     let each = idlers(&program, 60, &mut crowd).await;
     assert!(each < 200, "{each} KiB");
+}
+
+#[tokio::test]
+async fn a_request_that_is_held_takes_little() {
+    let program = Program::start(nobody().await, "");
+    let mut crowd = Vec::new();
+    idlers(&program, 10, &mut crowd).await;
+    let each = idlers(&program, 400, &mut crowd).await;
+    // It was 15 with hyper's buffers.
+    assert!(each <= 8, "{each} KiB");
 }

@@ -38,8 +38,9 @@ impl Suspended {
         let mut answer = loop {
             tokio::select! {
                 biased;
-                answer = &mut answer => break Box::new(answer),
+                // First, since it may be why there is an answer.
                 _ = stop.as_mut(), if !stop.is_terminated() => {}
+                answer = &mut answer => break Box::new(answer),
                 left = poll_fn(|cx| wire.lock().poll_left(cx)) => return Err(left),
             }
         };
