@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
@@ -201,7 +201,7 @@ impl Proxy {
 
     /// Whether a request would wait in vain, by what is known now.
     pub fn is_down(&self) -> bool {
-        self.door.is_shut()
+        self.door.is_closed()
     }
 
     /// Answers a request that came in HTTP of this `version`, and whose body may have turned out to be `broken` before it
@@ -372,7 +372,7 @@ impl Proxy {
 /// A client whose body nobody asked for may or may not send it, so that its next bytes can not be told apart.
 fn close_if_unasked<B>(request: &Tape, answer: &mut Response<B>) {
     if request.stays_unasked() {
-        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        headers::close(answer.headers_mut());
     }
 }
 

@@ -22,10 +22,6 @@ impl Waiting {
     async fn after(request: impl AsRef<[u8]>) -> Self {
         let upstream = nobody().await;
         let proxy = TestProxy::start(config(upstream));
-        // The first that finds nobody there does so by being sent; the next one is known to wait.
-        let mut other = proxy.client().await;
-        other.send("GET /zero HTTP/1.1\r\nHost: a\r\nConnection: close\r\nPrefer: wait=0\r\n\r\n").await;
-        other.rest().await;
         let mut client = proxy.client().await;
         client.send(request).await;
         let waiting = Self { proxy, client, upstream };
@@ -180,24 +176,44 @@ async fn a_head_whose_rest_comes_after_we_were_told_to_stop_is_answered() {
 async fn a_client_that_is_held_and_leaves_is_not_served() {
     for resets in [false, true] {
         let mut waiting = Waiting::after(GET).await;
+        let mut other = waiting.proxy.client().await;
+        other.send(GET.replace("one", "two")).await;
+        waiting.becomes(2.0).await;
         if resets {
-            let other = waiting.proxy.client().await;
             std::mem::replace(&mut waiting.client, other).reset();
         } else {
             waiting.client.finish().await;
             assert_eq!(waiting.client.rest().await, "", "it is closed");
+            waiting.client = other;
         }
-        waiting.becomes(0.0).await;
-        FakeUpstream::start_at(waiting.upstream).await.left_alone().await;
+        waiting.becomes(1.0).await;
+        // Who came first would be served first.
+        let (_upstream, mut served) = waiting.served().await;
+        assert!(served.head().await.starts_with("GET /two "), "{resets}");
+        served.send(OK).await;
+        assert_eq!(waiting.client.answer().await.body, "ok");
     }
 }
 
 #[tokio::test]
-async fn a_client_that_ends_its_half_may_still_be_answered() {
+async fn clients_that_are_gone_before_their_requests_are_looked_at_leave_nothing_behind() {
     let mut waiting = Waiting::after(GET).await;
-    let (_upstream, mut served) = waiting.served().await;
-    served.head().await;
-    waiting.client.finish().await;
-    served.send(OK).await;
-    assert!(waiting.client.rest().await.ends_with("\r\n\r\nok"));
+    for _ in 0..100 {
+        let mut client = waiting.proxy.client().await;
+        client.send(GET).await;
+        client.reset();
+    }
+    // Whoever asks after them is answered after they were looked at.
+    let mut others = Vec::new();
+    for _ in 0..40 {
+        let mut other = waiting.proxy.client().await;
+        other.send(GET).await;
+        others.push(other);
+    }
+    waiting.becomes(41.0).await;
+    let _upstream = FakeUpstream::start_at(waiting.upstream).await.answering(OK);
+    for client in others.iter_mut().chain([&mut waiting.client]) {
+        assert_eq!(client.answer().await.body, "ok");
+    }
+    waiting.becomes(0.0).await;
 }

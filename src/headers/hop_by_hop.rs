@@ -37,6 +37,13 @@ pub fn strip_hop_by_hop_of_answer(status: StatusCode, headers: &mut HeaderMap) -
     strip(headers, |headers| concerns_client.then(|| offer(headers)).flatten(), |_| false)
 }
 
+/// Says that an answer is the last of its connection (RFC 9112 §9.6), besides what `Connection` says already.
+pub fn close(headers: &mut HeaderMap) {
+    if !headers.get_all(CONNECTION).iter().any(|options| options == "close") {
+        headers.append(CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
 fn strip(
     headers: &mut HeaderMap,
     offer: impl Fn(&HeaderMap) -> Option<HeaderValue>,
@@ -133,6 +140,14 @@ mod tests {
         ]);
         strip_hop_by_hop(&mut given);
         assert_eq!(given, headers(&[("host", "a"), ("cookie", "a=b"), ("set-cookie", "one"), ("set-cookie", "two")]));
+    }
+
+    #[test]
+    fn an_answer_that_needs_an_upgrade_says_so_beside_being_the_last() {
+        let mut given = headers(&[("connection", "upgrade"), ("upgrade", "websocket")]);
+        close(&mut given);
+        close(&mut given);
+        assert_eq!(given, headers(&[("connection", "upgrade"), ("connection", "close"), ("upgrade", "websocket")]));
     }
 
     #[test]

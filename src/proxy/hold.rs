@@ -67,7 +67,7 @@ impl Door {
     }
 
     /// Whether nobody waits here, since nothing will happen by itself.
-    pub fn is_shut(&self) -> bool {
+    pub fn is_closed(&self) -> bool {
         matches!(self.snapshots.borrow().state, State::Down { .. })
     }
 

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::http2;
@@ -19,7 +19,7 @@ use super::grammar::Scanner;
 use super::http1::{self, AtHand};
 use super::request::{AlwaysReady, service};
 use super::stream::Streams;
-use super::suspended::Suspended;
+use super::suspended::Handover;
 use super::wire::{Notes, Wire};
 use crate::conduit::Pipes;
 use crate::config::Limits;
@@ -78,8 +78,6 @@ pub(super) struct Conversation {
     pub(super) trailers: Slot,
     /// Where it speaks HTTP/2.
     pub(super) crowd: Option<Crowd>,
-    /// The request that is held, once hyper is to give the connection back.
-    suspended: Mutex<Option<Suspended>>,
 }
 
 /// What the requests of an HTTP/2 connection tell it.
@@ -146,7 +144,6 @@ pub async fn serve(
         notes: Arc::default(),
         trailers: Slot::default(),
         crowd: (protocol == Protocol::Http2).then(Crowd::new),
-        suspended: Mutex::default(),
     });
     let scanner = (protocol == Protocol::Http1).then(Scanner::default);
     let notes = Arc::clone(&conversation.notes);
@@ -185,7 +182,7 @@ async fn http2(
             .keep_alive_interval(PING_AFTER)
             .keep_alive_timeout(PING_TIMEOUT)
             .auto_date_header(false)
-            .serve_connection(TokioIo::new(wire), AlwaysReady(service(conversation, None)))
+            .serve_connection(TokioIo::new(wire), AlwaysReady(service(conversation, &Arc::new(Handover::of(None)))))
     );
     let mut spent = crowd.spent.subscribe();
     let over = async {
@@ -222,16 +219,6 @@ fn limit(error: &hyper::Error) -> Option<Limit> {
 }
 
 impl Conversation {
-    /// Relieves hyper of the request that it has.
-    pub(super) fn suspend(&self, request: Suspended) {
-        *self.suspended.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
-    }
-
-    /// The request that hyper is relieved of.
-    pub(super) fn take_suspended(&self) -> Option<Suspended> {
-        self.suspended.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
     /// Whether a request is the last that the connection may have.
     pub(super) fn is_full(&self, number: usize) -> bool {
         let most = self.host.limits.requests.map_or(usize::MAX, NonZeroUsize::get);

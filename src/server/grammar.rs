@@ -301,7 +301,7 @@ impl Head {
     fn body(self) -> State {
         match (self.coding, self.length) {
             // After such a head the other protocol may begin at any moment, even before it was agreed to. If it is
-            // refused, the connection ends with the answer: see `connection`.
+            // refused, the connection ends with the answer: see `request`.
             _ if self.upgrade && self.nominated => State::Opaque,
             (Some(Coding::Foreign), _) => State::Opaque,
             (Some(Coding::Chunked), _) => State::Size,

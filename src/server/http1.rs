@@ -22,7 +22,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::connection::{Conversation, Host};
 use super::request::{AlwaysReady, service};
-use super::suspended::{Resumed, Suspended};
+use super::suspended::{Handover, Resumed, Suspended};
 use super::wire::Wire;
 use crate::telemetry::meter::Limit;
 use crate::upstream::trailers::Trailing;
@@ -98,6 +98,9 @@ pub(super) async fn serve(
             match Box::pin(talk(wire.clone(), conversation, stop.as_mut(), alarm.as_mut(), rest, resumed.take())).await
             {
                 ControlFlow::Continue(Pause::Rest(again)) => {
+                    if stop.is_terminated() {
+                        return Ok(());
+                    }
                     rest = again;
                     break;
                 }
@@ -115,7 +118,7 @@ pub(super) async fn serve(
 }
 
 /// Answers requests until the connection ends, or hyper is not needed: then it goes on. `rest` is the last one. It begins
-/// with the answer to a request that was held, if there is one that was `resumed`.
+/// with the answer to a request that was held, if one was `resumed`.
 async fn talk(
     wire: Lent,
     conversation: &Arc<Conversation>,
@@ -134,6 +137,7 @@ async fn talk(
         // Of such a connection nobody knows whether it rests. `Wire` watches over a head that has begun.
         builder.timer(TokioTimer::new()).header_read_timeout(limits.idle_timeout);
     }
+    let handover = Arc::new(Handover::of(resumed));
     let connection = builder
         // The buffer alone would let a head pass that ends within the read that fills it.
         .max_header_size(limits.header_bytes)
@@ -147,7 +151,7 @@ async fn talk(
         .auto_date_header(false)
         .serve_connection(
             TokioIo::new(Trailing::new(wire.clone(), conversation.trailers.clone())),
-            AlwaysReady(service(conversation, resumed)),
+            AlwaysReady(service(conversation, &handover)),
         )
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -158,10 +162,14 @@ async fn talk(
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ControlFlow::Break(ended));
             }
-            if let Some(suspended) = conversation.take_suspended() {
+            let (rests, is_flushed) = {
+                let wire = wire.lock();
+                (wire.rests(), wire.is_flushed())
+            };
+            // An answer before it may not have been taken yet.
+            if is_flushed && let Some(suspended) = handover.suspended.take() {
                 return Poll::Ready(ControlFlow::Continue(Pause::Hold(suspended)));
             }
-            let rests = wire.lock().rests();
             if stop.as_mut().poll(cx).is_pending() {
                 break rests;
             }

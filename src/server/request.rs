@@ -4,14 +4,14 @@ use std::convert::Infallible;
 use std::future::{Future, pending, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
 
 use bytes::Bytes;
 use futures_util::future::Either;
 use futures_util::{FutureExt, poll};
-use http::header::{CONNECTION, HeaderValue, UPGRADE};
+use http::header::UPGRADE;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -22,7 +22,8 @@ use tower::{Service, service_fn};
 use super::connection::{Conversation, PIECE};
 use super::http1::Lent;
 use super::stream;
-use super::suspended::{Resumed, Suspended};
+use super::suspended::{Handover, Suspended};
+use crate::headers;
 use crate::proxy::body::BodyError;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::upgrade::Reset;
@@ -37,20 +38,16 @@ fn reset_connection(upgraded: Upgraded) {
     }
 }
 
-/// Answers the requests of one connection, the first of them with what was `resumed`, if anything was.
+/// Answers the requests of one connection, or suspends them.
 pub(super) fn service(
     conversation: &Arc<Conversation>,
-    resumed: Option<Resumed>,
+    handover: &Arc<Handover>,
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Clone + 'static
 {
-    let conversation = Arc::clone(conversation);
-    let resumed = resumed.map(|answer| Arc::new(Mutex::new(Some(answer))));
-    service_fn(move |request| {
-        let answer = resumed.as_ref().and_then(|resumed| resumed.lock().unwrap_or_else(PoisonError::into_inner).take());
-        match answer {
-            Some(answer) => Either::Left(ready(Ok(*answer))),
-            None => Either::Right(Open::new(&conversation).answer(request)),
-        }
+    let (conversation, handover) = (Arc::clone(conversation), Arc::clone(handover));
+    service_fn(move |request| match handover.resumed.take() {
+        Some(answer) => Either::Left(ready(Ok(*answer))),
+        None => Either::Right(Open::new(&conversation).answer(request, &handover)),
     })
 }
 
@@ -84,7 +81,12 @@ impl Open {
     }
 
     /// Answers a request, or suspends it.
-    fn answer(self, mut request: Request<Incoming>) -> impl Future<Output = Result<Response<Answer>, Infallible>> {
+    fn answer(
+        self,
+        mut request: Request<Incoming>,
+        handover: &Arc<Handover>,
+    ) -> impl Future<Output = Result<Response<Answer>, Infallible>> + use<> {
+        let handover = Arc::clone(handover);
         let version = request.version();
         let upgrade = request.headers().contains_key(UPGRADE);
         // Now, or the future would have room for a request beside what becomes of it.
@@ -101,12 +103,11 @@ impl Open {
             if waits && version == Version::HTTP_11 && !upgrade && self.has_all() {
                 call = match call {
                     Ok(Call::Forward(exchange)) if exchange.is_all_here() => {
-                        let conversation = Arc::clone(&self.conversation);
                         let mut suspended = self.suspend(exchange);
                         if let Poll::Ready(answer) = poll!(&mut suspended.answer) {
                             return Ok(answer);
                         }
-                        conversation.suspend(suspended);
+                        handover.suspended.put(suspended);
                         return pending().await;
                     }
                     other => other,
@@ -163,7 +164,7 @@ impl Open {
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             notes.switch();
         } else if version < Version::HTTP_2 && (full || last) {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            headers::close(answer.headers_mut());
         }
         if let Some(spelling) = answer.extensions_mut().remove().filter(|_| version < Version::HTTP_2) {
             notes.spell_answer(spelling);

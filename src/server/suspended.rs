@@ -7,17 +7,59 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use futures_util::future::FusedFuture;
 use http::Response;
-use http::header::{CONNECTION, HeaderValue};
 
 use super::http1::Lent;
 use super::request::Answer;
+use crate::headers;
 
 /// What an answer stands for of the request that hyper has read: whether it has a body (RFC 9110 §9.3.2).
 const HEAD: &[u8] = b"HEAD / HTTP/1.1\r\n\r\n";
 const OTHER: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
+
+/// What hyper's service and whoever has the connection without hyper leave each other.
+pub(super) struct Handover {
+    /// What hyper is to be relieved of.
+    pub suspended: Tray<Suspended>,
+    /// What the next request that hyper reads is answered with.
+    pub resumed: Tray<Resumed>,
+}
+
+/// A place for one thing. It is looked into for every request, and mostly empty.
+pub(super) struct Tray<T> {
+    is_full: AtomicBool,
+    thing: Mutex<Option<T>>,
+}
+
+impl Handover {
+    pub fn of(resumed: Option<Resumed>) -> Self {
+        Self { suspended: Tray::of(None), resumed: Tray::of(resumed) }
+    }
+}
+
+impl<T> Tray<T> {
+    const fn of(thing: Option<T>) -> Self {
+        Self { is_full: AtomicBool::new(thing.is_some()), thing: Mutex::new(thing) }
+    }
+
+    pub fn put(&self, thing: T) {
+        *self.thing.lock().unwrap_or_else(PoisonError::into_inner) = Some(thing);
+        self.is_full.store(true, Ordering::Release);
+    }
+
+    pub fn take(&self) -> Option<T> {
+        // The lock alone would do; without it, looking costs next to nothing.
+        if !self.is_full.load(Ordering::Acquire) {
+            return None;
+        }
+        self.is_full.store(false, Ordering::Relaxed);
+        self.thing.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 /// A request of HTTP/1.1 without a body, all that hyper has read of its connection.
 pub(super) struct Suspended {
@@ -45,7 +87,7 @@ impl Suspended {
             }
         };
         if stop.is_terminated() {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            headers::close(answer.headers_mut());
         }
         wire.lock().read_again(if is_head { HEAD } else { OTHER });
         Ok(answer)

@@ -46,7 +46,7 @@ pub struct Notes {
     broken: AtomicUsize,
     /// The connection has become a tunnel.
     switched: AtomicBool,
-    /// How many requests were read, if nothing came after them.
+    /// How many requests were read, if what was read ends with the last one, or 0.
     read: AtomicUsize,
     /// How many requests have begun, and how many answers have ended.
     begun: AtomicUsize,
@@ -208,6 +208,11 @@ impl Wire {
     pub fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<()> {
         // An error is met by who reads.
         self.inner.tcp().poll_read_ready(cx).map(drop)
+    }
+
+    /// Whether hyper has nothing left to write.
+    pub fn is_flushed(&self) -> bool {
+        self.answers.is_flushed()
     }
 
     /// Ready when the client has left that waits for an answer.
