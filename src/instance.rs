@@ -31,6 +31,7 @@ use crate::room::{HEADS_MOST, Room};
 use crate::server::connection::Host;
 use crate::server::descriptors::Shares;
 use crate::server::http1::AtHand;
+use crate::server::turns::Turns;
 use crate::telemetry::meter::Meter;
 use crate::tls::{self, Reload, Tls};
 use crate::upstream::places::Places;
@@ -181,6 +182,7 @@ impl Instance {
                     meter,
                     tls,
                     at_hand: AtHand::default(),
+                    turns: Turns::default(),
                     pipes: Pipes::new(pipes),
                 };
                 spawn_worker(listener, Arc::new(host), Arc::clone(&permits), stop.subscribe())

@@ -20,6 +20,7 @@ pub mod http1;
 pub mod request;
 pub mod stream;
 pub mod suspended;
+pub mod turns;
 pub mod unread;
 pub mod wire;
 
@@ -84,6 +85,8 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
     let stopping = watch::Sender::new(false);
     let connections = TaskTracker::new();
     let _clock = AbortOnDropHandle::new(tokio::spawn(tick(Arc::clone(&host.proxy))));
+    let turns = Arc::clone(&host);
+    let _turns = AbortOnDropHandle::new(tokio::spawn(async move { turns.turns.pass().await }));
     let mut shutdown = std::pin::pin!(shutdown);
     for number in 1_usize.. {
         let accepted = tokio::select! {

@@ -20,6 +20,7 @@ use super::http1::{self, AtHand};
 use super::request::{AlwaysReady, service};
 use super::stream::Streams;
 use super::suspended::Handover;
+use super::turns::Turns;
 use super::wire::{Notes, Wire};
 use crate::conduit::Pipes;
 use crate::config::Limits;
@@ -59,6 +60,7 @@ pub struct Host {
     /// What TLS is served with; `None` is plain HTTP.
     pub tls: Option<Served>,
     pub at_hand: AtHand,
+    pub turns: Turns,
     pub pipes: Pipes,
 }
 

@@ -92,6 +92,7 @@ pub(super) async fn serve(
                 continue;
             }
         }
+        conversation.host.turns.begin().await;
         let mut resumed = None;
         loop {
             // Boxed, or every connection that rests would have room for a request.
@@ -127,7 +128,7 @@ async fn talk(
     mut rest: Rest,
     resumed: Option<Resumed>,
 ) -> ControlFlow<hyper::Result<()>, Pause> {
-    let Host { limits, tls, at_hand, .. } = &*conversation.host;
+    let Host { limits, tls, at_hand, turns, .. } = &*conversation.host;
     let is_tls = tls.is_some();
     let mut builder = http1::Builder::new();
     if limits.headers != MAX_HEADERS {
@@ -185,7 +186,8 @@ async fn talk(
         if rest.after != answered {
             rest = Rest { since: Instant::now(), after: answered };
         }
-        place = place.take().or_else(|| at_hand.0.try_acquire().ok());
+        // In a crowd, who has just been served is not served before those who wait.
+        place = place.take().or_else(|| at_hand.0.try_acquire().ok()).filter(|_| !turns.is_crowded());
         if place.is_none() {
             return Poll::Ready(ControlFlow::Continue(Pause::Rest(rest)));
         }

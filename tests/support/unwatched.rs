@@ -12,6 +12,7 @@ use anteroom::readiness::State;
 use anteroom::room::{HEADS_MOST, Room};
 use anteroom::server::connection::Host;
 use anteroom::server::http1::AtHand;
+use anteroom::server::turns::Turns;
 use anteroom::telemetry::meter::Meter;
 use anteroom::upstream::places::Places;
 use anteroom::upstream::{Dialer, Pool};
@@ -48,8 +49,15 @@ impl Unwatched {
         let (limits, meter) = (config.limits, Arc::<Meter>::default());
         let room = Room::new(config.max_held, HEADS_MOST);
         let shared = Shared::new(config, Brand::default(), Arc::clone(&room), report, Arc::clone(&meter));
-        let host =
-            Host { proxy: Arc::new(Proxy::new(shared, pool, snapshots)), limits, meter, tls: None, at_hand, pipes };
+        let host = Host {
+            proxy: Arc::new(Proxy::new(shared, pool, snapshots)),
+            limits,
+            meter,
+            tls: None,
+            at_hand,
+            turns: Turns::default(),
+            pipes,
+        };
         let permits = Arc::new(Semaphore::new(limits.connections));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
