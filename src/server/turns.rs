@@ -11,10 +11,10 @@ use tokio::task::yield_now;
 
 use crate::upstream::places::Waits;
 
-/// So many begin in a turn, and of those who wait one in so many: turns are long where much is under way, and nobody is to
-/// wait for more than a few dozen.
+/// So many begin in a turn, and beside them one in so many of those who wait: a turn is long where much else is under way, and
+/// nobody is to wait for hundreds. With one in 16, a request of 1,000 that are asked at once takes a seventh more CPU time.
 const AT_LEAST: usize = 16;
-const ONE_IN: usize = 16;
+const ONE_IN: usize = 64;
 
 /// The turns of one worker.
 pub struct Turns {
