@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Place;
 use super::grammar::Scanner;
-use super::http1::{self, AtHand};
+use super::http1::{self, AtHand, Lent};
 use super::request::{AlwaysReady, service};
 use super::stream::Streams;
 use super::suspended::Handover;
@@ -151,7 +151,8 @@ pub async fn serve(
     let notes = Arc::clone(&conversation.notes);
     let wire = Wire::new(stream, scanner, place, &host.limits, Arc::clone(&host.meter), notes);
     let ended = match &conversation.crowd {
-        None => http1::serve(wire, &conversation, stopping).await,
+        // Lent here: what a future is given, it has room for twice.
+        None => http1::serve(Lent::new(wire), &conversation, stopping).await,
         // Boxed, or every connection of HTTP/1.1 would have room for one of HTTP/2.
         Some(crowd) => Box::pin(http2(wire, &conversation, crowd, stopping)).await,
     };

@@ -65,13 +65,12 @@ enum Pause {
 
 /// Serves a connection until it ends, has rested for too long, or is to stop.
 pub(super) async fn serve(
-    wire: Wire,
+    wire: Lent,
     conversation: &Arc<Conversation>,
     mut stopping: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     let Host { limits, meter, .. } = &*conversation.host;
-    let is_tls = wire.is_tls();
-    let wire = Lent::new(wire);
+    let is_tls = wire.lock().is_tls();
     let mut stop = pin!(stopping.changed().fuse());
     let mut rest = Rest { since: Instant::now(), after: 0 };
     // Set anew only when it rings: most rests are short.
@@ -213,7 +212,8 @@ async fn talk(
 pub(super) struct Lent(Arc<Mutex<Wire>>);
 
 impl Lent {
-    fn new(wire: Wire) -> Self {
+    /// To be lent from now on.
+    pub(super) fn new(wire: Wire) -> Self {
         Self(Arc::new(Mutex::new(wire)))
     }
 
