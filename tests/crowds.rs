@@ -2,13 +2,16 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use support::http2::Client;
 use support::program::Program;
 use support::raw::Peer;
-use support::{FakeUpstream, nobody, soon};
+use support::unwatched::Unwatched;
+use support::{FakeUpstream, config, nobody, soon};
 use tokio::task::JoinSet;
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -81,6 +84,39 @@ async fn requests_over_one_connection_wait_for_files_and_none_is_told_that_the_u
     for answer in answered {
         assert_eq!(answer.expect("an answer").status(), 200);
     }
+}
+
+#[tokio::test]
+async fn of_those_who_ask_at_once_few_are_under_way_at_once_and_all_are_served() {
+    const CROWD: usize = 300;
+    let (upstream, accepted) = (FakeUpstream::start().await, Arc::<AtomicUsize>::default());
+    let (address, counted) = (upstream.address, Arc::clone(&accepted));
+    tokio::spawn(async move {
+        loop {
+            let mut peer = upstream.accept().await;
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                while peer.has_data().await {
+                    peer.head().await;
+                    peer.send(OK).await;
+                }
+            });
+        }
+    });
+    // In this thread, so that nobody else decides who comes to his turn.
+    let proxy = Unwatched::start(config(address)).await;
+    let mut crowd = Vec::new();
+    for _ in 0..CROWD {
+        crowd.push(Peer::connect(proxy.address).await);
+    }
+    for _ in 0..2 {
+        join_all(crowd.iter_mut().map(|client| client.send(GET))).await;
+        for answer in join_all(crowd.iter_mut().map(Peer::answer)).await {
+            assert_eq!(answer.body, "ok");
+        }
+    }
+    let connections = accepted.load(Ordering::Relaxed);
+    assert!(connections < CROWD / 2, "{connections}");
 }
 
 /// What so many clients more take of memory in KiB, each, who ask for an answer and take nothing of it.

@@ -2,7 +2,7 @@
 //!
 //! hyper keeps two buffers of 8 KiB, and room for a request and its answer, for as long as it has a connection. Most
 //! connections rest most of the time. A few that have just been served stay hyper's for a while, since to make all of
-//! that anew takes a sixth of what an ordinary request does.
+//! that anew takes a sixth of what an ordinary request does, unless there is a [crowd](super::turns).
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -162,12 +162,8 @@ async fn talk(
             if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
                 return Poll::Ready(ControlFlow::Break(ended));
             }
-            let (rests, is_flushed) = {
-                let wire = wire.lock();
-                (wire.rests(), wire.is_flushed())
-            };
-            // An answer before it may not have been taken yet.
-            if is_flushed && let Some(suspended) = handover.suspended.take() {
+            let rests = wire.lock().rests();
+            if let Some(suspended) = handover.suspended.take() {
                 return Poll::Ready(ControlFlow::Continue(Pause::Hold(suspended)));
             }
             if stop.as_mut().poll(cx).is_pending() {
@@ -185,7 +181,7 @@ async fn talk(
         if rest.after != answered {
             rest = Rest { since: Instant::now(), after: answered };
         }
-        // In a crowd, who has just been served is not served before those who wait.
+        // In a crowd nobody stays who may ask next: that would be served before those who wait.
         place = place.take().or_else(|| at_hand.0.try_acquire().ok()).filter(|_| !turns.is_crowded());
         if place.is_none() {
             return Poll::Ready(ControlFlow::Continue(Pause::Rest(rest)));

@@ -121,7 +121,7 @@ impl Open {
     /// Whether hyper has nothing of what its client sent but this request, which it may be relieved of.
     fn has_all(&self) -> bool {
         // Over TLS, the client's end may stand in what nobody has read.
-        self.conversation.host.tls.is_none() && self.conversation.notes.has_read_just(self.number)
+        self.conversation.host.tls.is_none() && self.conversation.notes.has_just(self.number)
     }
 
     /// Makes of a request what can do without hyper.

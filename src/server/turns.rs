@@ -18,8 +18,9 @@ const ONE_IN: usize = 64;
 
 /// The turns of one worker.
 pub struct Turns {
-    /// Places in this turn.
+    /// Places that nobody has taken.
     free: Semaphore,
+    /// How many have to wait for one, or have not begun with it yet.
     waiting: AtomicUsize,
     wanted: Notify,
 }
@@ -35,6 +36,10 @@ impl Turns {
     pub(super) async fn begin(&self) {
         if let Ok(place) = self.free.try_acquire() {
             place.forget();
+            // Before there is none: where only few begin, nobody waits.
+            if self.free.available_permits() == AT_LEAST / 2 {
+                self.wanted.notify_one();
+            }
             return;
         }
         let _waits = Waits::begin(&self.waiting);
@@ -45,18 +50,21 @@ impl Turns {
         }
     }
 
-    /// Whether more wait than begin in this turn.
+    /// Whether anybody waits.
     pub(super) fn is_crowded(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
     }
 
-    /// Begins one turn after the other, for as long as anybody waits.
+    /// Begins a turn when places become few, and one after the other for as long as anybody waits.
     pub(super) async fn pass(&self) {
         loop {
             self.wanted.notified().await;
-            while self.is_crowded() {
+            loop {
                 let places = AT_LEAST + self.waiting.load(Ordering::Relaxed) / ONE_IN;
                 self.free.add_permits(places.saturating_sub(self.free.available_permits()));
+                if !self.is_crowded() {
+                    break;
+                }
                 // All tasks that can go on do, and tokio asks the kernel, before this one does.
                 yield_now().await;
             }
@@ -66,6 +74,7 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -110,6 +119,11 @@ mod tests {
             yield_now().await;
         }
         assert!(turns.free.available_permits() <= AT_LEAST + 1, "what nobody took is no place in the next turn");
-        ask(CROWD).await.expect("it begins");
+        // One after the other, nobody waits.
+        for number in 0..5 * AT_LEAST {
+            let mut begins = pin!(turns.begin());
+            assert!(futures_util::poll!(&mut begins).is_ready(), "{number}");
+            yield_now().await;
+        }
     }
 }

@@ -48,6 +48,8 @@ pub struct Notes {
     switched: AtomicBool,
     /// How many requests were read, if what was read ends with the last one, or 0.
     read: AtomicUsize,
+    /// Something of the answers that have begun is left to be written.
+    unflushed: AtomicBool,
     /// How many requests have begun, and how many answers have ended.
     begun: AtomicUsize,
     answered: AtomicUsize,
@@ -66,9 +68,10 @@ impl Notes {
         self.broken.load(Ordering::Relaxed) == number
     }
 
-    /// Whether the request with this number is the last that was read, and all of it was, and nothing after it.
-    pub fn has_read_just(&self, number: usize) -> bool {
-        self.read.load(Ordering::Relaxed) == number
+    /// Whether hyper has nothing but the request with this number, all of it: nothing after it was read, and what comes
+    /// before it is answered, to the last byte.
+    pub fn has_just(&self, number: usize) -> bool {
+        self.read.load(Ordering::Relaxed) == number && !self.unflushed.load(Ordering::Relaxed)
     }
 
     /// Counts a request in. Says its number.
@@ -208,11 +211,6 @@ impl Wire {
     pub fn poll_asked(&self, cx: &mut Context<'_>) -> Poll<()> {
         // An error is met by who reads.
         self.inner.tcp().poll_read_ready(cx).map(drop)
-    }
-
-    /// Whether hyper has nothing left to write.
-    pub fn is_flushed(&self) -> bool {
-        self.answers.is_flushed()
     }
 
     /// Ready when the client has left that waits for an answer.
@@ -402,6 +400,7 @@ impl AsyncWrite for Wire {
             wire.answers.put(answer.map(|answer| Instead::new(answer, piece.len())));
         }
         let written = wire.poll_pieces(cx, pieces);
+        wire.notes.unflushed.store(true, Ordering::Relaxed);
         wire.wrote(cx, written)
     }
 
@@ -425,6 +424,7 @@ impl AsyncWrite for Wire {
             Poll::Pending => wire.stalled(cx).map(Err),
             flushed => {
                 wire.answers.flushed();
+                wire.notes.unflushed.store(false, Ordering::Relaxed);
                 flushed
             }
         }
