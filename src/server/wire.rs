@@ -438,3 +438,53 @@ impl AsyncWrite for Wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_is_all_there_is_when_nothing_follows_it_and_what_was_answered_is_written() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("it listens");
+        let (stream, _) = listener.accept().await.expect("the client");
+        let (meter, notes) = (Arc::<Meter>::default(), Arc::<Notes>::default());
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("one is free");
+        let place = Place { _permit: permit, _counted: meter.connection() };
+        let long = Duration::from_secs(60);
+        let limits = Limits {
+            connections: 1,
+            header_bytes: 1 << 16,
+            headers: 100,
+            header_timeout: long,
+            idle_timeout: long,
+            requests: None,
+            body_bytes: None,
+        };
+        let scanner = Some(Scanner::default());
+        let mut wire = Wire::new(Stream::Plain(stream), scanner, place, &limits, meter, Arc::clone(&notes));
+        let (get, mut read) = ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", [0; 200]);
+        for (sent, number, is_all) in [(get, 1, true), (&get[..9], 1, false), (&get[9..], 2, true)] {
+            client.write_all(sent.as_bytes()).await.expect("it is read");
+            wire.read_exact(&mut read[..sent.len()]).await.expect("it was sent");
+            assert_eq!(notes.has_just(number), is_all, "{sent:?}");
+        }
+        client.write_all([get, get].concat().as_bytes()).await.expect("it is read");
+        wire.read_exact(&mut read[..2 * get.len()]).await.expect("it was sent");
+        assert!(!notes.has_just(3) && notes.has_just(4), "two at once");
+
+        // Until the client would have to take something.
+        let answer = vec![b'x'; 1 << 20];
+        while futures_util::poll!(Box::pin(wire.write_all(&answer))).is_ready() {}
+        assert!(!notes.has_just(4), "a part of an answer is not written");
+        tokio::spawn(async move { tokio::io::copy(&mut client, &mut tokio::io::sink()).await });
+        wire.write_all(b"the end").await.expect("it is taken");
+        assert!(!notes.has_just(4), "nobody has said that this was all");
+        wire.flush().await.expect("nothing is left");
+        assert!(notes.has_just(4));
+    }
+}
