@@ -281,7 +281,7 @@ impl Proxy {
         let switch = upgraded.and_then(|client| Switch::offered(client, &mut head));
         let Shared { allowance, config, .. } = &*self.shared;
         let expects = gate::is_expected(&head.headers);
-        let closes = nominated.iter().any(|option| option == "close");
+        let closes = headers::closes(&nominated);
         let tape = Tape::new(incoming, allowance, expects, config.limits.body_bytes, nominated);
         Exchange { head, spelling, tape, switch, closes }
     }
@@ -335,7 +335,7 @@ impl Proxy {
         let is_1_0 = answer.version() == Version::HTTP_10;
         let nominated = self.rewrite_answer(&mut answer);
         // hyper knows of that too, but not where an answer goes around it.
-        lease.last = is_1_0 || nominated.iter().any(|option| option == "close");
+        lease.last = is_1_0 || headers::closes(&nominated);
         let record = ticket.record(&exchange.head, answer.status(), Fate::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(switch) = exchange.switch.take()

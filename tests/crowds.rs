@@ -19,10 +19,10 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// Asks over so many connections at once, and keeps each until `together` are answered.
 async fn crowd(program: &Program, clients: usize, together: usize) {
-    let all_here = std::sync::Arc::new(tokio::sync::Barrier::new(together));
+    let all_here = Arc::new(tokio::sync::Barrier::new(together));
     let mut crowd = JoinSet::new();
     for _ in 0..clients {
-        let (address, all_here) = (program.address, std::sync::Arc::clone(&all_here));
+        let (address, all_here) = (program.address, Arc::clone(&all_here));
         crowd.spawn(async move {
             let mut client = Peer::connect(address).await;
             client.send(GET).await;

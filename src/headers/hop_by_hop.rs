@@ -37,6 +37,11 @@ pub fn strip_hop_by_hop_of_answer(status: StatusCode, headers: &mut HeaderMap) -
     strip(headers, |headers| concerns_client.then(|| offer(headers)).flatten(), |_| false)
 }
 
+/// Whether the options of a message's `Connection`, that [were removed](strip_hop_by_hop), say that it is the last.
+pub fn closes(nominated: &[HeaderName]) -> bool {
+    nominated.iter().any(|option| option == "close")
+}
+
 /// Says that an answer is the last of its connection (RFC 9112 §9.6), besides what `Connection` says already.
 pub fn close(headers: &mut HeaderMap) {
     if !headers.get_all(CONNECTION).iter().any(|options| options == "close") {

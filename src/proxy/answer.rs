@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
     RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
@@ -19,7 +19,7 @@ use crate::admission::{self, Refusal};
 use crate::config::{Config, Detail, TrustedPeers};
 use crate::diagnosis::Code;
 use crate::evidence::{Bound, Failure};
-use crate::headers::{PROXY_STATUS, proxy_status, proxy_status_without_error};
+use crate::headers::{self, PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Brand, Language, Page, negotiate};
 use crate::telemetry::meter::{Fate, Ledger};
 use crate::watch::Snapshot;
@@ -128,7 +128,7 @@ impl<'a> Ticket<'a> {
         let mut answer = bare(status, proxy_status(status, reason));
         if self.version < Version::HTTP_2 {
             // What follows on the connection may be a part of what was refused. HTTP/2 has its frames.
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            headers::close(answer.headers_mut());
         }
         if status == StatusCode::METHOD_NOT_ALLOWED {
             answer.headers_mut().insert(ALLOW, admission::ALLOW);
@@ -225,6 +225,6 @@ pub fn panicked() -> Response<Body> {
     tracing::error!("a request's handler panicked; this is a bug in anteroom");
     let status = StatusCode::INTERNAL_SERVER_ERROR;
     let mut answer = bare(status, proxy_status(status, "a bug in anteroom"));
-    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    headers::close(answer.headers_mut());
     answer
 }

@@ -1,4 +1,5 @@
-//! A connection that speaks HTTP/1.1: hyper's for as long as there is something to serve, and otherwise at rest.
+//! A connection that speaks HTTP/1.1: hyper's for as long as there is something to serve, and otherwise at rest, or with a
+//! request that is [held](super::suspended).
 //!
 //! hyper keeps two buffers of 8 KiB, and room for a request and its answer, for as long as it has a connection. Most
 //! connections rest most of the time. A few that have just been served stay hyper's for a while, since to make all of
@@ -163,7 +164,7 @@ async fn talk(
                 return Poll::Ready(ControlFlow::Break(ended));
             }
             let rests = wire.lock().rests();
-            if let Some(suspended) = handover.suspended.take() {
+            if let Some(suspended) = handover.take_suspended() {
                 return Poll::Ready(ControlFlow::Continue(Pause::Hold(suspended)));
             }
             if stop.as_mut().poll(cx).is_pending() {

@@ -45,7 +45,7 @@ pub(super) fn service(
 ) -> impl Service<Request<Incoming>, Response = Response<Answer>, Error = Infallible, Future: Send + 'static> + Clone + 'static
 {
     let (conversation, handover) = (Arc::clone(conversation), Arc::clone(handover));
-    service_fn(move |request| match handover.resumed.take() {
+    service_fn(move |request| match handover.take_resumed() {
         Some(answer) => Either::Left(ready(Ok(*answer))),
         None => Either::Right(Open::new(&conversation).answer(request, &handover)),
     })
@@ -107,7 +107,7 @@ impl Open {
                         if let Poll::Ready(answer) = poll!(&mut suspended.answer) {
                             return Ok(answer);
                         }
-                        handover.suspended.put(suspended);
+                        handover.suspend(suspended);
                         return pending().await;
                     }
                     other => other,

@@ -7,8 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::FusedFuture;
 use http::Response;
@@ -24,41 +23,31 @@ const OTHER: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 /// What hyper's service and whoever has the connection without hyper leave each other.
 pub(super) struct Handover {
     /// What hyper is to be relieved of.
-    pub suspended: Tray<Suspended>,
+    suspended: Mutex<Option<Suspended>>,
     /// What the next request that hyper reads is answered with.
-    pub resumed: Tray<Resumed>,
-}
-
-/// A place for one thing. It is looked into for every request, and mostly empty.
-pub(super) struct Tray<T> {
-    is_full: AtomicBool,
-    thing: Mutex<Option<T>>,
+    resumed: Mutex<Option<Resumed>>,
 }
 
 impl Handover {
     pub fn of(resumed: Option<Resumed>) -> Self {
-        Self { suspended: Tray::of(None), resumed: Tray::of(resumed) }
+        Self { suspended: Mutex::new(None), resumed: Mutex::new(resumed) }
+    }
+
+    pub fn suspend(&self, request: Suspended) {
+        *lock(&self.suspended) = Some(request);
+    }
+
+    pub fn take_suspended(&self) -> Option<Suspended> {
+        lock(&self.suspended).take()
+    }
+
+    pub fn take_resumed(&self) -> Option<Resumed> {
+        lock(&self.resumed).take()
     }
 }
 
-impl<T> Tray<T> {
-    const fn of(thing: Option<T>) -> Self {
-        Self { is_full: AtomicBool::new(thing.is_some()), thing: Mutex::new(thing) }
-    }
-
-    pub fn put(&self, thing: T) {
-        *self.thing.lock().unwrap_or_else(PoisonError::into_inner) = Some(thing);
-        self.is_full.store(true, Ordering::Release);
-    }
-
-    pub fn take(&self) -> Option<T> {
-        // The lock alone would do; without it, looking costs next to nothing.
-        if !self.is_full.load(Ordering::Acquire) {
-            return None;
-        }
-        self.is_full.store(false, Ordering::Relaxed);
-        self.thing.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
+fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request of HTTP/1.1 without a body, all that hyper has read of its connection.

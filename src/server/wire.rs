@@ -9,6 +9,7 @@
 //! | a client that takes nothing of its answer for too long | an error: the connection is closed |
 //! | the end of the client's stream | the end, but `LINGER` later |
 //! | the same while nothing is read | an error, as much later |
+//! | a request that was [held](super::suspended) without hyper has an answer | the head of a request, a second time |
 //!
 //! A timer exists only while one of these is under way, so an ordinary request costs none.
 
@@ -242,7 +243,6 @@ impl Wire {
         if let Err((well, broken)) = scanned {
             buf.set_filled(before + well);
             self.broken = Some(broken);
-            self.notes.read.store(0, Ordering::Relaxed);
             self.notes.broken.store(scanner.requests(), Ordering::Relaxed);
             if well == 0 {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, broken));
