@@ -15,7 +15,7 @@ pub use self::forwarded::{Sender, claims, client, forward};
 pub use self::hop_by_hop::{agrees, close, closes, strip_hop_by_hop, strip_hop_by_hop_of_answer, upgrade_token};
 pub use self::max_forwards::MaxForwards;
 pub use self::proxy_status::{PROXY_STATUS, proxy_status, proxy_status_without_error, received};
-pub use self::trace_context::{trace_id, traceparent};
+pub use self::trace_context::{TraceId, trace_id};
 pub use self::via::Via;
 
 /// Makes `Host` say what the client asked for: a target in absolute form outweighs the header that came with it (RFC

@@ -7,7 +7,9 @@
 pub mod answer;
 pub mod body;
 pub mod budget;
+mod call;
 pub mod exchange;
+pub mod head;
 pub mod hold;
 pub mod journey;
 pub mod pages;
@@ -28,7 +30,9 @@ use tokio::time::Instant;
 use self::answer::Ticket;
 pub use self::body::Body;
 use self::budget::Budget;
+pub use self::call::Call;
 use self::exchange::Exchange;
+use self::head::Head;
 use self::hold::{Door, Stay};
 use self::journey::{Errand, Outcome, Sent, Setback, Toll, Way};
 use self::pages::Pages;
@@ -104,27 +108,6 @@ pub fn host_of(config: &Config) -> HeaderValue {
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
     let text = if *port == scheme.default_port() { host } else { format!("{host}:{port}") };
     HeaderValue::try_from(text).expect("a host that was configured is a valid header value")
-}
-
-/// A request, and what is to be done about it. Where that takes no body, it is kept all the same until there is an answer:
-/// hyper reads what is left of it only after that.
-pub enum Call {
-    Refuse(request::Parts, Incoming, Refusal),
-    TellStatus(request::Parts, Incoming),
-    /// It has passed here before.
-    ExplainLoop(Exchange),
-    /// It may go no further.
-    TellOptions(request::Parts, Incoming),
-    Forward(Exchange),
-}
-
-impl Call {
-    fn head(&self) -> &request::Parts {
-        match self {
-            Self::Refuse(head, ..) | Self::TellStatus(head, _) | Self::TellOptions(head, _) => head,
-            Self::ExplainLoop(exchange) | Self::Forward(exchange) => &exchange.head,
-        }
-    }
 }
 
 /// Handles the requests of one worker thread.
@@ -215,14 +198,14 @@ impl Proxy {
     ) -> Response<Body> {
         let ticket = self.ticket(version);
         match call {
-            Call::Refuse(head, _, refusal) => ticket.refuse(head, *refusal),
-            _ if broken => ticket.refuse(call.head(), Refusal::BodyBroken),
+            Call::Refuse(head, _, refusal) => ticket.refuse((&head.method, &head.uri), *refusal),
+            _ if broken => ticket.refuse(call.asked(), Refusal::BodyBroken),
             Call::TellStatus(head, _) => {
                 self.shared.room.watch();
                 ticket.status(head, &self.door.newest())
             }
             Call::ExplainLoop(exchange) => explain(&ticket, exchange, &self.door.newest(), Some(Failure::Loop), None),
-            Call::TellOptions(head, _) => ticket.options(head),
+            Call::TellOptions(head, _) => ticket.options(&head.uri),
             Call::Forward(exchange) => {
                 self.shared.budget.count_request(ticket.started);
                 self.serve(ticket, exchange, known).await
@@ -252,7 +235,7 @@ impl Proxy {
         match outcome {
             Outcome::Answered((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
             Outcome::Refused(Refusal::BodyTooLarge) => self.refuse_large(&ticket, exchange),
-            Outcome::Refused(refusal) => ticket.refuse(&exchange.head, refusal),
+            Outcome::Refused(refusal) => ticket.refuse(exchange.asked(), refusal),
             Outcome::Stranded(snapshot, failure, bound) => {
                 if let Some(limit) = limit(bound, failure.as_ref()) {
                     self.shared.meter.reached(limit);
@@ -266,7 +249,7 @@ impl Proxy {
     /// Refuses a body that is too large, and reads what comes of it for a while, so that the answer arrives.
     fn refuse_large(&self, ticket: &Ticket<'_>, exchange: &mut Exchange) -> Response<Body> {
         self.shared.meter.reached(Limit::BodySize);
-        let answer = ticket.refuse(&exchange.head, Refusal::BodyTooLarge);
+        let answer = ticket.refuse(exchange.asked(), Refusal::BodyTooLarge);
         // A client that waits for a word before it sends the body has it now.
         let _ = exchange.tape.stays_unasked();
         answer.map(|body| body.after(exchange.tape.take()))
@@ -281,6 +264,7 @@ impl Proxy {
         let switch = upgraded.and_then(|client| Switch::offered(client, &mut head));
         let Shared { allowance, config, .. } = &*self.shared;
         let expects = gate::is_expected(&head.headers);
+        let head = Head::of(head, |address| config.trusted_peers.contains(address));
         let closes = headers::closes(&nominated);
         let tape = Tape::new(incoming, allowance, expects, config.limits.body_bytes, nominated);
         Exchange { head, spelling, tape, switch, closes }
@@ -471,9 +455,10 @@ impl Errand for Dispatch<'_> {
 
     fn stay(&self) -> Stay {
         let Self { ticket, exchange: Exchange { head, tape, .. }, proxy } = self;
-        let kind = patience::kind(&head.method, &head.headers, tape.fits());
-        let configured = patience::patience(kind, &head.headers, &proxy.shared.config.patience);
-        let patience = if kind == Kind::PageView && patience::preferred_wait(&head.headers).is_none() {
+        let fields = head.fields();
+        let kind = patience::kind(&head.method, &fields, tape.fits());
+        let configured = patience::patience(kind, &fields, &proxy.shared.config.patience);
+        let patience = if kind == Kind::PageView && patience::preferred_wait(&fields).is_none() {
             let Snapshot { began, usual, .. } = &*proxy.door.newest();
             patience_for_page_view(configured, ticket.started.into_std(), began.map(Instant::into_std), *usual)
         } else {

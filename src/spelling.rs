@@ -2,10 +2,11 @@
 //!
 //! Names that differ in letter case are the same (RFC 9110 §5.1), but not to every program, and nobody shall be able to
 //! tell that we stand between. hyper can keep how each was written, which takes a quarter of what a request with many
-//! fields costs. Nearly all heads are written `Like-This`, and so are all that hyper writes here (`title_case_headers`).
-//! So heads are looked at as they come; one that is written otherwise is kept as it came, and where hyper writes the
-//! message's head, its names are put in their place.
+//! fields costs. Nearly all heads are written `Like-This`. So heads are looked at as they come, and one that is written
+//! otherwise is kept as it came. hyper writes names in lower case; where it writes the head of a message that
+//! somebody has told of before, they are written as they came, or `Like-This`.
 
+use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
@@ -14,8 +15,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
 
-/// A head as it came, whose names are not written as usual: an extension of its message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How a head is written: `Like-This` by default. As it came, it is an extension of its message.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spelling(pub Bytes);
 
 /// What is written in the place of something that hyper writes.
@@ -26,13 +27,24 @@ pub struct Instead {
     of: usize,
 }
 
-/// What hyper writes to a connection, but for the heads that are written otherwise.
+/// What hyper writes to a connection, with the heads that somebody has told of written as they should.
 #[derive(Debug)]
 pub struct Writing {
     /// Nothing is left of what hyper had to write.
     flushed: bool,
     /// What is left to be written of a head.
     head: Option<Instead>,
+}
+
+/// Into how many pieces something may be cut that is written at once; what comes behind them is written later.
+const PIECES_MOST: usize = 16;
+/// In bytes: what follows a head and is no more than this is written in one piece with it. That takes 4 % less CPU time
+/// than two.
+const WITH_HEAD_MOST: usize = 1 << 10;
+
+thread_local! {
+    /// What is written, for as long as it takes to hand it to the kernel.
+    static TEXT: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Where the head ends that `bytes` begin with, if it does, and whether its names are written `Like-This`. Empty lines
@@ -61,8 +73,10 @@ fn is_written_as_usual(line: &[u8]) -> bool {
     let mut begins_word = true;
     for (at, byte) in line.iter().enumerate() {
         match byte {
+            // Most of all bytes.
+            b'a'..=b'z' if !begins_word => {}
+            b'a'..=b'z' => return false,
             b':' => return !matches!(&line[at + 1..], b"" | b"\r"),
-            b'a'..=b'z' if begins_word => return false,
             b'A'..=b'Z' if !begins_word => return false,
             _ => begins_word = *byte == b'-',
         }
@@ -76,20 +90,24 @@ pub fn is_interim(head: &[u8]) -> bool {
 }
 
 impl Spelling {
-    /// What is to be written for `written`, if that begins with a message's head, written as usual.
-    pub fn restored(&self, written: &[u8]) -> Option<Instead> {
+    /// Writes the head that `written` begins with in this way, after what stands before it. Says how much of `written`
+    /// that was, or that there is none.
+    fn spell(&self, written: &[u8], text: &mut Vec<u8>) -> Option<usize> {
         let mut begin = 0;
-        loop {
-            let (length, _) = head(&written[begin..])?;
-            let its = &written[begin..begin + length];
-            if !is_interim(its) {
-                let mut left = Vec::with_capacity(begin + length);
-                left.extend_from_slice(&written[..begin]);
-                self.respell(its, &mut left);
-                return Some(Instead { left: left.into(), of: begin + length });
-            }
-            begin += length;
+        while is_interim(&written[begin..]) {
+            begin += head(&written[begin..])?.0;
         }
+        text.extend_from_slice(&written[..begin]);
+        if self.0.is_empty() {
+            text.extend_from_slice(&written[begin..]);
+            let end = begin + capitalize(&mut text[begin..])?;
+            text.truncate(end);
+            return Some(end);
+        }
+        let mut usual = written[begin..].to_vec();
+        let length = capitalize(&mut usual)?;
+        self.respell(&usual[..length], text);
+        Some(begin + length)
     }
 
     /// Of several fields of one name each is written as the one in its place.
@@ -122,10 +140,59 @@ impl Spelling {
     }
 }
 
+/// Writes the names of the head that `text` begins with `Like-This`. Says where that ends, if it is one that hyper writes.
+fn capitalize(text: &mut [u8]) -> Option<usize> {
+    let line_end = |text: &[u8]| memchr::memchr(b'\n', text).map(|at| at + 1);
+    let mut at = line_end(text)?;
+    if !text.starts_with(b"HTTP/1.") && !text[..at].ends_with(b" HTTP/1.1\r\n") {
+        return None;
+    }
+    loop {
+        let line = &mut text[at..];
+        if line.starts_with(b"\r\n") {
+            return Some(at + 2);
+        }
+        let mut begins_word = true;
+        for byte in &mut *line {
+            match byte {
+                // Most of all bytes.
+                b'a'..=b'z' if !begins_word => {}
+                b':' => break,
+                _ => {
+                    begins_word = *byte == b'-';
+                    byte.make_ascii_uppercase();
+                }
+            }
+        }
+        at += line_end(line)?;
+    }
+}
+
 /// With their ends. What stands after the last end is none.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut begin = 0;
     memchr::memchr_iter(b'\n', bytes).map(move |end| &bytes[mem::replace(&mut begin, end + 1)..=end])
+}
+
+/// Writes `text`, and what stands in `pieces` after so many bytes, in whose place it is. Says how much was written.
+fn poll_write_before<Io: AsyncWrite + Unpin>(
+    text: &[u8],
+    of: usize,
+    io: &mut Io,
+    cx: &mut Context<'_>,
+    pieces: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    let mut all = [IoSlice::new(text); PIECES_MOST];
+    let (mut number, mut skipped) = (1, of);
+    for piece in pieces {
+        let from = skipped.min(piece.len());
+        skipped -= from;
+        if from < piece.len() && number < PIECES_MOST {
+            all[number] = IoSlice::new(&piece[from..]);
+            number += 1;
+        }
+    }
+    Pin::new(io).poll_write_vectored(cx, &all[..number])
 }
 
 impl Instead {
@@ -142,14 +209,7 @@ impl Instead {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         while !self.left.is_empty() {
-            let mut skipped = self.of;
-            let after = pieces.iter().map(|piece| {
-                let from = skipped.min(piece.len());
-                skipped -= from;
-                IoSlice::new(&piece[from..])
-            });
-            let all: Vec<_> = [IoSlice::new(&self.left)].into_iter().chain(after).collect();
-            let written = ready!(Pin::new(&mut *io).poll_write_vectored(cx, &all))?;
+            let written = ready!(poll_write_before(&self.left, self.of, io, cx, pieces))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -190,140 +250,65 @@ impl Writing {
         self.head = head;
     }
 
-    /// Writes what hyper writes, or what stands in its place: if that begins with a head, with its `spelling`, and that only
-    /// if nothing of another head is before it.
+    /// Writes what hyper writes, or what stands in its place. What hyper begins to write now has its first head written as
+    /// `told`, if it was; unless something of another message is before that, which nobody can tell from a head.
     pub fn poll_write<Io: AsyncWrite + Unpin>(
         &mut self,
         io: &mut Io,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
-        spelling: Option<Spelling>,
+        told: &mut Option<Spelling>,
     ) -> Poll<io::Result<usize>> {
         let is_first = mem::replace(&mut self.flushed, false);
-        // hyper writes a head in one piece, but it may come after the rest of another.
-        if let Some(spelling) = spelling.filter(|_| is_first) {
-            self.head = pieces.first().and_then(|piece| spelling.restored(piece));
+        if !is_first {
+            *told = None;
+        } else if let (Some(spelling), Some(piece)) = (&*told, pieces.first()) {
+            // hyper writes a head in one piece.
+            let polled = TEXT.with_borrow_mut(|text| {
+                text.clear();
+                let of = spelling.spell(piece, text)?;
+                Some(self.poll_write_head(text, of, io, cx, pieces))
+            });
+            if let Some(polled) = polled {
+                *told = None;
+                return polled;
+            }
         }
         let Some(head) = &mut self.head else { return Pin::new(io).poll_write_vectored(cx, pieces) };
         let written = ready!(head.poll_write(io, cx, pieces))?;
         self.head = None;
         Poll::Ready(Ok(written))
     }
+
+    /// Writes the head `text` in the place of the first `of` bytes, and what comes after them.
+    fn poll_write_head<Io: AsyncWrite + Unpin>(
+        &mut self,
+        text: &mut Vec<u8>,
+        of: usize,
+        io: &mut Io,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let (head, all) = (text.len(), pieces.iter().map(|piece| piece.len()).sum::<usize>());
+        let polled = if all - of <= WITH_HEAD_MOST {
+            text.extend_from_slice(&pieces[0][of..]);
+            pieces[1..].iter().for_each(|piece| text.extend_from_slice(piece));
+            Pin::new(&mut *io).poll_write(cx, text)
+        } else {
+            poll_write_before(text, of, io, cx, pieces)
+        };
+        let written = match polled {
+            Poll::Ready(Ok(written)) if written >= head => return Poll::Ready(Ok(of + written - head)),
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => 0,
+        };
+        let left = Bytes::copy_from_slice(&text[written..head]);
+        let written = ready!(self.head.insert(Instead::new(left, of)).poll_write(io, cx, pieces))?;
+        self.head = None;
+        Poll::Ready(Ok(written))
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_ends_with_its_empty_line_and_names_are_written_like_this() {
-        for usual in ["Host", "X-Forwarded-For", "Etag", "X-1-A", "X_case", "A--B", "-A", "1a-2b"] {
-            let head_of = format!("GET / HTTP/1.1\r\n{usual}: lIKE tHAT\r\n\r\nbOdY: 1\r\n\r\n");
-            assert_eq!(head(head_of.as_bytes()), Some((head_of.len() - "bOdY: 1\r\n\r\n".len(), true)), "{usual}");
-        }
-        for other in
-            ["host", "ETag", "X-forwarded-For", "X-Forwarded-FOR", "WWW-Authenticate", "x-A", "DNT", "Empty:\r\nA"]
-        {
-            let head_of = format!("HTTP/1.1 200 OK\nA: 1\n{other}: 1\n\n");
-            assert_eq!(head(head_of.as_bytes()), Some((head_of.len(), false)), "{other}");
-        }
-        for open in ["", "GET / HTTP/1.1", "GET / HTTP/1.1\r\nhost: a\r\n", "GET / HTTP/1.1\r\nhost: a\r\n\r"] {
-            assert_eq!(head(open.as_bytes()), None, "{open:?}");
-        }
-        assert_eq!(without_empty_lines(b"\r\n\n\r\nGET"), b"GET");
-        assert_eq!(without_empty_lines(b"\r\n"), b"");
-    }
-
-    fn restored(original: &str, written: &str) -> String {
-        let instead = Spelling(original.to_owned().into()).restored(written.as_bytes()).expect("a head");
-        assert_eq!(instead.of, written.len());
-        String::from_utf8(instead.left.to_vec()).expect("text")
-    }
-
-    #[test]
-    fn names_are_restored_and_nothing_else_is() {
-        let original = "HTTP/1.1 200\neTAG: b\nx-Twice: C\r\nX-twice: D\r\nX-TWICE: d\r\nempty:\r\nblank: \r\ngone: 1\r\nvia:\r\n\r\n";
-        let written = "HTTP/1.1 200 OK\r\nX-Twice: c\r\nEmpty: \r\nUsual: etag: 1\r\nEtag: x-twice: \r\nX-Twice: d\r\n\
-                       Etag: 2\r\nEtagx: 1\r\nBlank: \r\nVia: 1.1 a\r\n\r\n";
-        let expected = "HTTP/1.1 200 OK\r\nx-Twice: c\r\nempty:\r\nUsual: etag: 1\r\neTAG: x-twice: \r\nX-twice: d\r\n\
-                        Etag: 2\r\nEtagx: 1\r\nblank: \r\nvia: 1.1 a\r\n\r\n";
-        assert_eq!(restored(original, written), expected);
-        // hyper keeps those of one name together.
-        let original = "GET / HTTP/1.1\r\nx-b: 1\r\nx-A: 1\r\nX-b: 2\r\nX-a: 2\r\n\r\n";
-        let written = "GET / HTTP/1.1\r\nX-B: 1\r\nX-B: 2\r\nX-A: 1\r\nX-A: 2\r\n\r\n";
-        let expected = "GET / HTTP/1.1\r\nx-b: 1\r\nX-b: 2\r\nx-A: 1\r\nX-a: 2\r\n\r\n";
-        assert_eq!(restored(original, written), expected);
-        assert_eq!(restored("GET etag: HTTP/1.1\r\n\r\n", written), written);
-    }
-
-    #[test]
-    fn an_interim_answer_stays_as_it_is() {
-        let interim = "HTTP/1.1 100 Continue\r\nEtag: 1\r\n\r\n";
-        let restored =
-            restored("HTTP/1.1 200 OK\r\netag: 2\r\n\r\n", &format!("{interim}HTTP/1.1 200 OK\r\nEtag: 2\r\n\r\n"));
-        assert_eq!(restored, format!("{interim}HTTP/1.1 200 OK\r\netag: 2\r\n\r\n"));
-        assert!(Spelling(Bytes::new()).restored(interim.as_bytes()).is_none());
-    }
-
-    #[test]
-    fn names_are_restored_however_many_they_are() {
-        let line = |number| format!("x{number}-{}: {}\r\n", "y".repeat(99), "z".repeat(9));
-        let fields: Vec<_> = (0..500).map(line).collect();
-        let mut others: Vec<_> = fields.iter().map(|line| line.to_uppercase()).collect();
-        others.rotate_left(7);
-        others.swap_remove(3);
-        let written = format!("GET / HTTP/1.1\r\n{}\r\n", others.concat());
-        let expected = written.replace('X', "x").replace('Y', "y");
-        assert_eq!(restored(&format!("GET / HTTP/1.1\r\n{}\r\n", fields.concat()), &written), expected);
-    }
-
-    #[test]
-    fn what_is_written_instead_is_written_whole_however_little_is_taken_at_once() {
-        /// Takes so many bytes at a time, and is busy every other time.
-        struct Narrow(Vec<u8>, usize, bool);
-
-        impl AsyncWrite for Narrow {
-            fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                self.2 = !self.2;
-                if self.2 {
-                    return Poll::Pending;
-                }
-                let taken = bytes.len().min(self.1);
-                self.0.extend_from_slice(&bytes[..taken]);
-                Poll::Ready(Ok(taken))
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                pieces: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
-                self.poll_write(cx, &all)
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(Ok(()))
-            }
-        }
-
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        for most in 1..14 {
-            let mut io = Narrow(Vec::new(), most, false);
-            let mut instead = Instead::new(Bytes::from_static(b"HEAD"), 3);
-            let pieces = [IoSlice::new(b"hea"), IoSlice::new(b"body"), IoSlice::new(b"more")];
-            let taken = loop {
-                if let Poll::Ready(taken) = instead.poll_write(&mut io, &mut cx, &pieces) {
-                    break taken.expect("it takes something");
-                }
-            };
-            assert!(instead.left.is_empty());
-            assert_eq!(io.0, &b"HEADbodymore"[..io.0.len()]);
-            assert_eq!(taken + 1, io.0.len(), "{most}");
-        }
-    }
-}
+mod tests;

@@ -1,24 +1,31 @@
 //! W3C's Trace Context: `traceparent` passes untouched, and its trace id goes into the log, where it leads to what others
 //! have recorded of the same request.
 
-use http::{HeaderMap, HeaderValue};
+use http::HeaderMap;
 
 const TRACEPARENT: &str = "traceparent";
 /// Where the trace id stands in `00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01`.
 const ID: std::ops::Range<usize> = 3..35;
 const LENGTH: usize = 55;
 
-/// The header, if it is well-formed (W3C Trace Context §3.2): from the same client may come anything.
-pub fn traceparent(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let mut lines = headers.get_all(TRACEPARENT).iter();
-    // Two of them are as good as none.
-    let (value, None) = (lines.next()?, lines.next()) else { return None };
-    is_well_formed(value.as_bytes()).then_some(value)
+/// A trace's number, in hex digits.
+#[derive(Clone, Copy)]
+pub struct TraceId([u8; ID.end - ID.start]);
+
+impl TraceId {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
-/// The trace id in a header that is well-formed.
-pub fn trace_id(traceparent: &HeaderValue) -> Option<&str> {
-    traceparent.to_str().ok()?.get(ID)
+/// The trace id, if the header is well-formed (W3C Trace Context §3.2): from the same client may come anything.
+pub fn trace_id(headers: &HeaderMap) -> Option<TraceId> {
+    let mut lines = headers.get_all(TRACEPARENT).iter();
+    // Two of them are as good as none.
+    let (value, None) = (lines.next()?.as_bytes(), lines.next()) else { return None };
+    let id = value.get(ID).filter(|_| is_well_formed(value))?;
+    id.try_into().ok().map(TraceId)
 }
 
 fn is_well_formed(value: &[u8]) -> bool {
@@ -45,7 +52,7 @@ mod tests {
 
     fn id(values: &[&str]) -> Option<String> {
         let lines: Vec<_> = values.iter().map(|value| (TRACEPARENT, *value)).collect();
-        traceparent(&headers(&lines)).and_then(trace_id).map(str::to_owned)
+        trace_id(&headers(&lines)).map(|id| id.as_str().to_owned())
     }
 
     #[test]

@@ -8,15 +8,16 @@ use http::header::{
     RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode, Version};
+use http::{HeaderMap, Method, Response, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use super::body::Body;
+use super::head::Head;
 use super::journey::Toll;
 use super::pages::{Made, Pages, Question};
 use super::record::{Id, Known, Record, cut};
 use crate::admission::{self, Refusal};
-use crate::config::{Config, Detail, TrustedPeers};
+use crate::config::{Config, Detail};
 use crate::diagnosis::Code;
 use crate::evidence::{Bound, Failure};
 use crate::headers::{self, PROXY_STATUS, proxy_status, proxy_status_without_error};
@@ -46,7 +47,6 @@ pub struct Ticket<'a> {
     version: Version,
     ledger: &'a Ledger,
     pages: &'a Pages,
-    trusted: &'a TrustedPeers,
     /// Whether it is in the ledger. Atomic only since others may look at it while its request waits.
     settled: AtomicBool,
 }
@@ -70,30 +70,19 @@ impl<'a> Ticket<'a> {
         pages: &'a Pages,
     ) -> Self {
         let (toll, settled) = (Toll::default(), AtomicBool::new(false));
-        let Config { detail, ref trusted_peers, .. } = *config;
-        Self {
-            started: Instant::now(),
-            toll,
-            id,
-            detail,
-            brand,
-            version,
-            ledger,
-            pages,
-            trusted: trusted_peers,
-            settled,
-        }
+        let detail = config.detail;
+        Self { started: Instant::now(), toll, id, detail, brand, version, ledger, pages, settled }
     }
 
     /// Explains why the request did not pass.
     pub fn diagnose(
         &self,
-        head: &Parts,
+        head: &Head,
         snapshot: &Snapshot,
         failure: Option<Failure>,
         bound: Option<Bound>,
     ) -> Response<Body> {
-        let Made { page, finding } = self.render(head, snapshot, failure, bound);
+        let Made { page, finding } = self.render(&head.method, &head.fields(), snapshot, failure, bound);
         if let Some(code) = finding {
             self.ledger.diagnosed(code);
         }
@@ -108,7 +97,7 @@ impl<'a> Ticket<'a> {
     /// Answers a status query. It is about the upstream and not in its place, so it is a 200: a page that asks
     /// every second would fill the browser's console with errors otherwise.
     pub fn status(&self, head: &Parts, snapshot: &Snapshot) -> Response<Body> {
-        let Made { mut page, .. } = self.render(head, snapshot, None, None);
+        let Made { mut page, .. } = self.render(&head.method, &head.headers, snapshot, None, None);
         page.status = StatusCode::OK;
         page.retry_after = None;
         self.settle(Fate::Own, Some(page.status));
@@ -120,10 +109,10 @@ impl<'a> Ticket<'a> {
     }
 
     /// Refuses a request, for the client's own mistake as a rule, and closes the connection.
-    pub fn refuse(&self, head: &Parts, refusal: Refusal) -> Response<Body> {
+    pub fn refuse(&self, (method, target): (&Method, &Uri), refusal: Refusal) -> Response<Body> {
         let (status, reason) = (refusal.status(), refusal.reason());
         self.settle(Fate::Refused, Some(status));
-        let (method, path) = (cut(head.method.as_str()), cut(head.uri.path()));
+        let (method, path) = (cut(method.as_str()), cut(target.path()));
         tracing::debug!(id = %self.id(), method, path, status = status.as_u16(), reason, "refused");
         let mut answer = bare(status, proxy_status(status, reason));
         if self.version < Version::HTTP_2 {
@@ -137,8 +126,8 @@ impl<'a> Ticket<'a> {
     }
 
     /// Answers an OPTIONS request that may go no further (RFC 9110 §9.3.7).
-    pub fn options(&self, head: &Parts) -> Response<Body> {
-        tracing::debug!(id = %self.id(), path = cut(head.uri.path()), "answered OPTIONS in the upstream's place");
+    pub fn options(&self, target: &Uri) -> Response<Body> {
+        tracing::debug!(id = %self.id(), path = cut(target.path()), "answered OPTIONS in the upstream's place");
         self.settle(Fate::Own, Some(StatusCode::NO_CONTENT));
         let mut answer = bare(StatusCode::NO_CONTENT, proxy_status_without_error());
         answer.headers_mut().insert(ALLOW, admission::ALLOW);
@@ -148,7 +137,7 @@ impl<'a> Ticket<'a> {
     /// Counts the request, and has its line written when what the record is given to has ended.
     pub fn record(
         &self,
-        head: &Parts,
+        head: &Head,
         status: StatusCode,
         outcome: Fate,
         finding: Option<&'static str>,
@@ -159,8 +148,8 @@ impl<'a> Ticket<'a> {
             outcome => outcome,
         };
         self.settle(outcome, Some(status));
-        let Self { id, started, toll, trusted, .. } = *self;
-        Record::of(head, trusted, Known { id, started, toll, status, outcome, finding })
+        let Self { id, started, toll, .. } = *self;
+        Record::of(head, Known { id, started, toll, status, outcome, finding })
     }
 
     /// Counts the request, once.
@@ -172,15 +161,27 @@ impl<'a> Ticket<'a> {
         }
     }
 
-    fn render(&self, head: &Parts, snapshot: &Snapshot, failure: Option<Failure>, bound: Option<Bound>) -> Made {
-        let (language, format) = (Language::of(&head.headers), negotiate::format(&head.headers));
-        let (sequence, method) = (snapshot.sequence, head.method.clone());
-        let language_tag = language.tag();
-        let question = Question { sequence, failure: failure.clone(), bound, method, format, language: language_tag };
+    fn render(
+        &self,
+        method: &Method,
+        fields: &HeaderMap,
+        snapshot: &Snapshot,
+        failure: Option<Failure>,
+        bound: Option<Bound>,
+    ) -> Made {
+        let (language, format) = (Language::of(fields), negotiate::format(fields));
+        let question = Question {
+            sequence: snapshot.sequence,
+            failure: failure.clone(),
+            bound,
+            method: method.clone(),
+            format,
+            language: language.tag(),
+        };
         self.pages.get(question, self.id, |request_id| {
             let diagnosis = snapshot.diagnose(failure, bound);
             let Self { detail, brand, .. } = *self;
-            let audience = Audience { detail, method: &head.method, request_id, language, brand };
+            let audience = Audience { detail, method, request_id, language, brand };
             let finding = diagnosis.findings.first().map(|finding| finding.code);
             Made { page: page::render(&diagnosis, &audience, format), finding }
         })

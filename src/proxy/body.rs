@@ -104,14 +104,13 @@ impl Body {
     }
 
     /// Goes around hyper, if it is large, into a client's connection that has a way for it.
-    pub fn through(mut self, conduit: &Conduit, pipes: &Pipes) -> Self {
+    pub fn go_through(&mut self, conduit: &Conduit, pipes: &Pipes) {
         if let Kind::Passed { incoming, lease: Some(lease), haul, .. } = &mut self.kind
             && self.unread.0.is_none()
             && let Some(length) = http_body::Body::size_hint(incoming).exact()
         {
             *haul = lease.haul(length, conduit, pipes).map(Box::new);
         }
-        self
     }
 
     /// Has the request's line written when this body has ended.

@@ -6,12 +6,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Response, StatusCode, Uri, request};
+use http::{Method, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
+use super::head::Head;
 use super::journey::Setback;
 use super::upgrade::Switch;
 use crate::evidence::Failure;
@@ -27,7 +26,7 @@ const LONG: Duration = Duration::from_secs(1);
 
 /// A request that is sent as often as it takes.
 pub struct Exchange {
-    pub head: request::Parts,
+    pub head: Head,
     /// How it was written, if not as usual.
     pub spelling: Option<Spelling>,
     pub tape: Tape,
@@ -38,39 +37,19 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// What its head takes of memory in bytes, roughly: a field is kept with its place in two tables, and a head that is not
-    /// written as usual once more.
+    /// What its head takes of memory in bytes, roughly: one that is not written as usual is kept as it came, too.
     pub fn size(&self) -> usize {
-        const FIELD: usize = 64;
-        let names = self.spelling.as_ref().map_or(0, |Spelling(head)| head.len());
-        let fields = self.head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD);
-        self.head.uri.path_and_query().map_or(0, |target| target.as_str().len()) + fields.sum::<usize>() + names
+        self.head.size() + self.spelling.as_ref().map_or(0, |Spelling(head)| head.len())
+    }
+
+    /// What is asked of what.
+    pub fn asked(&self) -> (&Method, &Uri) {
+        (&self.head.method, &self.head.target)
     }
 
     /// Whether nothing of it is with its connection any more.
     pub fn is_all_here(&self) -> bool {
         self.switch.is_none() && !self.tape.has_body()
-    }
-
-    /// Moves what its head refers to, as it came, to where nothing else is.
-    pub fn compact(&mut self) {
-        let values = self.head.headers.values().map(HeaderValue::len);
-        let target = self.head.uri.path_and_query().map_or("", PathAndQuery::as_str);
-        let mut all = BytesMut::with_capacity(target.len() + values.sum::<usize>());
-        all.extend_from_slice(target.as_bytes());
-        let target = all.len();
-        self.head.headers.values().for_each(|value| all.extend_from_slice(value.as_bytes()));
-        let mut all = all.freeze();
-        // They were valid before.
-        if let Ok(target) = PathAndQuery::from_maybe_shared(all.split_to(target)) {
-            self.head.uri = Uri::from(target);
-        }
-        for value in self.head.headers.values_mut() {
-            if let Ok(mut moved) = HeaderValue::from_maybe_shared(all.split_to(value.len())) {
-                moved.set_sensitive(value.is_sensitive());
-                *value = moved;
-            }
-        }
     }
 
     /// Sends it once, over a connection of `pool` that leads to the `run` of the target: a new one unless `pooled` may be
@@ -99,7 +78,7 @@ impl Exchange {
         };
         let connection = lease.connection;
         let peer = lease.peer();
-        let mut sending = pin!(lease.send(self.head.clone(), self.spelling.as_ref(), &self.tape));
+        let mut sending = pin!(lease.send(self.head.to_send(), self.spelling.as_ref(), &self.tape));
         let answer = tokio::select! {
             biased;
             answer = &mut sending => answer,

@@ -5,16 +5,14 @@
 //! log does not want it, there is none, and a request allocates nothing for it.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::time::Duration;
 
-use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Uri};
+use http::{Method, StatusCode, Uri};
 use tokio::time::Instant;
 
+use super::head::{Caller, Head};
 use super::journey::Toll;
-use crate::config::TrustedPeers;
-use crate::headers;
+use crate::headers::TraceId;
 use crate::telemetry::line::{self, ACCESS, key};
 use crate::telemetry::meter::Fate;
 
@@ -35,9 +33,8 @@ pub struct Known {
 pub struct Record {
     known: Known,
     method: Method,
-    uri: Uri,
-    client: Option<IpAddr>,
-    traceparent: Option<HeaderValue>,
+    target: Uri,
+    caller: Caller,
     /// Of the answer's body, as far as it was taken.
     bytes: u64,
     end: End,
@@ -55,14 +52,13 @@ enum End {
 
 impl Record {
     /// Of a request as it was forwarded, if the log wants it.
-    pub fn of(head: &Parts, trusted: &TrustedPeers, known: Known) -> Option<Box<Self>> {
+    pub fn of(head: &Head, known: Known) -> Option<Box<Self>> {
         tracing::enabled!(target: ACCESS, tracing::Level::INFO).then(|| {
             Box::new(Self {
                 known,
                 method: head.method.clone(),
-                uri: head.uri.clone(),
-                client: headers::client(&head.headers, |address| trusted.contains(address)),
-                traceparent: headers::traceparent(&head.headers).cloned(),
+                target: head.target.clone(),
+                caller: head.caller,
                 bytes: 0,
                 end: End::Open,
             })
@@ -103,12 +99,13 @@ impl Drop for Record {
         let Known { id, started, ref toll, status, outcome, finding } = self.known;
         line::write(|line| {
             line.hexadecimal(key!("id"), id);
-            if let Some(client) = self.client {
+            let Caller { address, trace_id } = &self.caller;
+            if let Some(client) = *address {
                 line.address(key!("client"), client);
             }
             line.text(key!("method"), cut(self.method.as_str()));
             // The query may hold tokens, so only the path is logged.
-            line.text(key!("path"), cut(self.uri.path()));
+            line.text(key!("path"), cut(self.target.path()));
             line.number(key!("status"), status.as_u16().into());
             line.text(key!("outcome"), outcome.as_str());
             line.number(key!("took_ms"), millis(started.elapsed()));
@@ -121,7 +118,7 @@ impl Drop for Record {
             if self.bytes > 0 {
                 line.number(key!("bytes"), self.bytes);
             }
-            let trace_id = self.traceparent.as_ref().and_then(headers::trace_id);
+            let trace_id = trace_id.as_ref().map(TraceId::as_str);
             for (key, value) in [(key!("cut"), self.cut()), (key!("finding"), finding), (key!("trace_id"), trace_id)] {
                 if let Some(value) = value {
                     line.text(key, value);

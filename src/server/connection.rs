@@ -85,7 +85,7 @@ pub(super) struct Conversation {
 /// What the requests of an HTTP/2 connection tell it.
 pub(super) struct Crowd {
     /// Requests whose answer has not ended, and whether there may be more.
-    pub(super) open: watch::Sender<usize>,
+    open: watch::Sender<usize>,
     spent: watch::Sender<bool>,
     /// There are more than there may be, however little its client hears of that.
     overrun: Notify,
@@ -242,6 +242,23 @@ impl Conversation {
 impl Crowd {
     fn new() -> Self {
         Self { open: watch::Sender::new(0), spent: watch::Sender::new(false), overrun: Notify::new() }
+    }
+
+    /// A request is open.
+    pub(super) fn began(&self) {
+        // Whoever waits for there to be none is told of the first and of the last alone: the others are many.
+        self.open.send_if_modified(|open| {
+            *open += 1;
+            *open == 1
+        });
+    }
+
+    /// One is not open any more.
+    pub(super) fn ended(&self) {
+        self.open.send_if_modified(|open| {
+            *open -= 1;
+            *open == 0
+        });
     }
 
     /// Ends when no request has been open for so long.

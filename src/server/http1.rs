@@ -143,8 +143,6 @@ async fn talk(
         // The buffer alone would let a head pass that ends within the read that fills it.
         .max_header_size(limits.header_bytes)
         .max_buf_size(limits.header_bytes)
-        // Where names are written otherwise, that is restored: see `spelling`.
-        .title_case_headers(true)
         // `Wire` notices a client that leaves, without a second buffer to read into while an answer is awaited. The end
         // of TLS stands in what is read.
         .half_close(!is_tls)

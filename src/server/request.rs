@@ -126,7 +126,7 @@ impl Open {
 
     /// Makes of a request what can do without hyper.
     fn suspend(self, mut exchange: Exchange) -> Suspended {
-        exchange.compact();
+        exchange.head.compact();
         let (is_head, last) = (exchange.head.method == Method::HEAD, exchange.closes);
         let mut call = Ok(Call::Forward(exchange));
         let answer = Box::pin(async move { self.conclude(&mut call, None, Version::HTTP_11, last).await });
@@ -144,7 +144,7 @@ impl Open {
     ) -> Response<Answer> {
         if version == Version::HTTP_2 {
             if let Some(crowd) = &self.conversation.crowd {
-                crowd.open.send_modify(|open| *open += 1);
+                crowd.began();
             }
             self.stream = stream::Stream::current();
         }
@@ -166,11 +166,12 @@ impl Open {
         } else if version < Version::HTTP_2 && (full || last) {
             headers::close(answer.headers_mut());
         }
-        if let Some(spelling) = answer.extensions_mut().remove().filter(|_| version < Version::HTTP_2) {
+        let spelling = answer.extensions_mut().remove().unwrap_or_default();
+        if version < Version::HTTP_2 {
             notes.spell_answer(spelling);
-        }
-        if version < Version::HTTP_2 && host.tls.is_none() {
-            answer = answer.map(|body| body.through(&notes.conduit, &host.pipes));
+            if host.tls.is_none() {
+                answer.body_mut().go_through(&notes.conduit, &host.pipes);
+            }
         }
         // HTTP/1.0 has no chunks, so no trailers; HTTP/2 has frames for them.
         let trailers = (version == Version::HTTP_11).then(|| trailers.clone());
@@ -203,7 +204,7 @@ impl Drop for Open {
         if self.stream.is_some() {
             self.waits(false);
             if let Some(crowd) = &self.conversation.crowd {
-                crowd.open.send_modify(|open| *open -= 1);
+                crowd.ended();
             }
         }
     }

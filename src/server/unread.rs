@@ -19,8 +19,8 @@ pub fn instead_of(written: &[u8], for_target: bool) -> Option<Bytes> {
     }
     // It answers in the version of the request before, and tells those of 1.1 that it closes.
     let (version, rest) = std::str::from_utf8(written).ok()?.split_once(' ')?;
-    let rest = rest.strip_suffix("Content-Length: 0\r\n\r\n")?;
-    let (status, detail) = match rest.strip_suffix("Connection: close\r\n").unwrap_or(rest) {
+    let rest = rest.strip_suffix("content-length: 0\r\n\r\n")?;
+    let (status, detail) = match rest.strip_suffix("connection: close\r\n").unwrap_or(rest) {
         "400 Bad Request\r\n" => (StatusCode::BAD_REQUEST, "malformed head"),
         "431 Request Header Fields Too Large\r\n" if !for_target => {
             (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head too large")

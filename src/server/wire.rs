@@ -18,7 +18,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub struct Notes {
     /// The heads of requests that have not begun whose names are not written [as usual](crate::spelling), by the number of
     /// the request.
     unusual: Mutex<VecDeque<(usize, Spelling)>>,
-    /// How the answer is written that begins next, if not as usual.
+    /// How the answer is written that begins next.
     answer: Mutex<Option<Spelling>>,
     /// For the bodies of large answers, where the connection speaks HTTP/1.1 in the clear.
     pub(super) conduit: Conduit,
@@ -99,11 +99,11 @@ impl Notes {
 
     /// Has the answer that begins next written so.
     pub fn spell_answer(&self, spelling: Spelling) {
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(spelling);
+        *self.answer() = Some(spelling);
     }
 
-    fn take_answer(&self) -> Option<Spelling> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn answer(&self) -> MutexGuard<'_, Option<Spelling>> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn keep_unusual(&self, heads: Vec<(usize, Spelling)>) {
@@ -326,7 +326,7 @@ impl Wire {
             }
             Some(before) => &pieces[..before],
         };
-        self.answers.poll_write(&mut self.inner, cx, pieces, self.notes.take_answer())
+        self.answers.poll_write(&mut self.inner, cx, pieces, &mut self.notes.answer())
     }
 
     /// The client has to take something before anything more is written.

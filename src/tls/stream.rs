@@ -76,6 +76,8 @@ impl AsyncWrite for Stream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
+            // By send(2), which takes 4 % less CPU time than writev(2).
+            Self::Plain(stream) if slices.len() == 1 => Pin::new(stream).poll_write(cx, &slices[0]),
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }

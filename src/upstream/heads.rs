@@ -49,7 +49,7 @@ struct Inner<Io> {
     io: Option<Io>,
     look: Look,
     writing: Writing,
-    /// How the request is written that hyper begins to write next, if not as usual.
+    /// How the request is written that hyper begins to write next.
     spelling: Option<Spelling>,
     wide: Wide,
     stage: Stage,
@@ -172,7 +172,7 @@ impl<Io> Watcher<Io> {
     /// A request comes next, written in a way of its own if it has a `spelling`, and the head of its answer is looked for.
     pub fn expect(&self, spelling: Option<&Spelling>) {
         let mut inner = lock(&self.0);
-        inner.spelling = spelling.cloned();
+        inner.spelling = Some(spelling.cloned().unwrap_or_default());
         inner.stage = Stage::Head;
         inner.look = Look { awaited: true, ..Look::default() };
     }
@@ -254,7 +254,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         let Inner { io: Some(io), writing, spelling, .. } = &mut *self.lock() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        writing.poll_write(io, cx, pieces, spelling.take())
+        writing.poll_write(io, cx, pieces, spelling)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -132,8 +132,6 @@ impl Pool {
         let watcher = watched.watcher();
         let line: Line = TokioIo::new(Trailing::new(watched, trailers.clone()));
         let (sender, connection) = http1::Builder::new()
-            // Where names are written otherwise, that is restored: see `spelling`.
-            .title_case_headers(true)
             .max_header_size(HEAD_MOST)
             .max_buf_size(PIECE_MOST)
             .handshake::<_, RequestBody>(line)

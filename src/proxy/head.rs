@@ -1,0 +1,179 @@
+//! A request's head as it is sent, for as long as the request has no answer: it may have to be sent more than once.
+//!
+//! http's table of fields is made for looking things up. It takes 100 bytes a field, and copying it an allocation for each
+//! name that http does not know. So what is sent, or waits without its connection, leaves all that it says behind in one
+//! piece, and the few that need a table again have it made of that.
+
+use std::borrow::Cow;
+use std::mem;
+use std::net::IpAddr;
+
+use bytes::{Buf, Bytes};
+use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Uri};
+
+use crate::headers::{self, TraceId};
+
+/// What stands between a name and a value, and what between two fields: neither occurs in a field (RFC 9110 §5.1, §5.5).
+const IS: u8 = b':';
+/// The same, of a value that is not to be remembered by anybody (RFC 7541 §7.1.3).
+const IS_SENSITIVE: u8 = b';';
+const END: u8 = b'\n';
+
+/// What a request asks.
+pub struct Head {
+    pub method: Method,
+    pub target: Uri,
+    pub caller: Caller,
+    fields: Fields,
+}
+
+enum Fields {
+    Table(HeaderMap),
+    Packed(Bytes),
+}
+
+/// Who asks, as the log tells it.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    pub address: Option<IpAddr>,
+    pub trace_id: Option<TraceId>,
+}
+
+impl Head {
+    /// Of a request as it is forwarded. `trusted` says who is believed about others.
+    pub fn of(head: Parts, trusted: impl Fn(IpAddr) -> bool) -> Self {
+        let Parts { method, uri, headers, .. } = head;
+        let caller = Caller { address: headers::client(&headers, trusted), trace_id: headers::trace_id(&headers) };
+        Self { method, target: uri, caller, fields: Fields::Table(headers) }
+    }
+
+    /// What it says.
+    pub fn fields(&self) -> Cow<'_, HeaderMap> {
+        match &self.fields {
+            Fields::Table(table) => Cow::Borrowed(table),
+            Fields::Packed(packed) => Cow::Owned(unpack(packed)),
+        }
+    }
+
+    /// What it takes of memory in bytes, roughly.
+    pub fn size(&self) -> usize {
+        // A field is kept with its place in two tables.
+        const FIELD: usize = 64;
+        let fields = match &self.fields {
+            Fields::Table(table) => table.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD).sum(),
+            Fields::Packed(packed) => packed.len(),
+        };
+        fields + path_and_query(&self.target).len()
+    }
+
+    /// To be sent. It can be had again.
+    pub fn to_send(&mut self) -> Parts {
+        let fields = match mem::replace(&mut self.fields, Fields::Packed(Bytes::new())) {
+            Fields::Table(table) => {
+                self.fields = Fields::Packed(pack(&table));
+                table
+            }
+            Fields::Packed(packed) => {
+                let table = unpack(&packed);
+                self.fields = Fields::Packed(packed);
+                table
+            }
+        };
+        let (mut head, ()) = Request::new(()).into_parts();
+        (head.method, head.uri, head.headers) = (self.method.clone(), self.target.clone(), fields);
+        head
+    }
+
+    /// Moves what refers to what was read to where nothing else is.
+    pub fn compact(&mut self) {
+        if let Fields::Table(table) = &self.fields {
+            self.fields = Fields::Packed(pack(table));
+        }
+        let target = Bytes::copy_from_slice(path_and_query(&self.target).as_bytes());
+        // It was valid before.
+        if let Ok(target) = PathAndQuery::from_maybe_shared(target) {
+            self.target = Uri::from(target);
+        }
+    }
+}
+
+fn path_and_query(target: &Uri) -> &str {
+    target.path_and_query().map_or("", PathAndQuery::as_str)
+}
+
+fn pack(table: &HeaderMap) -> Bytes {
+    let length = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 2;
+    let mut packed = Vec::with_capacity(table.iter().map(length).sum());
+    for (name, value) in table {
+        packed.extend_from_slice(name.as_str().as_bytes());
+        packed.push(if value.is_sensitive() { IS_SENSITIVE } else { IS });
+        packed.extend_from_slice(value.as_bytes());
+        packed.push(END);
+    }
+    packed.into()
+}
+
+fn unpack(packed: &Bytes) -> HeaderMap {
+    let mut table = HeaderMap::with_capacity(memchr::memchr_iter(END, packed).count());
+    let mut rest = packed.clone();
+    while let Some(end) = memchr::memchr(END, &rest) {
+        let line = rest.split_to(end);
+        rest.advance(1);
+        let at = memchr::memchr2(IS, IS_SENSITIVE, &line).expect("each field was packed with one");
+        let name = HeaderName::from_bytes(&line[..at]).expect("it was a name before");
+        let mut value = HeaderValue::from_maybe_shared(line.slice(at + 1..)).expect("it was a value before");
+        value.set_sensitive(line[at] == IS_SENSITIVE);
+        table.append(name, value);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_packed_comes_out_as_it_was() {
+        let mut table = HeaderMap::new();
+        for (name, value) in [
+            ("host", "a:1"),
+            ("x-custom!#$%&'*+.^_`|~", "\"a; b\": c"),
+            ("empty", ""),
+            ("accept", "a"),
+            ("x-twice", "1"),
+            ("accept", "b, \tc"),
+            ("x-twice", "2"),
+        ] {
+            table.append(name, HeaderValue::from_static(value));
+        }
+        table.append("x-bytes", HeaderValue::from_bytes(&[0x80, 0xff, b':']).expect("a value"));
+        let mut secret = HeaderValue::from_static("a;b");
+        secret.set_sensitive(true);
+        table.append("authorization", secret);
+        let again = unpack(&pack(&table));
+        assert_eq!(again, table);
+        let names = |table: &HeaderMap| table.iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+        assert_eq!(names(&again), names(&table), "in the same order");
+        let sensitive = |table: &HeaderMap| table.values().filter(|value| value.is_sensitive()).count();
+        assert_eq!(sensitive(&again), 1);
+        assert_eq!(unpack(&pack(&HeaderMap::new())), HeaderMap::new());
+    }
+
+    #[test]
+    fn a_head_is_sent_as_often_as_it_takes_and_can_be_read_all_the_while() {
+        let request = Request::put("/a?b").header("x-a", "1").header("x-forwarded-for", "10.0.0.1, 10.0.0.2");
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let mut head = Head::of(parts.clone(), |_| false);
+        for _ in 0..3 {
+            assert_eq!(*head.fields(), parts.headers);
+            let sent = head.to_send();
+            assert_eq!((sent.method, sent.uri, sent.headers), (Method::PUT, parts.uri.clone(), parts.headers.clone()));
+            head.compact();
+        }
+        assert_eq!(head.caller.address, Some(IpAddr::from([10, 0, 0, 2])));
+        assert_eq!(head.size(), "x-a:1\nx-forwarded-for:10.0.0.1, 10.0.0.2\n/a?b".len());
+    }
+}
