@@ -71,17 +71,65 @@ pub fn without_empty_lines(bytes: &[u8]) -> &[u8] {
 /// A request's field without anything after its name counts as unusual, too: hyper would write a space there.
 fn is_written_as_usual(line: &[u8]) -> bool {
     let mut begins_word = true;
-    for (at, byte) in line.iter().enumerate() {
-        match byte {
-            // Most of all bytes.
-            b'a'..=b'z' if !begins_word => {}
-            b'a'..=b'z' => return false,
-            b':' => return !matches!(&line[at + 1..], b"" | b"\r"),
-            b'A'..=b'Z' if !begins_word => return false,
-            _ => begins_word = *byte == b'-',
+    for (number, eight) in line.chunks(EIGHT).enumerate() {
+        let found = Found::in_name(eight, begins_word);
+        if found.small_at_begin | found.large_elsewhere != 0 {
+            return false;
         }
+        if let Some(colon) = found.colon() {
+            return !matches!(&line[number * EIGHT + colon + 1..], b"" | b"\r");
+        }
+        begins_word = found.ends_word;
     }
     true
+}
+
+const EIGHT: usize = size_of::<u64>();
+/// What has a property is told by the highest bits of bytes.
+const FLAGS: u64 = u64::from_ne_bytes([0x80; EIGHT]);
+
+/// What was found in eight bytes of a line, or in less at its end. One by one they take more than twice the instructions, and a
+/// request with many fields 8 % more.
+struct Found {
+    /// Flags small letters that begin a word of the name, and large ones that do not.
+    small_at_begin: u64,
+    large_elsewhere: u64,
+    colons: u64,
+    /// The last byte is what stands between two words.
+    ends_word: bool,
+}
+
+impl Found {
+    /// In what the name, which may end here, goes on with; a word begins with it if `begins_word`.
+    fn in_name(bytes: &[u8], begins_word: bool) -> Self {
+        let mut eight = [0; EIGHT];
+        match bytes.first_chunk() {
+            Some(whole) => eight = *whole,
+            None => eight[..bytes.len()].copy_from_slice(bytes),
+        }
+        // The first is the lowest.
+        let eight = u64::from_le_bytes(eight);
+        let all = |byte: u8| u64::from_ne_bytes([byte; EIGHT]);
+        // Adding to seven bits makes the eighth one, if that is enough, and touches no other byte.
+        let at_least = |eight: u64, least: u8| (eight & !FLAGS) + all(0x80 - least);
+        let between = |eight: u64, first: u8, last: u8| at_least(eight, first) & !at_least(eight, last + 1) & FLAGS;
+        let letters = between(eight | all(0x20), b'a', b'z');
+        // Where small letters have a bit that large ones have not.
+        let small = eight << 2;
+        let (colons, dashes) = (between(eight, b':', b':'), between(eight, b'-', b'-'));
+        let begins = dashes << 8 | if begins_word { 0x80 } else { 0 };
+        let in_name = (colons & colons.wrapping_neg()).wrapping_sub(1);
+        Self {
+            small_at_begin: letters & small & begins & in_name,
+            large_elsewhere: letters & !small & !begins & in_name,
+            colons,
+            ends_word: dashes >> 63 == 1,
+        }
+    }
+
+    fn colon(&self) -> Option<usize> {
+        (self.colons != 0).then(|| self.colons.trailing_zeros() as usize / 8)
+    }
 }
 
 /// Whether another head follows (RFC 9110 §15.2). The code stands after `HTTP/1.1` and a space.
@@ -153,16 +201,16 @@ fn capitalize(text: &mut [u8]) -> Option<usize> {
             return Some(at + 2);
         }
         let mut begins_word = true;
-        for byte in &mut *line {
-            match byte {
-                // Most of all bytes.
-                b'a'..=b'z' if !begins_word => {}
-                b':' => break,
-                _ => {
-                    begins_word = *byte == b'-';
-                    byte.make_ascii_uppercase();
-                }
+        for eight in line.chunks_mut(EIGHT) {
+            let found = Found::in_name(eight, begins_word);
+            for (byte, small) in eight.iter_mut().zip(found.small_at_begin.to_le_bytes()) {
+                // By the bit that makes a letter small.
+                *byte ^= small >> 2;
             }
+            if found.colon().is_some() {
+                break;
+            }
+            begins_word = found.ends_word;
         }
         at += line_end(line)?;
     }

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 #[test]
@@ -40,6 +42,30 @@ fn names_are_written_like_this_and_nothing_else_is() {
         let longer = format!("{written}HTTP/1.1 200 OK\r\na-b: c\r\n\r\n");
         assert_eq!(Spelling::default().spell(longer.as_bytes(), &mut text), Some(written.len()));
         assert_eq!(text, expected.as_bytes());
+    }
+}
+
+proptest! {
+    #[test]
+    fn eight_bytes_at_a_time_the_same_is_found_as_one_by_one(line in "[aAmMzZ09:_@\\[`{\r /-]{0,20}") {
+        let (mut begins_word, mut is_usual, mut capitalized) = (true, true, line.clone().into_bytes());
+        let colon = line.find(':').unwrap_or(line.len());
+        for byte in &mut capitalized[..colon] {
+            is_usual &= if begins_word { !byte.is_ascii_lowercase() } else { !byte.is_ascii_uppercase() };
+            if begins_word {
+                byte.make_ascii_uppercase();
+            }
+            begins_word = *byte == b'-';
+        }
+        let is_bare = line.contains(':') && matches!(&line[colon + 1..], "" | "\r");
+        prop_assert_eq!(is_written_as_usual(line.as_bytes()), is_usual && !is_bare);
+
+        let head = format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n");
+        let mut text = head.clone().into_bytes();
+        if !line.is_empty() && !line.contains('\r') {
+            prop_assert_eq!(capitalize(&mut text), Some(head.len()));
+            prop_assert_eq!(&text[17..17 + line.len()], &capitalized[..]);
+        }
     }
 }
 
