@@ -71,12 +71,18 @@ pub fn without_empty_lines(bytes: &[u8]) -> &[u8] {
 /// A request's field without anything after its name counts as unusual, too: hyper would write a space there.
 fn is_written_as_usual(line: &[u8]) -> bool {
     let mut begins_word = true;
-    for (number, eight) in line.chunks(EIGHT).enumerate() {
-        let found = Found::in_name(eight, begins_word);
+    for (number, piece) in line.chunks(EIGHT).enumerate() {
+        let mut eight = [0; EIGHT];
+        match piece.first_chunk() {
+            Some(whole) => eight = *whole,
+            None => eight[..piece.len()].copy_from_slice(piece),
+        }
+        let found = Found::in_name(u64::from_le_bytes(eight), begins_word);
         if found.small_at_begin | found.large_elsewhere != 0 {
             return false;
         }
-        if let Some(colon) = found.colon() {
+        if found.colons != 0 {
+            let colon = found.colons.trailing_zeros() as usize / 8;
             return !matches!(&line[number * EIGHT + colon + 1..], b"" | b"\r");
         }
         begins_word = found.ends_word;
@@ -85,11 +91,13 @@ fn is_written_as_usual(line: &[u8]) -> bool {
 }
 
 const EIGHT: usize = size_of::<u64>();
+/// Stands behind a head whose names are written otherwise, so that there are eight bytes wherever a name is.
+const PADDING: [u8; EIGHT] = [0; EIGHT];
 /// What has a property is told by the highest bits of bytes.
 const FLAGS: u64 = u64::from_ne_bytes([0x80; EIGHT]);
 
-/// What was found in eight bytes of a line, or in less at its end. One by one they take more than twice the instructions, and a
-/// request with many fields 8 % more.
+/// What was found in eight bytes of a line. One by one they take more than twice the instructions, and a request with many
+/// fields 8 % more.
 struct Found {
     /// Flags small letters that begin a word of the name, and large ones that do not.
     small_at_begin: u64,
@@ -100,35 +108,27 @@ struct Found {
 }
 
 impl Found {
-    /// In what the name, which may end here, goes on with; a word begins with it if `begins_word`.
-    fn in_name(bytes: &[u8], begins_word: bool) -> Self {
-        let mut eight = [0; EIGHT];
-        match bytes.first_chunk() {
-            Some(whole) => eight = *whole,
-            None => eight[..bytes.len()].copy_from_slice(bytes),
-        }
-        // The first is the lowest.
-        let eight = u64::from_le_bytes(eight);
+    /// In what the name, which may end here, goes on with; a word begins with it if `begins_word`. The first byte is the
+    /// lowest.
+    #[inline]
+    fn in_name(eight: u64, begins_word: bool) -> Self {
         let all = |byte: u8| u64::from_ne_bytes([byte; EIGHT]);
         // Adding to seven bits makes the eighth one, if that is enough, and touches no other byte.
         let at_least = |eight: u64, least: u8| (eight & !FLAGS) + all(0x80 - least);
-        let between = |eight: u64, first: u8, last: u8| at_least(eight, first) & !at_least(eight, last + 1) & FLAGS;
-        let letters = between(eight | all(0x20), b'a', b'z');
+        let is = |byte: u8| !at_least(eight ^ all(byte), 1) & FLAGS;
+        let folded = eight | all(0x20);
+        let letters = at_least(folded, b'a') & !at_least(folded, b'z' + 1) & FLAGS;
         // Where small letters have a bit that large ones have not.
         let small = eight << 2;
-        let (colons, dashes) = (between(eight, b':', b':'), between(eight, b'-', b'-'));
-        let begins = dashes << 8 | if begins_word { 0x80 } else { 0 };
-        let in_name = (colons & colons.wrapping_neg()).wrapping_sub(1);
+        let (colons, dashes) = (is(b':'), is(b'-'));
+        let begins = dashes << 8 | u64::from(begins_word) << 7;
+        let in_name = letters & (colons & colons.wrapping_neg()).wrapping_sub(1);
         Self {
-            small_at_begin: letters & small & begins & in_name,
-            large_elsewhere: letters & !small & !begins & in_name,
+            small_at_begin: in_name & small & begins,
+            large_elsewhere: in_name & !(small | begins),
             colons,
             ends_word: dashes >> 63 == 1,
         }
-    }
-
-    fn colon(&self) -> Option<usize> {
-        (self.colons != 0).then(|| self.colons.trailing_zeros() as usize / 8)
     }
 }
 
@@ -148,11 +148,12 @@ impl Spelling {
         text.extend_from_slice(&written[..begin]);
         if self.0.is_empty() {
             text.extend_from_slice(&written[begin..]);
+            text.extend_from_slice(&PADDING);
             let end = begin + capitalize(&mut text[begin..])?;
             text.truncate(end);
             return Some(end);
         }
-        let mut usual = written[begin..].to_vec();
+        let mut usual = [&written[begin..], &PADDING].concat();
         let length = capitalize(&mut usual)?;
         self.respell(&usual[..length], text);
         Some(begin + length)
@@ -188,32 +189,29 @@ impl Spelling {
     }
 }
 
-/// Writes the names of the head that `text` begins with `Like-This`. Says where that ends, if it is one that hyper writes.
+/// Writes the names of the head that `text` begins with `Like-This`, and behind which is [`PADDING`]. Says where it ends, if it
+/// is one that hyper writes.
 fn capitalize(text: &mut [u8]) -> Option<usize> {
     let line_end = |text: &[u8]| memchr::memchr(b'\n', text).map(|at| at + 1);
     let mut at = line_end(text)?;
     if !text.starts_with(b"HTTP/1.") && !text[..at].ends_with(b" HTTP/1.1\r\n") {
         return None;
     }
-    loop {
-        let line = &mut text[at..];
-        if line.starts_with(b"\r\n") {
-            return Some(at + 2);
-        }
-        let mut begins_word = true;
-        for eight in line.chunks_mut(EIGHT) {
+    while !text[at..].starts_with(b"\r\n") {
+        let (mut begins_word, mut rest) = (true, &mut text[at..]);
+        while let Some((piece, after)) = rest.split_first_chunk_mut::<EIGHT>() {
+            let eight = u64::from_le_bytes(*piece);
             let found = Found::in_name(eight, begins_word);
-            for (byte, small) in eight.iter_mut().zip(found.small_at_begin.to_le_bytes()) {
-                // By the bit that makes a letter small.
-                *byte ^= small >> 2;
-            }
-            if found.colon().is_some() {
+            // By the bit that makes a letter small.
+            *piece = (eight ^ found.small_at_begin >> 2).to_le_bytes();
+            if found.colons != 0 {
                 break;
             }
-            begins_word = found.ends_word;
+            (begins_word, rest) = (found.ends_word, after);
         }
-        at += line_end(line)?;
+        at += line_end(&text[at..])?;
     }
+    Some(at + 2)
 }
 
 /// With their ends. What stands after the last end is none.

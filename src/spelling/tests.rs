@@ -61,7 +61,7 @@ proptest! {
         prop_assert_eq!(is_written_as_usual(line.as_bytes()), is_usual && !is_bare);
 
         let head = format!("HTTP/1.1 200 OK\r\n{line}\r\n\r\n");
-        let mut text = head.clone().into_bytes();
+        let mut text = [head.as_bytes(), &PADDING].concat();
         if !line.is_empty() && !line.contains('\r') {
             prop_assert_eq!(capitalize(&mut text), Some(head.len()));
             prop_assert_eq!(&text[17..17 + line.len()], &capitalized[..]);
