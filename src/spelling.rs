@@ -70,22 +70,25 @@ pub fn without_empty_lines(bytes: &[u8]) -> &[u8] {
 
 /// A request's field without anything after its name counts as unusual, too: hyper would write a space there.
 fn is_written_as_usual(line: &[u8]) -> bool {
-    let mut begins_word = true;
-    for (number, piece) in line.chunks(EIGHT).enumerate() {
-        let mut eight = [0; EIGHT];
-        match piece.first_chunk() {
-            Some(whole) => eight = *whole,
-            None => eight[..piece.len()].copy_from_slice(piece),
-        }
+    let (mut begins_word, mut rest) = (true, line);
+    while !rest.is_empty() {
+        let (eight, after) = match rest.split_first_chunk() {
+            Some((eight, after)) => (*eight, after),
+            None => {
+                let mut eight = [0; EIGHT];
+                eight[..rest.len()].copy_from_slice(rest);
+                (eight, &[][..])
+            }
+        };
         let found = Found::in_name(u64::from_le_bytes(eight), begins_word);
         if found.small_at_begin | found.large_elsewhere != 0 {
             return false;
         }
         if found.colons != 0 {
             let colon = found.colons.trailing_zeros() as usize / 8;
-            return !matches!(&line[number * EIGHT + colon + 1..], b"" | b"\r");
+            return !matches!(&rest[colon + 1..], b"" | b"\r");
         }
-        begins_word = found.ends_word;
+        (begins_word, rest) = (found.ends_word, after);
     }
     true
 }

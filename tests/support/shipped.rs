@@ -16,7 +16,7 @@ pub fn host() -> String {
 
 /// The flags of `deploy/Dockerfile`.
 const FLAGS: &str =
-    "-C target-feature=+crt-static -C llvm-args=-inline-threshold=30 -C link-arg=-Wl,-z,pack-relative-relocs";
+    "-C target-feature=+crt-static -C llvm-args=-inlinedefault-threshold=60 -C link-arg=-Wl,-z,pack-relative-relocs";
 
 /// One of its own: other flags in the usual one would throw away what `cargo test` has compiled.
 const FOLDER: &str = "target/shipped";
