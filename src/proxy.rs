@@ -227,6 +227,10 @@ impl Proxy {
         if exchange.tape.announces_too_much() {
             return self.refuse_large(&ticket, exchange);
         }
+        if known.is_none() && !self.is_down() {
+            // Nothing that waits keeps what it was read into.
+            exchange.head.compact();
+        }
         let Shared { budget, reports, .. } = &*self.shared;
         let way = Way { door: &self.door, budget, reports };
         let mut toll = Toll::default();

@@ -17,6 +17,7 @@ pub mod departure;
 pub mod descriptors;
 pub mod grammar;
 pub mod http1;
+pub mod notes;
 pub mod request;
 pub mod stream;
 pub mod suspended;

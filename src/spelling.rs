@@ -118,9 +118,9 @@ impl Found {
         let all = |byte: u8| u64::from_ne_bytes([byte; EIGHT]);
         // Adding to seven bits makes the eighth one, if that is enough, and touches no other byte.
         let at_least = |eight: u64, least: u8| (eight & !FLAGS) + all(0x80 - least);
-        let is = |byte: u8| !at_least(eight ^ all(byte), 1) & FLAGS;
+        let is = |byte: u8| !at_least(eight ^ all(byte), 1) & !eight & FLAGS;
         let folded = eight | all(0x20);
-        let letters = at_least(folded, b'a') & !at_least(folded, b'z' + 1) & FLAGS;
+        let letters = at_least(folded, b'a') & !at_least(folded, b'z' + 1) & !eight & FLAGS;
         // Where small letters have a bit that large ones have not.
         let small = eight << 2;
         let (colons, dashes) = (is(b':'), is(b'-'));
@@ -306,12 +306,10 @@ impl Writing {
         io: &mut Io,
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
-        told: &mut Option<Spelling>,
+        told: Option<Spelling>,
     ) -> Poll<io::Result<usize>> {
         let is_first = mem::replace(&mut self.flushed, false);
-        if !is_first {
-            *told = None;
-        } else if let (Some(spelling), Some(piece)) = (&*told, pieces.first()) {
+        if let (Some(spelling), Some(piece)) = (told.filter(|_| is_first), pieces.first()) {
             // hyper writes a head in one piece.
             let polled = TEXT.with_borrow_mut(|text| {
                 text.clear();
@@ -319,7 +317,6 @@ impl Writing {
                 Some(self.poll_write_head(text, of, io, cx, pieces))
             });
             if let Some(polled) = polled {
-                *told = None;
                 return polled;
             }
         }

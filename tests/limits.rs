@@ -148,6 +148,31 @@ async fn an_http2_client_that_takes_nothing_of_an_answer_is_reset_and_the_upstre
 }
 
 #[tokio::test]
+async fn an_http2_connection_whose_requests_take_long_is_not_idle_and_idle_after_the_last() {
+    let upstream = FakeUpstream::start().await;
+    let mut config = config(upstream.address);
+    config.limits.idle_timeout = SHORT;
+    let proxy = TestProxy::start(config);
+    let (mut client, connection) = http2(&proxy, 1 << 16).await;
+    let request = || http::Request::get("http://a/").body(()).expect("a request");
+    let (long, _) = client.send_request(request(), true).expect("room");
+    let mut served = upstream.accept().await;
+    served.head().await;
+    for _ in 0..3 {
+        let (answer, _) = client.send_request(request(), true).expect("room");
+        let mut other = upstream.accept().await;
+        other.head().await;
+        tokio::time::sleep(SHORT).await;
+        other.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await;
+        assert_eq!(soon(answer).await.expect("an answer").status(), 200);
+    }
+    assert!(!connection.is_finished());
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(soon(long).await.expect("an answer").status(), 200);
+    soon(connection).await.expect("it has ended");
+}
+
+#[tokio::test]
 async fn an_http2_client_that_takes_slowly_or_waits_for_the_upstream_is_not_reset() {
     let upstream = FakeUpstream::start().await;
     let mut config = config(upstream.address);

@@ -9,7 +9,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 
 use support::certificates::Folder;
-use support::{TestProxy, config, nobody};
+use support::{FakeUpstream, TestProxy, config, nobody};
 
 #[tokio::test]
 async fn a_page_is_in_the_language_that_its_client_asks_for() {
@@ -29,6 +29,22 @@ async fn a_page_is_in_the_language_that_its_client_asks_for() {
         assert!(answer.head.to_lowercase().contains("vary: accept-language"), "{}", answer.head);
         assert!(answer.body.contains(says), "{}", answer.body);
     }
+}
+
+#[tokio::test]
+async fn a_request_that_was_sent_in_vain_is_told_so_in_its_language() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    let fields = "Accept: text/html\r\nAccept-Language: zh-CN\r\nx-twice: 1\r\nx-twice: 2\r\nContent-Length: 0";
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n")).await;
+    let mut served = upstream.accept().await;
+    served.head().await;
+    drop(served);
+    let answer = client.answer().await;
+    assert!(answer.head.starts_with("HTTP/1.1 502 "), "{}", answer.head);
+    assert_eq!(answer.header("content-language"), Some("zh-Hans"));
+    assert!(answer.body.contains("编号"), "{}", answer.body);
 }
 
 #[tokio::test]

@@ -96,3 +96,27 @@ async fn the_names_of_each_of_many_answers_are_those_that_it_came_with() {
         assert_eq!(answer.body, BODY);
     }
 }
+
+#[tokio::test]
+async fn what_we_add_is_written_like_this_beside_what_came_in_its_own_way() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    let mut served = None;
+    for name in ["Host", "host", "HOST"] {
+        client.send(format!("GET / HTTP/1.1\r\n{name}: a\r\n\r\n")).await;
+        let served = match &mut served {
+            Some(served) => served,
+            none => none.insert(upstream.accept().await),
+        };
+        let head = served.head().await;
+        for line in [name, "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"] {
+            assert!(head.contains(&format!("\r\n{line}: ")), "{head}");
+        }
+        served.send("HTTP/1.1 200 OK\r\nconTENT-length: 2\r\nDate: x\r\n\r\nok").await;
+        let head = client.answer().await.head;
+        for line in ["conTENT-length", "Date", "Via"] {
+            assert!(head.contains(&format!("\r\n{line}: ")), "{head}");
+        }
+    }
+}

@@ -113,6 +113,11 @@ impl Body {
         }
     }
 
+    /// Whether it goes around hyper.
+    pub fn is_around_hyper(&self) -> bool {
+        matches!(&self.kind, Kind::Passed { haul: Some(_), .. })
+    }
+
     /// Has the request's line written when this body has ended.
     pub fn recorded(mut self, record: Option<Box<Record>>) -> Self {
         self.record = record;

@@ -125,8 +125,7 @@ impl Open {
     }
 
     /// Makes of a request what can do without hyper.
-    fn suspend(self, mut exchange: Exchange) -> Suspended {
-        exchange.head.compact();
+    fn suspend(self, exchange: Exchange) -> Suspended {
         let (is_head, last) = (exchange.head.method == Method::HEAD, exchange.closes);
         let mut call = Ok(Call::Forward(exchange));
         let answer = Box::pin(async move { self.conclude(&mut call, None, Version::HTTP_11, last).await });
@@ -233,6 +232,10 @@ impl Body for Answer {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.open.stream.is_none() && !self.body.is_around_hyper() && self.open.conversation.notes.is_unflushed() {
+            // hyper would take four pieces more before it waits for its client. It asks again when all is written.
+            return Poll::Pending;
+        }
         let frame = if self.left.is_empty() {
             Pin::new(&mut self.body).poll_frame(cx)
         } else {

@@ -13,12 +13,11 @@
 //!
 //! A timer exists only while one of these is under way, so an ordinary request costs none.
 
-use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,10 +27,11 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::Place;
 use super::departure::{Departure, Lookout};
 use super::grammar::{Broken, Scanner};
+use super::notes::Notes;
 use super::unread;
-use crate::conduit::{self, Conduit};
+use crate::conduit;
 use crate::config::Limits;
-use crate::spelling::{Instead, Spelling, Writing};
+use crate::spelling::{Instead, Writing};
 use crate::telemetry::meter::{Limit, Meter};
 use crate::tls::Stream;
 
@@ -39,93 +39,6 @@ use crate::tls::Stream;
 /// written to it. So the answer may come for this long after the end, and for as long as it flows; then the client is
 /// taken to have left, which cancels the upstream's work.
 const LINGER: Duration = Duration::from_millis(75);
-
-/// What a connection and its requests let each other know.
-#[derive(Debug, Default)]
-pub struct Notes {
-    /// The number of the request whose body is broken, the first is 1.
-    broken: AtomicUsize,
-    /// The connection has become a tunnel.
-    switched: AtomicBool,
-    /// How many requests were read, if what was read ends with the last one, or 0.
-    read: AtomicUsize,
-    /// Something of the answers that have begun is left to be written.
-    unflushed: AtomicBool,
-    /// How many requests have begun, and how many answers have ended.
-    begun: AtomicUsize,
-    answered: AtomicUsize,
-    /// The heads of requests that have not begun whose names are not written [as usual](crate::spelling), by the number of
-    /// the request.
-    unusual: Mutex<VecDeque<(usize, Spelling)>>,
-    /// How the answer is written that begins next.
-    answer: Mutex<Option<Spelling>>,
-    /// For the bodies of large answers, where the connection speaks HTTP/1.1 in the clear.
-    pub(super) conduit: Conduit,
-}
-
-impl Notes {
-    /// Whether the body of the connection's request with this number is known to be broken.
-    pub fn is_broken(&self, number: usize) -> bool {
-        self.broken.load(Ordering::Relaxed) == number
-    }
-
-    /// Whether hyper has nothing but the request with this number, all of it: nothing after it was read, and what comes
-    /// before it is answered, to the last byte.
-    pub fn has_just(&self, number: usize) -> bool {
-        self.read.load(Ordering::Relaxed) == number && !self.unflushed.load(Ordering::Relaxed)
-    }
-
-    /// Counts a request in. Says its number.
-    pub fn begin(&self) -> usize {
-        self.begun.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Counts an answer that has ended.
-    pub fn answered(&self) {
-        self.answered.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// How the request with this number is written, if not as usual. To be asked for each in turn.
-    pub fn take_unusual(&self, number: usize) -> Option<Spelling> {
-        let mut heads = self.unusual.lock().unwrap_or_else(PoisonError::into_inner);
-        while heads.pop_front_if(|(its, _)| *its < number).is_some() {}
-        let (_, spelling) = heads.pop_front_if(|(its, _)| *its == number)?;
-        if heads.is_empty() {
-            // A connection that rests keeps no room for the crowd that it once brought.
-            *heads = VecDeque::new();
-        }
-        Some(spelling)
-    }
-
-    /// Has the answer that begins next written so.
-    pub fn spell_answer(&self, spelling: Spelling) {
-        *self.answer() = Some(spelling);
-    }
-
-    fn answer(&self) -> MutexGuard<'_, Option<Spelling>> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keep_unusual(&self, heads: Vec<(usize, Spelling)>) {
-        if !heads.is_empty() {
-            self.unusual.lock().unwrap_or_else(PoisonError::into_inner).extend(heads);
-        }
-    }
-
-    fn between_answers(&self) -> bool {
-        self.answered.load(Ordering::Relaxed) == self.begun.load(Ordering::Relaxed)
-            && !self.switched.load(Ordering::Relaxed)
-    }
-
-    fn have_begun(&self) -> usize {
-        self.begun.load(Ordering::Relaxed)
-    }
-
-    /// The client was told that the protocol is switched.
-    pub fn switch(&self) {
-        self.switched.store(true, Ordering::Relaxed);
-    }
-}
 
 /// A client's connection.
 pub struct Wire {
@@ -326,7 +239,7 @@ impl Wire {
             }
             Some(before) => &pieces[..before],
         };
-        self.answers.poll_write(&mut self.inner, cx, pieces, &mut self.notes.answer())
+        self.answers.poll_write(&mut self.inner, cx, pieces, self.notes.take_answer())
     }
 
     /// The client has to take something before anything more is written.

@@ -37,6 +37,12 @@ fn names_are_written_like_this_and_nothing_else_is() {
         let expected = format!("{first}\r\nHost: a-b: c\r\nX-A-1b-Cd: \r\n-X: -y\r\nX_a: 1\r\n\r\n");
         assert_eq!(spelled(&Spelling::default(), &written), expected);
         assert!(head(expected.as_bytes()).is_some_and(|(_, is_usual)| is_usual));
+        // There may be less than eight bytes where a name ends.
+        for (last, spelt) in [("a", "A"), ("ab-c", "Ab-C"), ("abcdefg-h", "Abcdefg-H"), ("abcdefgh-i", "Abcdefgh-I")] {
+            let head = |name| format!("{first}\r\n{name}: \r\n\r\n");
+            assert_eq!(spelled(&Spelling::default(), &head(last)), head(spelt));
+            assert_eq!(restored(&head("VIA"), &head(last)), head(spelt));
+        }
         // What comes after it is no part of it.
         let mut text = Vec::new();
         let longer = format!("{written}HTTP/1.1 200 OK\r\na-b: c\r\n\r\n");
@@ -47,7 +53,7 @@ fn names_are_written_like_this_and_nothing_else_is() {
 
 proptest! {
     #[test]
-    fn eight_bytes_at_a_time_the_same_is_found_as_one_by_one(line in "[aAmMzZ09:_@\\[`{\r /-]{0,20}") {
+    fn eight_bytes_at_a_time_the_same_is_found_as_one_by_one(line in "[aAmMzZ09:_@\\[`{\r /\u{ad}\u{ba}\u{fa}-]{0,20}") {
         let (mut begins_word, mut is_usual, mut capitalized) = (true, true, line.clone().into_bytes());
         let colon = line.find(':').unwrap_or(line.len());
         for byte in &mut capitalized[..colon] {
@@ -192,11 +198,10 @@ fn write_all(writing: &mut Writing, io: &mut Narrow, text: &str, size: usize, mu
         let first = size - written % size;
         let (first, rest) = text.as_bytes()[written..].split_at(first.min(text.len() - written));
         let pieces: Vec<_> = [first].into_iter().chain(rest.chunks(size)).map(IoSlice::new).collect();
-        if let Poll::Ready(taken) = writing.poll_write(io, &mut cx, &pieces, &mut told) {
+        if let Poll::Ready(taken) = writing.poll_write(io, &mut cx, &pieces, told.take()) {
             written += taken.expect("it takes something");
         }
     }
-    assert_eq!(told, None);
 }
 
 #[test]

@@ -254,7 +254,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         let Inner { io: Some(io), writing, spelling, .. } = &mut *self.lock() else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
-        writing.poll_write(io, cx, pieces, spelling)
+        writing.poll_write(io, cx, pieces, spelling.take())
     }
 
     fn is_write_vectored(&self) -> bool {
