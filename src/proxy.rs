@@ -228,7 +228,7 @@ impl Proxy {
             return self.refuse_large(&ticket, exchange);
         }
         if known.is_none() && !self.is_down() {
-            // Nothing that waits keeps what it was read into.
+            // What waits has no table; and without hyper, nothing of what it was read into.
             exchange.head.compact();
         }
         let Shared { budget, reports, .. } = &*self.shared;

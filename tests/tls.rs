@@ -86,6 +86,33 @@ async fn names_are_written_as_they_came_over_tls_too() {
 }
 
 #[tokio::test]
+async fn a_client_that_takes_slowly_gets_all_of_an_answer_over_tls_too() {
+    const LARGE: usize = 16 << 20;
+    let body: String = (0..LARGE / 8).map(|number| format!("{number:07} ")).collect();
+    let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{LARGE:x}\r\n{body}\r\n0\r\n\r\n");
+    let upstream = FakeUpstream::start().await.answering(Box::leak(answer.into_boxed_str()));
+    let (folder, authority) = (Folder::new(), Authority::new());
+    let identity = folder.identity("own", &authority.issue("localhost"));
+    let proxy = TestProxy::start(serving(identity, None, upstream.address));
+    let mut client = shake(&proxy, authority.client(None, &["http/1.1"])).await.expect("TLS");
+    // Without chunks.
+    client.write_all(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").await.expect("room");
+    let (mut taken, mut piece) = (Vec::new(), vec![0; 256 << 10]);
+    loop {
+        let read = soon(client.read(&mut piece)).await.expect("no reset");
+        if read == 0 {
+            break;
+        }
+        taken.extend_from_slice(&piece[..read]);
+        // Whoever writes is kept waiting.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let taken = String::from_utf8(taken).expect("text");
+    let (_, taken) = taken.split_once("\r\n\r\n").expect("a head");
+    assert!(taken == body, "{} of {} bytes", taken.len(), body.len());
+}
+
+#[tokio::test]
 async fn what_is_asked_together_with_the_end_of_the_handshake_is_answered() {
     let (folder, authority, upstream) = (Folder::new(), Authority::new(), answering().await);
     let identity = folder.identity("own", &authority.issue("localhost"));

@@ -232,8 +232,8 @@ impl Body for Answer {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.open.stream.is_none() && !self.body.is_around_hyper() && self.open.conversation.notes.is_unflushed() {
-            // hyper would take four pieces more before it waits for its client. It asks again when all is written.
+        if self.open.stream.is_none() && !self.body.is_around_hyper() && self.open.conversation.notes.is_unwritten() {
+            // hyper would take up to 64 KiB more before it waits for its client. It asks again when all is written.
             return Poll::Pending;
         }
         let frame = if self.left.is_empty() {

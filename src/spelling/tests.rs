@@ -53,7 +53,7 @@ fn names_are_written_like_this_and_nothing_else_is() {
 
 proptest! {
     #[test]
-    fn eight_bytes_at_a_time_the_same_is_found_as_one_by_one(line in "[aAmMzZ09:_@\\[`{\r /\u{ad}\u{ba}\u{fa}-]{0,20}") {
+    fn eight_bytes_at_a_time_the_same_is_found_as_one_by_one(line in "[aAmMzZ09:_@\\[`{\r /\u{ad}\u{ba}\u{1000}-]{0,20}") {
         let (mut begins_word, mut is_usual, mut capitalized) = (true, true, line.clone().into_bytes());
         let colon = line.find(':').unwrap_or(line.len());
         for byte in &mut capitalized[..colon] {

@@ -16,8 +16,8 @@ use crate::spelling::{self, Spelling, Writing};
 /// In bytes: what is read at once by who may not read more. hyper makes its buffer larger when it gets as much as it has
 /// room for, which is a power of two.
 const NARROW: usize = (16 << 10) - 1;
-/// How many of a worker's connections may read more at once. Up to three such pieces are kept for a client that takes
-/// nothing, and that takes as much memory as a piece is large.
+/// How many of a worker's connections may read more at once. Two such pieces are kept for a client that takes nothing,
+/// and that takes as much memory as a piece is large.
 const WIDE_MOST: usize = 64;
 
 /// The places of connections that may read much at once: each for as long as much comes at once.
