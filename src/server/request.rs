@@ -232,8 +232,11 @@ impl Body for Answer {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.open.stream.is_none() && !self.body.is_around_hyper() && self.open.conversation.notes.is_unwritten() {
-            // hyper would take up to 64 KiB more before it waits for its client. It asks again when all is written.
+        let Conversation { host, notes, .. } = &*self.open.conversation;
+        let is_plain_http1 = self.open.stream.is_none() && host.tls.is_none();
+        if is_plain_http1 && !self.body.is_around_hyper() && notes.is_unflushed() {
+            // hyper would take up to 64 KiB more before it waits for its client. It asks again when all is written; of TLS,
+            // what is written may still wait.
             return Poll::Pending;
         }
         let frame = if self.left.is_empty() {
