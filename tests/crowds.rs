@@ -11,8 +11,8 @@ use support::http2::Client;
 use support::program::Program;
 use support::raw::Peer;
 use support::unwatched::Unwatched;
-use support::{FakeUpstream, config, nobody, soon};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use support::{FakeUpstream, config, nobody, soon, taken_slowly};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -182,17 +182,7 @@ async fn a_client_that_takes_slowly_gets_all_of_an_answer_of_unknown_length() {
         let mut client = TcpStream::connect(program.address).await.expect("it listens");
         let request = format!("GET / HTTP/{version}\r\nHost: a\r\nConnection: close\r\n\r\n");
         client.write_all(request.as_bytes()).await.expect("room");
-        let (mut taken, mut piece) = (Vec::new(), vec![0; 256 << 10]);
-        loop {
-            let read = soon(client.read(&mut piece)).await.expect("no reset");
-            if read == 0 {
-                break;
-            }
-            taken.extend_from_slice(&piece[..read]);
-            // Whoever writes is kept waiting.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let taken = String::from_utf8(taken).expect("text");
+        let taken = taken_slowly(&mut client, Duration::from_millis(5)).await;
         let (_, taken) = taken.split_once("\r\n\r\n").expect("a head");
         let taken = if version == "1.1" { without_chunks(taken) } else { taken.to_owned() };
         assert!(taken == body, "{} of {} bytes", taken.len(), body.len());

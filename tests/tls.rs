@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use support::certificates::{Authority, Folder};
 use support::encrypted::{connect, shake};
 use support::raw::Peer;
-use support::{FakeUpstream, LONG, Serving, TestProxy, config, soon};
+use support::{FakeUpstream, LONG, Serving, TestProxy, config, soon, taken_slowly};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::client::Resumption;
@@ -97,17 +97,7 @@ async fn a_client_that_takes_slowly_gets_all_of_an_answer_over_tls_too() {
     let mut client = shake(&proxy, authority.client(None, &["http/1.1"])).await.expect("TLS");
     // Without chunks.
     client.write_all(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n").await.expect("room");
-    let (mut taken, mut piece) = (Vec::new(), vec![0; 256 << 10]);
-    loop {
-        let read = soon(client.read(&mut piece)).await.expect("no reset");
-        if read == 0 {
-            break;
-        }
-        taken.extend_from_slice(&piece[..read]);
-        // Whoever writes is kept waiting.
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    let taken = String::from_utf8(taken).expect("text");
+    let taken = taken_slowly(&mut client, Duration::from_millis(1)).await;
     let (_, taken) = taken.split_once("\r\n\r\n").expect("a head");
     assert!(taken == body, "{} of {} bytes", taken.len(), body.len());
 }

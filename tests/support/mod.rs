@@ -31,6 +31,19 @@ use self::raw::Peer;
 /// Longer than anything here takes on a slow machine; only a test that fails waits for it.
 pub const LONG: Duration = Duration::from_secs(20);
 
+/// All that comes until the end, for a reader who rests after each piece: whoever writes is kept waiting.
+pub async fn taken_slowly(stream: &mut (impl tokio::io::AsyncRead + Unpin), rest: Duration) -> String {
+    let (mut taken, mut piece) = (Vec::new(), vec![0; 256 << 10]);
+    loop {
+        let read = soon(tokio::io::AsyncReadExt::read(stream, &mut piece)).await.expect("no reset");
+        if read == 0 {
+            return String::from_utf8(taken).expect("text");
+        }
+        taken.extend_from_slice(&piece[..read]);
+        tokio::time::sleep(rest).await;
+    }
+}
+
 /// Waits for something that must happen.
 pub async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONG, future).await.expect("it happens in time")
