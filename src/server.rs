@@ -18,6 +18,7 @@ pub mod descriptors;
 pub mod grammar;
 pub mod http1;
 pub mod notes;
+pub mod pace;
 pub mod request;
 pub mod stream;
 pub mod suspended;

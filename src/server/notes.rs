@@ -18,8 +18,8 @@ pub struct Notes {
     pub(super) switched: AtomicBool,
     /// How many requests were read, if what was read ends with the last one, or 0.
     pub(super) read: AtomicUsize,
-    /// Something of the answers that have begun is left to be written.
-    pub(super) unflushed: AtomicBool,
+    /// hyper has something left to write of the answers that have begun.
+    pub(super) unwritten: AtomicBool,
     /// How many requests have begun, and how many answers have ended.
     begun: AtomicUsize,
     answered: AtomicUsize,
@@ -39,14 +39,14 @@ impl Notes {
     }
 
     /// Whether hyper has nothing but the request with this number, all of it: nothing after it was read, and what comes
-    /// before it is answered, to the last byte.
+    /// before it is answered, and written by hyper to the last byte.
     pub fn has_just(&self, number: usize) -> bool {
-        self.read.load(Ordering::Relaxed) == number && !self.is_unflushed()
+        self.read.load(Ordering::Relaxed) == number && !self.is_unwritten()
     }
 
-    /// Whether something of an answer waits for its client to make room for it.
-    pub fn is_unflushed(&self) -> bool {
-        self.unflushed.load(Ordering::Relaxed)
+    /// Whether hyper has something of an answer that its client, or TLS, has yet to make room for.
+    pub fn is_unwritten(&self) -> bool {
+        self.unwritten.load(Ordering::Relaxed)
     }
 
     /// Counts a request in. Says its number.

@@ -21,6 +21,7 @@ use tower::{Service, service_fn};
 
 use super::connection::{Conversation, PIECE};
 use super::http1::Lent;
+use super::pace::Pace;
 use super::stream;
 use super::suspended::{Handover, Suspended};
 use crate::headers;
@@ -176,7 +177,8 @@ impl Open {
         let trailers = (version == Version::HTTP_11).then(|| trailers.clone());
         // For the head.
         self.waits(true);
-        answer.map(|body| Answer { body: body.with_trailers(trailers), left: Bytes::new(), open: self })
+        let pace = Pace::default();
+        answer.map(|body| Answer { body: body.with_trailers(trailers), left: Bytes::new(), pace, open: self })
     }
 
     /// How the tunnel that a request may become is reset.
@@ -214,6 +216,7 @@ pub(super) struct Answer {
     body: proxy::Body,
     /// Of an HTTP/2 stream: what is left of a frame that was too large to be handed over whole.
     left: Bytes,
+    pace: Pace,
     open: Open,
 }
 
@@ -232,17 +235,13 @@ impl Body for Answer {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Conversation { host, notes, .. } = &*self.open.conversation;
-        let is_plain_http1 = self.open.stream.is_none() && host.tls.is_none();
-        if is_plain_http1 && !self.body.is_around_hyper() && notes.is_unflushed() {
-            // hyper would take up to 64 KiB more before it waits for its client. It asks again when all is written; of TLS,
-            // what is written may still wait.
-            return Poll::Pending;
-        }
-        let frame = if self.left.is_empty() {
-            Pin::new(&mut self.body).poll_frame(cx)
+        let Self { body, left, pace, open } = &mut *self;
+        let frame = if open.stream.is_none() && !body.is_around_hyper() {
+            pace.poll(&open.conversation.notes, cx, |cx| Pin::new(body).poll_frame(cx))
+        } else if left.is_empty() {
+            Pin::new(body).poll_frame(cx)
         } else {
-            Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.left)))))
+            Poll::Ready(Some(Ok(Frame::data(std::mem::take(left)))))
         };
         // Whoever asks has room for it.
         self.open.waits(frame.is_ready());

@@ -313,7 +313,7 @@ impl AsyncWrite for Wire {
             wire.answers.put(answer.map(|answer| Instead::new(answer, piece.len())));
         }
         let written = wire.poll_pieces(cx, pieces);
-        wire.notes.unflushed.store(true, Ordering::Relaxed);
+        wire.notes.unwritten.store(true, Ordering::Relaxed);
         wire.wrote(cx, written)
     }
 
@@ -332,12 +332,13 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Err(left));
         }
         wire.between_answers = wire.notes.between_answers();
+        // hyper asks for it only when it has nothing left.
+        wire.notes.unwritten.store(false, Ordering::Relaxed);
         // Over TLS, what was written may still wait here.
         match Pin::new(&mut wire.inner).poll_flush(cx) {
             Poll::Pending => wire.stalled(cx).map(Err),
             flushed => {
                 wire.answers.flushed();
-                wire.notes.unflushed.store(false, Ordering::Relaxed);
                 flushed
             }
         }
