@@ -91,7 +91,8 @@ impl Messenger {
     }
 
     fn write(&mut self, news: News, snapshot: &Snapshot) -> Letter {
-        let diagnosis = snapshot.diagnose(None, None);
+        // What programs print is in no message, and what is concluded from it quotes it.
+        let diagnosis = snapshot.unread().diagnose(None, None);
         self.written += 1;
         let (event, since, outage) = match news {
             News::Fell { since } => (outbox::Event::Down, since, since.elapsed()),
@@ -130,5 +131,50 @@ async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::config::Receiver;
+    use crate::diagnosis::scenes;
+    use crate::evidence::Scheme;
+    use crate::readiness::Cause;
+
+    #[test]
+    fn what_programs_print_is_in_no_message() {
+        let receiver = Receiver {
+            scheme: Scheme::Http,
+            host: Ipv4Addr::LOCALHOST.to_string().into(),
+            port: 9,
+            target: "/".into(),
+            credentials: None,
+        };
+        let mut told = 0;
+        for template in [Template::Json, Template::Slack, Template::Text] {
+            let settles = Duration::ZERO;
+            let notify = Notify { receiver: receiver.clone(), template, settles, key: None, ca: None };
+            for (scene, evidence, _) in scenes::all() {
+                let since = std::time::Instant::now();
+                let log = Arc::clone(&evidence.log);
+                let state = State::Down { since, cause: Cause::Exited };
+                let snapshot = Snapshot { sequence: 1, run: 1, state, evidence, usual: None, began: None, root: None };
+                let mut messenger = Messenger::new(&notify, None, None, Detail::Full);
+                let letter = messenger.write(News::Fell { since }, &snapshot);
+                for line in log.iter().filter(|line| line.len() > 10) {
+                    let beginning: Vec<u8> = line.bytes().take(20).collect();
+                    assert!(
+                        !letter.body.windows(beginning.len()).any(|it| *it == beginning),
+                        "{scene}: {line:?} is in {:?}",
+                        letter.body
+                    );
+                    told += 1;
+                }
+            }
+        }
+        assert!(told > 20, "only {told} lines were looked for");
     }
 }

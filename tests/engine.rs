@@ -1,6 +1,5 @@
 //! The engine's task against a stand-in engine on a real socket.
 
-#[expect(dead_code, reason = "the logs are for the tests of `wait`")]
 #[path = "support/fake_docker.rs"]
 mod fake_docker;
 
@@ -44,7 +43,10 @@ impl Watched {
 
     fn start_within(limits: Limits, host: String, own: Option<&Value>) -> Self {
         let own_id = own.and_then(|own| own["Id"].as_str()).map(Into::into);
-        let wanted = Wanted { host: "grafana".into(), container: None, own_id, log: false };
+        Self::wanting(Wanted { host: "grafana".into(), container: None, own_id, log: false }, limits, host)
+    }
+
+    fn wanting(wanted: Wanted, limits: Limits, host: String) -> Self {
         let (sender, sightings) = watch::channel(Sighting::default());
         let look = Arc::new(Notify::new());
         let task = tokio::spawn(watch_within(limits, Some(host), wanted, look.clone(), sender));
@@ -401,4 +403,21 @@ async fn the_task_ends_when_nobody_listens_any_more() {
     drop(watched.sightings);
     let ended = tokio::time::timeout(PATIENCE, watched.task).await;
     ended.expect("it ends").expect("without a panic");
+}
+
+#[tokio::test]
+async fn of_a_log_that_is_cut_no_line_is_told_without_its_beginning() {
+    let (engine, grafana, _) = cvat();
+    // The last 64 KiB begin behind the name of what is secret.
+    let (name, secret, rest) = ("password=", "swordfish and more\n", "x".repeat(2047) + "\n");
+    let told = format!("{name}{secret}{}{}", &rest[secret.len()..], rest.repeat(31));
+    assert_eq!(told.len(), name.len() + (64 << 10));
+    for (text, lines) in [(told, 32), (format!("{name}{}\n", "swordfish ".repeat(8 << 10)), 0)] {
+        engine.put_log(&grafana, &text);
+        let wanted = Wanted { host: "grafana".into(), container: None, own_id: None, log: true };
+        let mut watched = Watched::wanting(wanted, LIMITS, engine.host());
+        let seen = watched.until("Grafana", |seen| seen.target.found().is_some()).await;
+        assert_eq!(seen.log.len(), lines);
+        assert!(!seen.log.iter().any(|line| line.contains("swordfish")), "{:?}", seen.log.first());
+    }
 }

@@ -40,7 +40,7 @@ async fn a_target_that_exited_is_answered_at_once_with_the_command_that_mends_it
     let finding = &problem["findings"][0];
     assert_eq!(finding["code"], "target-exited");
     let command = finding["remedies"][0]["command"].as_str().expect("a command");
-    assert_eq!(command, "cd /opt/cvat\ndocker compose -f docker-compose.yml up -d cvat_grafana");
+    assert_eq!(command, "cd /opt/cvat &&\ndocker compose -p cvat -f docker-compose.yml up -d cvat_grafana");
 }
 
 #[tokio::test]
@@ -190,6 +190,22 @@ async fn the_page_arrives_though_a_large_body_was_not_wanted() {
         client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", body.len())).await;
         client.send(&body).await;
         assert_eq!(client.answer().await.status(), 503);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_ours_arrives_though_a_large_body_was_not_wanted() {
+    let proxy = TestProxy::start(config(nobody().await));
+    let body = "x".repeat(8 << 20);
+    for (fields, status) in
+        [("Host: a/b", 400), ("Host: a\r\nX-Anteroom: status", 200), ("Host: a\r\nMax-Forwards: 0", 204)]
+    {
+        let mut client = proxy.client().await;
+        let head = format!("OPTIONS /a HTTP/1.1\r\n{fields}\r\nContent-Length: {}\r\n\r\n", body.len());
+        client.send(head).await;
+        client.send(&body).await;
+        let answer = client.head().await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
     }
 }
 

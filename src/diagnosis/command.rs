@@ -6,7 +6,7 @@
 
 use crate::evidence::Compose;
 
-/// `docker compose` for one project: where to stand, and which files and name to give.
+/// `docker compose` for one project: where to stand, and which name and files to give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Invocation {
     change_directory: Option<String>,
@@ -31,9 +31,11 @@ impl Invocation {
         if !(is_absolute(directory) || directory.is_empty() && self_contained) {
             return None;
         }
-        let mut command = "docker compose".to_owned();
-        // Compose resolves relative paths from, and names the project after, the directory of the first file, unless
-        // it is told otherwise (compose-go, ProjectOptions.GetWorkingDir).
+        // Always by its name: a file's own `name:` and an operator's `COMPOSE_PROJECT_NAME` come before the directory's, and
+        // `down` of another project is the last thing that anybody needs.
+        let mut command = format!("docker compose -p {}", name(&compose.project)?);
+        // Compose resolves relative paths from the directory of the first file, unless it is told otherwise (compose-go,
+        // ProjectOptions.GetWorkingDir).
         let elsewhere = compose.config_files.first().is_some_and(|file| parent(file, directory) != trimmed(directory));
         if elsewhere && !directory.is_empty() {
             command += " --project-directory .";
@@ -44,10 +46,6 @@ impl Invocation {
                 command += &file;
             }
         }
-        if derived_project(directory) != *compose.project {
-            command += " -p ";
-            command += &name(&compose.project)?;
-        }
         let change_directory = match directory {
             "" => None,
             directory => Some(format!("cd {}", quote(directory)?)),
@@ -55,11 +53,12 @@ impl Invocation {
         Some(Self { change_directory, command })
     }
 
-    /// The lines to paste: each of the given subcommands, after the change of directory.
+    /// The lines to paste: each of the given subcommands, after the change of directory. None runs where the one before it
+    /// has failed: in another directory the same names may be another's files.
     pub(super) fn lines(&self, subcommands: &[&str]) -> String {
         let mut lines: Vec<String> = self.change_directory.iter().cloned().collect();
         lines.extend(subcommands.iter().map(|subcommand| format!("{} {subcommand}", self.command)));
-        lines.join("\n")
+        lines.join(" &&\n")
     }
 }
 
@@ -122,14 +121,6 @@ fn is_absolute(path: &str) -> bool {
     path.starts_with('/') || bytes.len() > 2 && bytes[0].is_ascii_alphabetic() && bytes[1..3] == *b":\\"
 }
 
-/// The project name that compose makes of a directory: its last part in lower case, without anything but letters,
-/// digits, `_` and `-`, and without leading `_` and `-` (compose-go, NormalizeProjectName).
-fn derived_project(directory: &str) -> String {
-    let last = trimmed(directory).rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
-    let kept: String = last.chars().filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')).collect();
-    kept.trim_start_matches(['_', '-']).to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +146,8 @@ mod tests {
         let files = ["/srv/cvat/prod.env".into(), "/etc/common.env".into()].into();
         let compose = Compose { env_files: files, ..compose("cvat", "/srv/cvat", &["/srv/cvat/a.yml"]) };
         let lines = Invocation::of(&compose).map(|invocation| invocation.lines(&["up -d"]));
-        let want = "cd /srv/cvat\ndocker compose --env-file prod.env --env-file /etc/common.env -f a.yml up -d";
+        let want =
+            "cd /srv/cvat &&\ndocker compose -p cvat --env-file prod.env --env-file /etc/common.env -f a.yml up -d";
         assert_eq!(lines.as_deref(), Some(want));
     }
 
@@ -166,47 +158,54 @@ mod tests {
                 "cvat",
                 "/srv/cvat",
                 &["/srv/cvat/docker-compose.yml", "/etc/anteroom/override.yml"][..],
-                "cd /srv/cvat\ndocker compose -f docker-compose.yml -f /etc/anteroom/override.yml up -d",
+                "cd /srv/cvat &&\ndocker compose -p cvat -f docker-compose.yml -f /etc/anteroom/override.yml up -d",
             ),
             // The name begins alike, but it is another directory.
             (
                 "cvat",
                 "/srv/cvat",
                 &["/srv/cvat/a.yml", "/srv/cvat-old/b.yml"],
-                "cd /srv/cvat\ndocker compose -f a.yml -f /srv/cvat-old/b.yml up -d",
+                "cd /srv/cvat &&\ndocker compose -p cvat -f a.yml -f /srv/cvat-old/b.yml up -d",
             ),
-            ("cvat", "/srv/cvat/", &["/srv/cvat/a.yml"], "cd /srv/cvat/\ndocker compose -f a.yml up -d"),
+            ("cvat", "/srv/cvat/", &["/srv/cvat/a.yml"], "cd /srv/cvat/ &&\ndocker compose -p cvat -f a.yml up -d"),
             // The first file decides the project's directory, unless compose is told.
             (
                 "cvat",
                 "/srv/cvat",
                 &["/srv/cvat/sub/a.yml", "/srv/cvat/b.yml"],
-                "cd /srv/cvat\ndocker compose --project-directory . -f sub/a.yml -f b.yml up -d",
+                "cd /srv/cvat &&\ndocker compose -p cvat --project-directory . -f sub/a.yml -f b.yml up -d",
             ),
             // The first generation of compose wrote relative names.
-            ("cvat", "/srv/cvat", &["docker-compose.yml"], "cd /srv/cvat\ndocker compose -f docker-compose.yml up -d"),
-            ("cvat", "/srv/cvat", &[], "cd /srv/cvat\ndocker compose up -d"),
-            ("cvat", "", &["/srv/cvat/a.yml"], "docker compose -f /srv/cvat/a.yml -p cvat up -d"),
-            ("app", "/", &["/a.yml"], "cd /\ndocker compose -f a.yml -p app up -d"),
-            ("cvat", r"C:\cvat", &[r"C:\cvat\a.yml"], "cd 'C:\\cvat'\ndocker compose -f 'C:\\cvat\\a.yml' up -d"),
+            (
+                "cvat",
+                "/srv/cvat",
+                &["docker-compose.yml"],
+                "cd /srv/cvat &&\ndocker compose -p cvat -f docker-compose.yml up -d",
+            ),
+            ("cvat", "/srv/cvat", &[], "cd /srv/cvat &&\ndocker compose -p cvat up -d"),
+            ("cvat", "", &["/srv/cvat/a.yml"], "docker compose -p cvat -f /srv/cvat/a.yml up -d"),
+            ("app", "/", &["/a.yml"], "cd / &&\ndocker compose -p app -f a.yml up -d"),
+            (
+                "cvat",
+                r"C:\cvat",
+                &[r"C:\cvat\a.yml"],
+                "cd 'C:\\cvat' &&\ndocker compose -p cvat -f 'C:\\cvat\\a.yml' up -d",
+            ),
         ] {
             assert_eq!(up(project, directory, files).as_deref(), Some(want), "{directory} {files:?}");
         }
     }
 
     #[test]
-    fn the_project_is_named_only_where_compose_would_derive_another_name() {
-        for (directory, project, named) in [
-            ("/srv/cvat", "cvat", false),
-            ("/srv/CVAT 2.15", "cvat215", false),
-            ("/srv/_-cvat", "cvat", false),
-            ("/srv/my_cvat-1", "my_cvat-1", false),
-            ("/srv/cvat", "analytics", true),
-            ("/srv/ÄÖÜ", "default", true),
-        ] {
-            let line = up(project, directory, &[]).expect("the labels are sound");
-            assert_eq!(line.ends_with(&format!(" -p {project} up -d")), named, "{directory}: {line}");
-        }
+    fn nothing_runs_in_a_directory_that_could_not_be_entered() {
+        let lines = Invocation::of(&compose("cvat", "/nowhere/cvat", &[])).map(|it| it.lines(&["down", "up -d"]));
+        let script = format!("docker() {{ echo it runs; }}\n{}", lines.expect("the labels are sound"));
+        let ran = |script: &str| {
+            let output = std::process::Command::new("sh").args(["-c", script]).output().expect("a shell");
+            String::from_utf8(output.stdout).expect("text")
+        };
+        assert_eq!(ran(&script), "");
+        assert_eq!(ran(&script.replace("/nowhere/cvat", "/")), "it runs\nit runs\n");
     }
 
     #[test]

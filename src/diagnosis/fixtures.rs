@@ -20,7 +20,7 @@ pub(super) const FILES: [&str; 3] = [
     "/home/ops/cvat/docker-compose.override.yml",
 ];
 /// What every command for that deployment begins with.
-pub(super) const COMPOSE: &str = "cd /home/ops/cvat\ndocker compose -f docker-compose.yml -f \
+pub(super) const COMPOSE: &str = "cd /home/ops/cvat &&\ndocker compose -p cvat -f docker-compose.yml -f \
      components/serverless/docker-compose.serverless.yml -f docker-compose.override.yml";
 
 pub(super) const NETWORK: &str = "5f0c3a9e41d27b86";

@@ -380,7 +380,7 @@ mod tests {
         for evidence in [own, without_labels] {
             let commands = commands(not_shared(&evidence));
             assert!(commands.len() >= 2 && commands[0].starts_with("docker network connect "), "{commands:?}");
-            assert!(commands.last().is_some_and(|last| last.contains(" down\n")), "{commands:?}");
+            assert!(commands.last().is_some_and(|last| last.contains(" down &&\n")), "{commands:?}");
             let joins = |command: &String| {
                 command.ends_with("    networks:\n      \"cvat\":\n        aliases:\n          - \"grafana\"")
             };

@@ -6,9 +6,9 @@
 
 pub(super) use super::Remedy;
 use super::command::{Invocation, name};
-use crate::evidence::{Compose, Container, Engine, Evidence, Status, Upstream};
+use crate::evidence::{Compose, Container, Engine, Evidence, Scheme, Status, Upstream};
 use crate::phrase::{Phrase, phrase};
-use crate::project::Project;
+use crate::project::{Member, Project};
 
 /// Has commands for Docker said to the engine that is there. Podman takes the same words, but for two.
 pub(super) fn in_words_of<'a>(engine: &Engine, remedies: impl Iterator<Item = &'a mut Remedy>) {
@@ -90,9 +90,7 @@ pub(super) fn rebuild(evidence: &Evidence, container: &Container) -> Option<Reme
     let compose = deployment(evidence, compose);
     // A member that other files define would go, and not come again.
     let is_lost = |other: &Container| {
-        compose_of(other).is_some_and(|its| {
-            its.project == compose.project && its.config_files.iter().any(|file| !compose.config_files.contains(file))
-        })
+        compose_of(other).is_some_and(|its| its.project == compose.project && has_other_files(its, compose))
     };
     if evidence.others.iter().any(|other| other.status == Status::Running && is_lost(other)) {
         return None;
@@ -137,16 +135,30 @@ pub(super) fn of_service(project: &Project, service: &str, subcommands: &[&str])
 }
 
 /// Removes containers whose services the files do not define any more.
-pub(super) fn remove_orphans(project: &Project, orphan: &Container, names: &[&str]) -> Option<Remedy> {
-    compose_of(orphan)?;
+pub(super) fn remove_orphans(project: &Project, orphans: &[&Member], names: &[&str]) -> Option<Remedy> {
+    compose_of(&orphans.first()?.container)?;
+    let newest = newest_member(project)?;
+    let is_orphan = |member: &Member| orphans.iter().any(|it| it.container.id == member.container.id);
+    // A member that other files define would go, too.
+    let is_lost = |member: &Member| {
+        !is_orphan(member) && compose_of(&member.container).is_some_and(|its| has_other_files(its, newest))
+    };
+    if project.members.iter().any(is_lost) {
+        return None;
+    }
     Some(Remedy {
-        command: Invocation::of(newest_member(project)?)?.lines(&["up -d --remove-orphans"]),
+        command: Invocation::of(newest)?.lines(&["up -d --remove-orphans"]),
         effect: phrase!(
             "Removes {0}, and makes anew what the files define otherwise by now. Volumes stay. Name all files of the deployment: what is defined in none of them is removed.",
             Phrase::list(", ", names)
         ),
         permanent: false,
     })
+}
+
+/// Whether something was defined by a file that a command with those of another one would leave out.
+fn has_other_files(its: &Compose, given: &Compose) -> bool {
+    its.config_files.iter().any(|file| !given.config_files.contains(file))
 }
 
 /// The labels that say how the project was started last.
@@ -263,6 +275,9 @@ pub(super) fn health_check(evidence: &Evidence, container: &Container) -> Option
 
 /// The same in the place of one that does not work.
 pub(super) fn other_health_check(evidence: &Evidence, container: &Container) -> Option<Remedy> {
+    if evidence.upstream.scheme != Scheme::Http {
+        return None;
+    }
     let path = evidence.upstream.ready_path.as_deref().unwrap_or("/");
     let plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c));
     let port = evidence.upstream.port;
@@ -280,9 +295,18 @@ pub(super) fn other_health_check(evidence: &Evidence, container: &Container) -> 
     snippet(container, &check, effect).filter(|_| plain)
 }
 
-/// Has compose wait for what a service needs before it starts it.
+/// Whether a remedy is such a check.
+pub(super) fn is_health_check(remedy: &Remedy) -> bool {
+    remedy.permanent && remedy.command.contains("\n    healthcheck:\n")
+}
+
+/// Has compose wait for what a service needs before it starts it. Not where it waits for the end of a job, as which it has
+/// been declared: that would be taken back.
 pub(super) fn waits_for(container: &Container, dependency: &Container) -> Option<Remedy> {
     let needed = &compose_of(dependency)?.service;
+    if compose_of(container)?.depends_on.iter().any(|it| it.service == *needed && it.ends) {
+        return None;
+    }
     let known = needed.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let condition = if dependency.health.is_some() { "service_healthy" } else { "service_started" };
     let body = format!("    depends_on:\n      \"{needed}\":\n        condition: {condition}\n        restart: true");
@@ -356,16 +380,20 @@ pub(super) fn connect(alias: &str, network: &str, container: &Container) -> Opti
 pub(super) fn joins(alias: &str, network: &str, container: &Container) -> Option<Remedy> {
     let project = &compose_of(container)?.project;
     // As compose names the networks that its files define.
-    let key = network.strip_prefix(&**project)?.strip_prefix('_')?;
+    let key_of = |network: &'_ str| network.strip_prefix(&**project)?.strip_prefix('_').map(str::to_owned);
+    let key = key_of(network)?;
+    // A service that names networks is on no others (compose-spec, `networks`).
+    let is_on_default = container.networks.iter().any(|it| key_of(&it.network).is_some_and(|it| it == "default"));
+    let default = if is_on_default && key != "default" { "      \"default\": {}\n" } else { "" };
     let known = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    let body = format!("    networks:\n      \"{key}\":\n        aliases:\n          - \"{alias}\"");
+    let body = format!("    networks:\n{default}      \"{key}\":\n        aliases:\n          - \"{alias}\"");
     let effect = |it: &str| {
         phrase!(
             "For an override file: joins {0} to this network whenever it is created. Takes effect with the next `up -d`.",
             it
         )
     };
-    snippet(container, &body, effect).filter(|_| known(key) && known(alias))
+    snippet(container, &body, effect).filter(|_| known(&key) && known(alias))
 }
 
 /// The engine restarts it from now on, after a crash and after a reboot.

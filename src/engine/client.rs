@@ -211,7 +211,7 @@ impl Client {
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines).since(since).build();
         let mut stream = pin!(self.docker.logs(&container.id, Some(options)));
         let read = async {
-            let (mut text, mut left) = (Vec::new(), LOG_READ_MOST);
+            let (mut text, mut left, mut is_cut) = (Vec::new(), LOG_READ_MOST, false);
             // The oldest come first, so what is too much is taken from the front.
             while let Some(piece) = stream.next().await
                 && left > 0
@@ -223,9 +223,10 @@ impl Client {
                 }
                 text.extend_from_slice(&piece);
                 let surplus = text.len().saturating_sub(convert::LOG_MOST);
+                is_cut |= surplus > 0;
                 text.drain(..surplus);
             }
-            Ok(convert::log(&text))
+            Ok(convert::log(if is_cut { convert::from_next_line(&text) } else { &text }))
         };
         self.call(read).await.unwrap_or_else(|trouble| {
             tracing::debug!(reason = trouble.to_string(), "the engine does not tell a log");

@@ -58,6 +58,13 @@ pub const LOG_MOST: usize = 64 << 10;
 /// In bytes: of one line.
 const LINE_MOST: usize = 512;
 
+/// What follows the line that `text` begins in, of which something is missing: without what stood before it, a secret could
+/// not be told from any other word.
+pub fn from_next_line(text: &[u8]) -> &[u8] {
+    let end = text.iter().position(|byte| *byte == b'\n').map_or(text.len(), |end| end + 1);
+    &text[end..]
+}
+
 /// The last lines of what the engine tells of a log.
 pub fn log(text: &[u8]) -> Vec<Box<str>> {
     let text = String::from_utf8_lossy(text);

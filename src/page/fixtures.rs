@@ -165,7 +165,7 @@ pub fn exited() -> Diagnosis {
         event(3720, "2026-11-23T17:18:55Z", "start", None),
         event(3600, "2026-11-23T17:20:55Z", "die", Some(1)),
     ]);
-    let cd = "cd /home/annotation/cvat\ndocker compose -f docker-compose.yml -f docker-compose.override.yml";
+    let cd = "cd /home/annotation/cvat &&\ndocker compose -p cvat -f docker-compose.yml -f docker-compose.override.yml";
     let finding = Finding {
         code: Code::TargetExited,
         severity: Severity::Error,
@@ -197,7 +197,7 @@ pub fn not_shared() -> Diagnosis {
         container.restart_count = 2;
     }));
     evidence.probe = Some(Failure::NameNotResolved { reason: "no such host".into() });
-    let files = "docker compose -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml \
+    let files = "docker compose -p cvat -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml \
                  -f docker-compose.override.yml";
     let findings = vec![
         Finding {
@@ -213,7 +213,7 @@ pub fn not_shared() -> Diagnosis {
                 ("name grafana", "not resolved: no such host".say()),
             ],
             remedies: vec![remedy(
-                &format!("cd /home/annotation/cvat\n{files} down\n{files} up -d --remove-orphans"),
+                &format!("cd /home/annotation/cvat &&\n{files} down &&\n{files} up -d --remove-orphans"),
                 "Removes the project's containers and networks and makes them anew. Volumes, and the data in them, stay.",
                 false,
             )],

@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_exactly_or_not_at_all() {
-        let honest = "cd /srv/cvat\ndocker compose up -d 'größe'";
+        let honest = "cd /srv/cvat &&\ndocker compose -p cvat up -d 'größe'";
         assert_eq!(command(honest).as_deref(), Some(honest));
         assert_eq!(command("cd '/srv/x?password=hunter2'\ndocker compose up -d"), None);
         assert_eq!(command("docker start a\u{202e}b"), None);

@@ -284,7 +284,7 @@ t_sum 1.5
         for part in [
             "<details class=\"operator\" open>\n<summary><span>For the people who run it</span>",
             "The container cvat_grafana has exited with code 1",
-            "docker compose -f docker-compose.yml",
+            "docker compose -p cvat -f docker-compose.yml",
             "<li class=\"bad\"><b>cvat_grafana</b>",
             "<ol class=\"timeline\">",
             "<tr><th scope=\"row\">a_total{c=&quot;d e&quot;}</th><td>3</td></tr>",

@@ -175,8 +175,8 @@ error target-exited: The container cvat_grafana has exited with code 1, and noth
     finished        2026-11-23T17:20:55Z
 
   Starts the container again.
-    cd /home/annotation/cvat
-    docker compose -f docker-compose.yml -f docker-compose.override.yml up -d cvat_grafana
+    cd /home/annotation/cvat &&
+    docker compose -p cvat -f docker-compose.yml -f docker-compose.override.yml up -d cvat_grafana
 
   Lets the engine start it again after every exit and every reboot. Put it into
     docker-compose.override.yml. (permanent)

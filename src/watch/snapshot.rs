@@ -1,6 +1,7 @@
 //! What the watcher publishes: everything that a request, a page or a metric wants to know of the upstream.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::time::Instant;
@@ -28,6 +29,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The same, as if nobody had read what the target's programs print.
+    pub fn unread(&self) -> Self {
+        let mut unread = self.clone();
+        unread.evidence.log = Arc::default();
+        unread
+    }
+
     /// Judges it as of now, together with what a request met, if it is about one.
     pub fn diagnose(&self, exchange: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
         let mut evidence = self.evidence.clone();

@@ -160,9 +160,9 @@ impl Stack {
 
     /// The lines that a page has to print: the folder, then compose with the files that this stack was started with.
     pub fn remedy(&self, words: &[&str]) -> String {
-        let compose = format!("docker compose -f {}", FILES.join(" -f "));
+        let compose = format!("docker compose -p {} -f {}", self.project, FILES.join(" -f "));
         let lines = words.iter().map(|words| format!("{compose} {words}"));
-        std::iter::once(format!("cd {}", quoted(&self.directory))).chain(lines).collect::<Vec<_>>().join("\n")
+        std::iter::once(format!("cd {}", quoted(&self.directory))).chain(lines).collect::<Vec<_>>().join(" &&\n")
     }
 
     /// What cured the report that this project exists for.

@@ -11,6 +11,8 @@ use crate::project::definitions::Definition;
 use crate::project::traefik::{Complaint, Rule};
 use crate::project::{Answered, Asked, Disk, Published, Setup};
 
+mod upkeep;
+
 const URL: &str = "http://localhost:8080/analytics/";
 
 fn member(container: Container) -> Member {
@@ -196,37 +198,13 @@ fn a_service_that_is_defined_and_not_there_is_absent_or_lacks_its_image() {
     };
     assert_eq!(wrong(&project(defined("more", true, false))), [(Code::ImageMissing, "more".to_owned())]);
     let lines = commands(&project(defined("more", true, false)), Code::ImageMissing)[0].clone();
-    assert!(lines.lines().count() == 3 && lines.ends_with("up -d more") && lines.contains(" pull more\n"), "{lines}");
+    assert!(
+        lines.lines().count() == 3 && lines.ends_with("up -d more") && lines.contains(" pull more &&\n"),
+        "{lines}"
+    );
     assert_eq!(wrong(&project(defined("more", false, false))), [(Code::TargetAbsent, "more".to_owned())]);
     assert_eq!(codes(&project(defined("more", true, true))), [], "a profile that is not started");
     assert_eq!(codes(&project(defined("cvat_ui", true, false))), [], "it has a container");
-}
-
-#[test]
-fn a_container_that_no_file_defines_is_an_orphan_and_only_where_all_files_were_read() {
-    let defined = |services: &[&str]| {
-        let one = |service: &&str| Definition {
-            service: (*service).to_owned(),
-            image: None,
-            image_is_missing: false,
-            optional: false,
-        };
-        Some(services.iter().map(one).collect::<Vec<_>>())
-    };
-    let all = ["cvat_grafana", "cvat_clickhouse", "cvat_server", "cvat_ui", "traefik"];
-    assert_eq!(codes(&with(|it| it.definitions = defined(&all))), []);
-    let without = with(|it| it.definitions = defined(&all[..3].iter().chain(&all[4..]).copied().collect::<Vec<_>>()));
-    assert_eq!(codes(&without), [Code::ProjectOrphans]);
-    assert!(commands(&without, Code::ProjectOrphans)[0].ends_with("up -d --remove-orphans"));
-    assert_eq!(codes(&with(|it| it.definitions = None)), []);
-    // What `run` made belongs to no file.
-    let one_off = with(|it| {
-        it.definitions = defined(&all);
-        let mut container = container("tool");
-        container.compose.as_mut().expect("a service").one_off = true;
-        it.members.push(member(container));
-    });
-    assert_eq!(codes(&one_off), []);
 }
 
 #[test]
@@ -429,68 +407,6 @@ fn what_anteroom_says_counts_where_nothing_else_was_seen() {
         put(it, ended(1, MINUTE));
     });
     assert_eq!(codes(&both), [Code::TargetExited]);
-}
-
-#[test]
-fn a_disk_is_full_nearly_full_or_neither() {
-    const GIB: u64 = 1 << 30;
-    for (available, total, want) in [
-        (100 << 20, 100 * GIB, Some(Severity::Error)),
-        (GIB / 2, 100 * GIB, Some(Severity::Error)),
-        (150 * GIB, 16_000 * GIB, None),
-        (3 * GIB, 100 * GIB, Some(Severity::Warning)),
-        (40 * GIB, 1000 * GIB, None),
-        (3 * GIB, 20 * GIB, None),
-    ] {
-        let project =
-            with(|it| it.disk = Some(Disk { path: "/var/lib/docker".into(), available, total, files_left: None }));
-        assert_eq!(find(&project, Code::DiskFull).map(|it| it.severity), want, "{available} of {total}");
-    }
-    for (files_left, want) in [(Some(3), Some(Severity::Error)), (Some(50_000), None), (None, None)] {
-        let (available, total) = (90 * GIB, 100 * GIB);
-        let project = with(|it| it.disk = Some(Disk { path: "/var/lib/docker".into(), available, total, files_left }));
-        assert_eq!(find(&project, Code::DiskFull).map(|it| it.severity), want, "{files_left:?} inodes");
-    }
-}
-
-#[test]
-fn a_service_that_came_back_alone_has_restarted_lately() {
-    let back =
-        |seconds, count| with(|it| put(it, Container { started: ago(seconds), restart_count: count, ..grafana() }));
-    assert_eq!(codes(&back(10 * MINUTE, 3)), [Code::RestartedLately]);
-    assert_eq!(codes(&back(10 * MINUTE, 0)), []);
-    assert_eq!(codes(&back(3 * HOUR, 3)), []);
-    // A host that was restarted brings all of them back, whatever their counts.
-    let rebooted = with(|it| {
-        for member in &mut it.members {
-            (member.container.started, member.container.restart_count) = (ago(10 * MINUTE), 3);
-        }
-    });
-    assert_eq!(codes(&rebooted), []);
-}
-
-#[test]
-fn missing_policies_and_health_checks_are_hints_with_one_snippet() {
-    let project = with(|it| put(it, grafana()));
-    assert_eq!(codes(&project), []);
-    let snippets = commands(&project, Code::RestartPolicyMissing);
-    assert_eq!(snippets, ["services:\n  cvat_grafana:\n    restart: always"]);
-    assert_eq!(find(&healthy(), Code::RestartPolicyMissing).map(|it| it.title), None);
-    assert!(
-        find(&project, Code::HealthCheckMissing).is_some_and(|it| it
-            .title
-            .to_string()
-            .contains("cvat_grafana, cvat_clickhouse")
-            || it.title.to_string().contains("cvat_clickhouse, cvat_grafana"))
-    );
-}
-
-#[test]
-fn a_dashboard_that_is_not_enabled_is_a_hint() {
-    let project = with(|it| it.silent_ports = vec![8090]);
-    assert_eq!(codes(&project), []);
-    assert!(find(&project, Code::DashboardNotEnabled).is_some());
-    assert!(find(&healthy(), Code::DashboardNotEnabled).is_none());
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub(super) fn orphans(project: &Project) -> Option<Finding> {
     let is_orphan =
         |member: &&Member| !member.is_one_off() && !definitions.iter().any(|it| *it.service == *member.service());
     let orphans: Vec<&Member> = project.members.iter().filter(is_orphan).collect();
-    let first = orphans.first()?;
+    orphans.first()?;
     let names: Vec<&str> = orphans.iter().map(|member| &*member.container.name).collect();
     let rows = orphans.iter().map(|it| {
         ("orphan", format!("{} ({}, {})", it.container.name, it.container.status.as_str(), redact(&it.container.image)))
@@ -103,7 +103,7 @@ pub(super) fn orphans(project: &Project) -> Option<Finding> {
         (Code::ProjectOrphans, Severity::Warning, Confidence::Likely),
         format!("The compose files do not define {} any more, and it is still there", names.join(", ")),
         rows,
-        remedy::remove_orphans(project, &first.container, &names),
+        remedy::remove_orphans(project, &orphans, &names),
     ))
 }
 

@@ -104,6 +104,8 @@ fn no_remedy_loses_data_or_lets_a_label_run_a_command() {
         for finding in verdict(&evidence).findings {
             for remedy in finding.remedies.into_iter().filter(|remedy| !remedy.command.starts_with("services:\n")) {
                 for line in remedy.command.split('\n') {
+                    // Each runs only where the one before it has worked.
+                    let line = line.strip_suffix(" &&").unwrap_or(line);
                     // The one pipeline: nothing of it is a label's.
                     let line = line.strip_suffix(" | xargs -I PID sudo nsenter -t PID -n ss -ltn").unwrap_or(line);
                     let words = shell_words(line);

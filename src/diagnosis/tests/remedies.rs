@@ -6,7 +6,9 @@ use std::time::Duration;
 use super::super::fixtures::*;
 use super::super::{Code, diagnose, scenes};
 use super::{commands, commands_for, ready, snippets, verdict};
-use crate::evidence::{Compose, Container, Engine, Evidence, Failure, RestartPolicy, Status, Target};
+use crate::evidence::{
+    Compose, Container, Dependency, Engine, Evidence, Failure, RestartPolicy, Scheme, Status, Target,
+};
 
 #[test]
 fn one_stopped_service_is_mended_by_the_smallest_command() {
@@ -49,10 +51,10 @@ fn podman_is_told_in_its_own_name() {
 
 #[test]
 fn the_classic_case_gets_down_and_up_for_the_files_of_the_deployment() {
-    let classic = "cd /home/ops/cvat\n\
-                   docker compose -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml -f \
-                   docker-compose.override.yml down\n\
-                   docker compose -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml -f \
+    let classic = "cd /home/ops/cvat &&\n\
+                   docker compose -p cvat -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml -f \
+                   docker-compose.override.yml down &&\n\
+                   docker compose -p cvat -f docker-compose.yml -f components/serverless/docker-compose.serverless.yml -f \
                    docker-compose.override.yml up -d --remove-orphans";
     // The command that would fail on the old network is not offered beside it.
     let stale = verdict(&scenes::stale(ended(0, MINUTE)));
@@ -170,4 +172,45 @@ fn without_the_engine_it_is_said_how_to_provide_it() {
     let proxy = remedies(Engine::Forbidden { reason: "403 Forbidden".into() });
     let asked = ["environment:", "CONTAINERS: 1", "EVENTS: 1", "NETWORKS: 1", "VERSION: 1"];
     assert_eq!(proxy[0].command.lines().skip(2).map(str::trim).collect::<Vec<_>>(), asked);
+}
+
+#[test]
+fn what_joins_a_network_stays_on_the_default_one() {
+    let on = |network: &str| {
+        let networks = vec![attachment(network, OTHER_NETWORK, &["grafana"])];
+        snippets(&with(Container { networks, ..grafana() })).swap_remove(0)
+    };
+    let joins = "services:\n  cvat_grafana:\n    networks:\n";
+    let cvat = "      \"cvat\":\n        aliases:\n          - \"grafana\"";
+    assert_eq!(on("cvat_more"), format!("{joins}{cvat}"));
+    assert_eq!(on("cvat_default"), format!("{joins}      \"default\": {{}}\n{cvat}"));
+}
+
+#[test]
+fn what_waits_for_the_end_of_a_job_goes_on_to_do_so() {
+    let needs = |ends| {
+        let mut target = grafana();
+        let needed = Dependency { service: "migrate".into(), ends };
+        target.compose.as_mut().expect("a service").depends_on = vec![needed];
+        let policy = RestartPolicy::No;
+        let job = Container { restart_policy: policy, ..container("migrate") };
+        let job = Container { status: Status::Exited, exit_code: 1, finished: ago(DAY), ..job };
+        let evidence =
+            Evidence { others: [job].into(), probe: Some(Failure::NotReady { status: 503 }), ..with(target) };
+        snippets(&evidence).iter().any(|it| it.contains("depends_on:"))
+    };
+    assert!(needs(false));
+    assert!(!needs(true));
+}
+
+#[test]
+fn a_health_check_over_http_is_offered_where_http_is_spoken() {
+    let refuses = |scheme| {
+        let container = Container { health: None, started: ago(HOUR), ..grafana() };
+        let mut evidence = Evidence { probe: Some(Failure::Refused { address: ADDRESS }), ..with(container) };
+        evidence.upstream.scheme = scheme;
+        snippets(&evidence).iter().any(|it| it.contains("healthcheck:"))
+    };
+    assert!(refuses(Scheme::Http));
+    assert!(!refuses(Scheme::Https) && !refuses(Scheme::H2c));
 }

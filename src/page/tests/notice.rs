@@ -67,8 +67,8 @@ fn a_channel_is_told_the_sentence_the_cause_the_command_and_since_when() {
 has exited with code 1, and nothing will start it again.
 Starts the container again.
 ```
-cd /home/annotation/cvat
-docker compose -f docker-compose.yml -f docker-compose.override.yml up -d cvat_grafana
+cd /home/annotation/cvat &amp;&amp;
+docker compose -p cvat -f docker-compose.yml -f docker-compose.override.yml up -d cvat_grafana
 ```
 Lets the engine start it again after every exit and every reboot. Put it into docker-compose.override.yml.
 ```
@@ -90,7 +90,11 @@ fn plain_lines_are_told_the_same() {
     let [fell, recovered] = notices(&fixtures::exited(), Detail::State);
     let text = written(&fell, Template::Text);
     assert!(text.starts_with("Analytics is not available right now.\ntarget-exited: The container cvat_grafana"));
-    assert!(text.contains("\n\nStarts the container again.\n    cd /home/annotation/cvat\n    docker compose -f"));
+    assert!(
+        text.contains(
+            "\n\nStarts the container again.\n    cd /home/annotation/cvat &&\n    docker compose -p cvat -f"
+        )
+    );
     assert!(text.ends_with("\n\nDown since 2026-11-23T17:20:55Z, grafana:3000\nhttps://github.com/anteroom/anteroom/blob/main/docs/findings.md#target-exited\n"));
     assert!(written(&recovered, Template::Text).starts_with("Analytics is ready.\nIt was target-exited: "));
 }
