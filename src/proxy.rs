@@ -8,6 +8,7 @@ pub mod answer;
 pub mod body;
 pub mod budget;
 mod call;
+mod dispatch;
 pub mod exchange;
 pub mod head;
 pub mod hold;
@@ -25,34 +26,30 @@ use http::header::{HOST, HeaderName, HeaderValue};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use self::answer::Ticket;
 pub use self::body::Body;
 use self::budget::Budget;
 pub use self::call::Call;
+use self::dispatch::Dispatch;
 use self::exchange::Exchange;
 use self::head::Head;
-use self::hold::{Door, Stay};
-use self::journey::{Errand, Outcome, Sent, Setback, Toll, Way};
+use self::hold::Door;
+use self::journey::{Outcome, Toll, Way};
 use self::pages::Pages;
 use self::upgrade::{Switch, Tunnels};
 use crate::admission::{self, Refusal};
 use crate::config::{Config, HostHeader};
 use crate::evidence::{Bound, Failure, Upstream};
 use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
-use crate::line::Place;
 use crate::page::Brand;
-use crate::patience::{self, Kind};
 use crate::readiness::State;
-use crate::retry::{self, Reach};
 use crate::room::Room;
 use crate::telemetry::meter::{Fate, Ledger, Limit, Meter};
 use crate::upstream::body::Tape;
-use crate::upstream::reel::{Allowance, Fault};
+use crate::upstream::reel::Allowance;
 use crate::upstream::spool::Spool;
 use crate::upstream::{Lease, Pool, gate};
-use crate::warmup::patience_for_page_view;
 use crate::watch::{Report, Snapshot};
 
 /// What all workers share.
@@ -162,16 +159,16 @@ impl Proxy {
         // These are refused whoever is behind us.
         let refusal = admission::refuse(request.method(), request.uri(), request.version(), request.headers());
         if let Some(refusal) = refusal {
-            let (head, body) = request.into_parts();
-            Call::Refuse(head, body, refusal)
+            let (head, tape) = self.recorded(request);
+            Call::Refuse(head, tape, refusal)
         } else if answer::is_status_query(request.headers()) {
-            let (head, body) = request.into_parts();
-            Call::TellStatus(head, body)
+            let (head, tape) = self.recorded(request);
+            Call::TellStatus(head, tape)
         } else if self.shared.via.passed_here(request.headers()) {
             Call::ExplainLoop(self.prepare(client, request))
         } else if MaxForwards::of(request.method(), request.headers()) == MaxForwards::Spent {
-            let (head, body) = request.into_parts();
-            Call::TellOptions(head, body)
+            let (head, tape) = self.recorded(request);
+            Call::TellOptions(head, tape)
         } else {
             Call::Forward(self.prepare(client, request))
         }
@@ -198,14 +195,14 @@ impl Proxy {
     ) -> Response<Body> {
         let ticket = self.ticket(version);
         match call {
-            Call::Refuse(head, _, refusal) => ticket.refuse((&head.method, &head.uri), *refusal),
+            Call::Refuse(head, tape, refusal) => unwanted(tape, ticket.refuse((&head.method, &head.uri), *refusal)),
             _ if broken => ticket.refuse(call.asked(), Refusal::BodyBroken),
-            Call::TellStatus(head, _) => {
+            Call::TellStatus(head, tape) => {
                 self.shared.room.watch();
-                ticket.status(head, &self.door.newest())
+                unwanted(tape, ticket.status(head, &self.door.newest()))
             }
             Call::ExplainLoop(exchange) => explain(&ticket, exchange, &self.door.newest(), Some(Failure::Loop), None),
-            Call::TellOptions(head, _) => ticket.options(&head.uri),
+            Call::TellOptions(head, tape) => unwanted(tape, ticket.options(&head.uri)),
             Call::Forward(exchange) => {
                 self.shared.budget.count_request(ticket.started);
                 self.serve(ticket, exchange, known).await
@@ -234,12 +231,15 @@ impl Proxy {
         let Shared { budget, reports, .. } = &*self.shared;
         let way = Way { door: &self.door, budget, reports };
         let mut toll = Toll::default();
-        let outcome = way.travel(known, &mut Dispatch { proxy: self, ticket: &ticket, exchange }, &mut toll).await;
+        let outcome = way.travel(known, &mut Dispatch::new(self, &ticket, exchange), &mut toll).await;
         ticket.toll = toll;
         match outcome {
             Outcome::Answered((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
             Outcome::Refused(Refusal::BodyTooLarge) => self.refuse_large(&ticket, exchange),
-            Outcome::Refused(refusal) => ticket.refuse(exchange.asked(), refusal),
+            Outcome::Refused(refusal) => {
+                let answer = ticket.refuse(exchange.asked(), refusal);
+                unwanted(&mut exchange.tape, answer)
+            }
             Outcome::Stranded(snapshot, failure, bound) => {
                 if let Some(limit) = limit(bound, failure.as_ref()) {
                     self.shared.meter.reached(limit);
@@ -250,13 +250,20 @@ impl Proxy {
         }
     }
 
-    /// Refuses a body that is too large, and reads what comes of it for a while, so that the answer arrives.
+    /// Refuses a body that is too large.
     fn refuse_large(&self, ticket: &Ticket<'_>, exchange: &mut Exchange) -> Response<Body> {
         self.shared.meter.reached(Limit::BodySize);
         let answer = ticket.refuse(exchange.asked(), Refusal::BodyTooLarge);
-        // A client that waits for a word before it sends the body has it now.
-        let _ = exchange.tape.stays_unasked();
-        answer.map(|body| body.after(exchange.tape.take()))
+        unwanted(&mut exchange.tape, answer)
+    }
+
+    /// A request whose body nobody is sent.
+    fn recorded(&self, request: Request<Incoming>) -> (request::Parts, Tape) {
+        let Shared { allowance, config, .. } = &*self.shared;
+        let (head, incoming) = request.into_parts();
+        let expects = gate::is_expected(&head.headers);
+        let tape = Tape::new(incoming, allowance, expects, config.limits.body_bytes, Vec::new());
+        (head, tape)
     }
 
     /// Turns what the client sent into what the upstream shall get.
@@ -357,6 +364,12 @@ impl Proxy {
     }
 }
 
+/// Answers a request of which nobody wants any more, and reads what comes of it for a while, so that the answer arrives.
+fn unwanted(request: &mut Tape, mut answer: Response<Body>) -> Response<Body> {
+    close_if_unasked(request, &mut answer);
+    answer.map(|body| body.after(request.take()))
+}
+
 /// A client whose body nobody asked for may or may not send it, so that its next bytes can not be told apart.
 fn close_if_unasked<B>(request: &Tape, answer: &mut Response<B>) {
     if request.stays_unasked() {
@@ -386,7 +399,7 @@ fn limit(bound: Option<Bound>, failure: Option<&Failure>) -> Option<Limit> {
     }
 }
 
-/// Answers with a diagnosis, and reads what is left of the request so that the answer arrives.
+/// Answers with a diagnosis.
 fn explain(
     ticket: &Ticket<'_>,
     exchange: &mut Exchange,
@@ -394,95 +407,5 @@ fn explain(
     failure: Option<Failure>,
     bound: Option<Bound>,
 ) -> Response<Body> {
-    let mut answer = ticket.diagnose(&exchange.head, snapshot, failure, bound);
-    close_if_unasked(&exchange.tape, &mut answer);
-    answer.map(|body| body.after(exchange.tape.take()))
-}
-
-/// An exchange, as often as it is sent.
-struct Dispatch<'a> {
-    proxy: &'a Proxy,
-    ticket: &'a Ticket<'a>,
-    exchange: &'a mut Exchange,
-}
-
-impl Errand for Dispatch<'_> {
-    type Answer = (Response<Incoming>, Lease);
-
-    async fn send(&mut self, known: &Arc<Snapshot>, pooled: bool) -> Sent<Self::Answer> {
-        let Proxy { shared, pool, door, .. } = self.proxy;
-        let (run, patience) = (known.run, shared.config.response_timeout);
-        let lost = |peer| door.loses(known, peer);
-        let setback = match self.exchange.send(pool, run, pooled, patience, lost).await {
-            Ok((answer, lease)) if self.proxy.premature(answer.status(), run) => {
-                let failure = Failure::NotReady { status: answer.status().as_u16() };
-                let setback = Setback { failure, connection: lease.connection, reach: Reach::Sent };
-                return self.mistake().map_or_else(|| Sent::Premature((answer, lease), setback), Sent::Refused);
-            }
-            Ok(answered) => return Sent::Answered(answered),
-            Err(setback) => setback,
-        };
-        if setback.connection == retry::Connection::New && setback.reach == Reach::Unsent {
-            self.proxy.ledger.did_not_connect(&setback.failure);
-        }
-        let stalls = setback.failure == Failure::NoAnswer && self.exchange.tape.awaits_client();
-        match self.mistake() {
-            Some(mistake) => Sent::Refused(mistake),
-            None if stalls => Sent::Refused(Refusal::BodyTooSlow),
-            None => Sent::Failed(setback),
-        }
-    }
-
-    fn is_idempotent(&self) -> bool {
-        retry::idempotent(&self.exchange.head.method)
-    }
-
-    fn is_replayable(&self) -> bool {
-        self.exchange.tape.replayable()
-    }
-
-    async fn while_held(&self) -> Refusal {
-        self.exchange.tape.fill().await;
-        match self.mistake() {
-            Some(mistake) => mistake,
-            None => std::future::pending().await,
-        }
-    }
-
-    fn is_retried(&self, because: &Failure) {
-        self.proxy.ledger.retried(because);
-    }
-
-    fn is_target_proven(&self, run: u64) -> bool {
-        self.proxy.is_proven(run)
-    }
-
-    fn stay(&self) -> Stay {
-        let Self { ticket, exchange: Exchange { head, tape, .. }, proxy } = self;
-        let fields = head.fields();
-        let kind = patience::kind(&head.method, &fields, tape.fits());
-        let configured = patience::patience(kind, &fields, &proxy.shared.config.patience);
-        let patience = if kind == Kind::PageView && patience::preferred_wait(&fields).is_none() {
-            let Snapshot { began, usual, .. } = &*proxy.door.newest();
-            patience_for_page_view(configured, ticket.started.into_std(), began.map(Instant::into_std), *usual)
-        } else {
-            configured
-        };
-        Stay {
-            place: Place { arrived: ticket.started.into_std(), id: ticket.id },
-            bytes: self.exchange.size(),
-            deadline: ticket.started + patience,
-        }
-    }
-}
-
-impl Dispatch<'_> {
-    /// What is wrong with the body, as far as it was read.
-    fn mistake(&self) -> Option<Refusal> {
-        self.exchange.tape.fault().map(|fault| match fault {
-            Fault::Broken => Refusal::BodyBroken,
-            Fault::TooLarge => Refusal::BodyTooLarge,
-            Fault::Lost => Refusal::BodyLost,
-        })
-    }
+    unwanted(&mut exchange.tape, ticket.diagnose(&exchange.head, snapshot, failure, bound))
 }

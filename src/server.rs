@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::yield_now;
@@ -36,6 +37,8 @@ use crate::telemetry::meter::{Counted, Limit};
 const BACKLOG: u32 = 4_096;
 /// How long requests that run may take to end once we were told to stop.
 pub const DRAIN: Duration = Duration::from_secs(10);
+/// How long it may take to see that something was asked before, on a connection that has just come.
+const ASKED_WITHIN: Duration = Duration::from_millis(20);
 /// How long tunnels may stay open once no request runs any more.
 const TUNNELS_LONGEST: Duration = Duration::from_secs(2);
 /// A connection's place among those that may be open: it lasts as long as the socket, also as a tunnel.
@@ -90,10 +93,26 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
     let turns = Arc::clone(&host);
     let _turns = AbortOnDropHandle::new(tokio::spawn(async move { turns.turns.pass().await }));
     let mut shutdown = std::pin::pin!(shutdown);
+    // How many of those that wait in the kernel's queue may still come in, once it is time to stop.
+    let mut late = None;
     for number in 1_usize.. {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &permits, &host) => accepted,
-            () = &mut shutdown => break,
+        let accepting = accept(&listener, &permits, &host);
+        let accepted = match &mut late {
+            None => tokio::select! {
+                accepted = accepting => accepted,
+                () = &mut shutdown => {
+                    late = Some(BACKLOG);
+                    // For the listener to be looked at once more.
+                    yield_now().await;
+                    continue;
+                }
+            },
+            Some(0) => break,
+            Some(left) => {
+                *left -= 1;
+                let Some(accepted) = accepting.now_or_never() else { break };
+                accepted
+            }
         };
         // Those that are here already go first, or a burst would have all its requests under way at once.
         if number.is_multiple_of(ACCEPTS) {
@@ -108,10 +127,17 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
         let host = Arc::clone(&host);
         let mut stopping = stopping.subscribe();
         connections.spawn(async move {
+            let mut opening = std::pin::pin!(connection::open(stream, &host));
             let opened = tokio::select! {
-                opened = connection::open(stream, &host) => opened,
-                // Nothing was asked yet.
-                _ = stopping.changed() => return,
+                opened = &mut opening => opened,
+                _ = stopping.changed() => match timeout(ASKED_WITHIN, opening).await {
+                    Ok(opened) => {
+                        stopping.mark_changed();
+                        opened
+                    }
+                    // Nothing was asked yet.
+                    Err(_) => return,
+                },
             };
             match opened {
                 Ok((stream, protocol)) => connection::serve(stream, protocol, client, place, &host, stopping).await,

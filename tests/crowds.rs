@@ -129,9 +129,9 @@ async fn idlers(program: &Program, number: usize, crowd: &mut Vec<Peer>) -> usiz
         client.send(GET).await;
         crowd.push(client);
     }
-    // Until nothing has been added for a while.
+    // Until nothing has been added for a while, which has to be a long one where others are busy, too.
     let (mut now, mut same) = (0, 0);
-    while same < 4 {
+    while same < 8 {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let last = std::mem::replace(&mut now, program.memory());
         same = if last == now { same + 1 } else { 0 };

@@ -65,6 +65,11 @@ async fn trailers_pass_between_http2_and_http1() {
     let mut answer = soon(answer).await.expect("an answer");
     let (text, trailers) = read(answer.body_mut()).await.expect("whole");
     assert_eq!((text.as_str(), trailers.expect("trailers")["x-down"].as_bytes()), ("ok", &b"2"[..]));
+    // The upstream's connection is in order, and asked again.
+    let (answer, _) = client.ask(get(), true).await;
+    served.head().await;
+    served.send(OK).await;
+    assert_eq!(soon(answer).await.expect("an answer").status(), StatusCode::OK);
 }
 
 #[tokio::test]

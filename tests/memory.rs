@@ -7,11 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anteroom::evidence::Status;
+use anteroom::evidence::{Container, Moment, Status, Target};
 use anteroom::memory::Memory;
 use anteroom::warmup::{History, Key};
-use support::seen::container;
-use support::soon;
+use support::seen::{container, sighting};
+use support::{FakeUpstream, TestProxy, config, reserved, soon};
 use tokio::sync::watch;
 
 /// A directory of this test's own, which goes with it.
@@ -127,4 +127,31 @@ async fn a_write_that_fails_leaves_the_old_file_and_nothing_else_stops() {
     soon(kept).await.expect("it ends");
     let (_, history) = Memory::open(&place.0).expect("it can be used");
     assert_eq!(history.usual(&key()).map(|usual| usual.count), Some(3), "all that was learned meanwhile is there");
+}
+
+#[tokio::test]
+async fn what_a_warm_up_has_granted_a_page_view_stays_granted_when_it_is_over() {
+    let place = Place::new("granted");
+    learn(&place.0, Duration::from_secs(4)).await;
+    let (socket, address) = reserved();
+    let mut config = config(address);
+    config.state_dir = Some(place.0.as_path().into());
+    config.patience.navigation = Duration::from_secs(2);
+    let proxy = TestProxy::start(config);
+    let started = Some(Moment { at: std::time::SystemTime::now(), text: "now".into() });
+    let target = Target::Found(std::sync::Arc::new(Container { started, ..container(Status::Running) }));
+    proxy.sightings.send_replace(anteroom::engine::Sighting { target, ..sighting(Status::Running) });
+    // Until the warm-up is known.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nSec-Fetch-Mode: navigate\r\nAccept: text/html\r\n\r\n").await;
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    let upstream = FakeUpstream::listening(socket);
+    let mut served = upstream.accept().await;
+    served.head().await;
+    drop(served);
+    let mut served = upstream.accept().await;
+    served.head().await;
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert_eq!(client.answer().await.status(), 200);
 }

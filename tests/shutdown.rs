@@ -2,10 +2,11 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::time::Instant;
 
 use anteroom::server::DRAIN;
-use support::{FakeUpstream, TestProxy, config, nobody};
+use support::{FakeUpstream, LONG, TestProxy, config, nobody};
 use tokio::net::TcpStream;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -26,6 +27,36 @@ async fn a_request_that_runs_is_finished_and_its_connection_closed() {
     assert_eq!(answer.header("connection"), Some("close"), "the client is told");
     assert_eq!(client.rest().await, "", "closed");
     proxy.stopped().await;
+}
+
+#[tokio::test]
+async fn who_has_asked_before_is_answered_though_nobody_has_looked_yet() {
+    let upstream = FakeUpstream::start().await.answering(OK);
+    for _ in 0..5 {
+        let mut proxy = TestProxy::start(config(upstream.address));
+        // Somebody has to be answered first, or all would be held until the upstream is known.
+        let mut first = proxy.client().await;
+        first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        first.answer().await;
+        let address = proxy.address;
+        let ask = move |_| {
+            let mut client = std::net::TcpStream::connect(address).expect("it listens");
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").expect("room");
+            client
+        };
+        let clients: Vec<_> = (0..100).map(ask).collect();
+        proxy.stop();
+        let answers = tokio::task::spawn_blocking(|| {
+            for mut client in clients {
+                let mut answer = String::new();
+                client.set_read_timeout(Some(LONG)).expect("an option");
+                client.read_to_string(&mut answer).expect("no reset");
+                assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer:?}");
+            }
+        });
+        answers.await.expect("each is answered");
+        proxy.stopped().await;
+    }
 }
 
 #[tokio::test]

@@ -103,6 +103,21 @@ async fn a_client_that_takes_slowly_gets_all_of_an_answer_over_tls_too() {
 }
 
 #[tokio::test]
+async fn a_preface_that_does_not_come_over_tls_is_waited_for_as_long_as_a_head() {
+    let (folder, authority, upstream) = (Folder::new(), Authority::new(), answering().await);
+    let identity = folder.identity("own", &authority.issue("localhost"));
+    let mut config = serving(identity, None, upstream.address);
+    config.limits.header_timeout = Duration::from_millis(200);
+    let proxy = TestProxy::start(config);
+    for part in ["", "PRI * HTTP/2.0"] {
+        let mut client = shake(&proxy, authority.client(None, &["h2"])).await.expect("TLS");
+        client.write_all(part.as_bytes()).await.expect("room");
+        let mut told = Vec::new();
+        let _ = soon(client.read_to_end(&mut told)).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_asked_together_with_the_end_of_the_handshake_is_answered() {
     let (folder, authority, upstream) = (Folder::new(), Authority::new(), answering().await);
     let identity = folder.identity("own", &authority.issue("localhost"));

@@ -115,13 +115,15 @@ async fn a_websocket_over_http2_is_silent_for_longer_than_a_connection_may_be() 
     let (mut served, head) = asked(&upstream).await;
     served.send(agree(&head)).await;
     let mut answer = soon(answer).await.expect("an answer");
-    // Another client of the same age is told to go meanwhile.
-    let mut idle = proxy.client().await;
-    idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-    let (mut other, _) = asked(&upstream).await;
-    other.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
-    idle.answer().await;
-    assert_eq!(idle.rest().await, "");
+    // Other clients are told to go meanwhile, one after the other: a connection that is idle has twice as long to end.
+    for _ in 0..4 {
+        let mut idle = proxy.client().await;
+        idle.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let (mut other, _) = asked(&upstream).await;
+        other.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok").await;
+        idle.answer().await;
+        assert_eq!(idle.rest().await, "");
+    }
     up.send_data(Bytes::from_static(b"up"), false).expect("open");
     assert_eq!(served.exactly(2).await, "up");
     served.send("down").await;

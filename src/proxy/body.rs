@@ -163,9 +163,10 @@ impl http_body::Body for Body {
         let frame = ready!(self.next_frame(cx));
         if let Some(record) = &mut self.record {
             match &frame {
-                Some(Ok(frame)) => record.passed(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Ok(frame)) if !frame.is_trailers() => record.passed(frame.data_ref().map_or(0, Bytes::len)),
                 Some(Err(_)) => record.is_broken(),
-                None => record.is_whole(),
+                // Nothing follows trailers, and nobody asks.
+                Some(Ok(_)) | None => record.is_whole(),
             }
         }
         Poll::Ready(frame)
@@ -224,7 +225,8 @@ impl Body {
                 }
             }
         };
-        if frame.is_none() || http_body::Body::is_end_stream(self) {
+        let is_trailers = matches!(&frame, Some(Ok(frame)) if frame.is_trailers());
+        if frame.is_none() || is_trailers || http_body::Body::is_end_stream(self) {
             self.release();
         }
         Poll::Ready(frame)

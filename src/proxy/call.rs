@@ -1,20 +1,19 @@
 //! What a request comes to be before anybody is asked.
 
-use http::{Method, Uri, request};
-use hyper::body::Incoming;
-
 use super::exchange::Exchange;
 use crate::admission::Refusal;
+use crate::upstream::body::Tape;
+use http::{Method, Uri, request};
 
-/// A request, and what is to be done about it. Where that takes no body, it is kept all the same until there is an answer:
-/// hyper reads what is left of it only after that.
+/// A request, and what is to be done about it. Where that takes no body, it is kept all the same until the answer is written:
+/// a connection that is closed with bytes unread is reset, and the reset may overtake the answer.
 pub enum Call {
-    Refuse(request::Parts, Incoming, Refusal),
-    TellStatus(request::Parts, Incoming),
+    Refuse(request::Parts, Tape, Refusal),
+    TellStatus(request::Parts, Tape),
     /// It has passed here before.
     ExplainLoop(Exchange),
     /// It may go no further.
-    TellOptions(request::Parts, Incoming),
+    TellOptions(request::Parts, Tape),
     Forward(Exchange),
 }
 

@@ -32,7 +32,7 @@ use crate::tls::{Served, Stream};
 use crate::upstream::trailers::Slot;
 
 /// What a client says first that speaks HTTP/2 without asking (RFC 9113 §3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A preface comes in one piece. If it does not, the rest is looked for this much later, and then more and more seldom:
 /// the kernel does not say whether anything follows what was only looked at.
 const PREFACE_AGAIN: Duration = Duration::from_millis(5);

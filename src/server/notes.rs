@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::pace::Pace;
 use crate::conduit::Conduit;
 use crate::spelling::Spelling;
 
@@ -18,8 +19,8 @@ pub struct Notes {
     pub(super) switched: AtomicBool,
     /// How many requests were read, if what was read ends with the last one, or 0.
     pub(super) read: AtomicUsize,
-    /// hyper has something left to write of the answers that have begun.
-    pub(super) unwritten: AtomicBool,
+    /// Of what hyper writes of the answers that have begun.
+    pub(super) pace: Pace,
     /// How many requests have begun, and how many answers have ended.
     begun: AtomicUsize,
     answered: AtomicUsize,
@@ -41,12 +42,7 @@ impl Notes {
     /// Whether hyper has nothing but the request with this number, all of it: nothing after it was read, and what comes
     /// before it is answered, and written by hyper to the last byte.
     pub fn has_just(&self, number: usize) -> bool {
-        self.read.load(Ordering::Relaxed) == number && !self.is_unwritten()
-    }
-
-    /// Whether hyper has something of an answer that its client, or TLS, has yet to make room for.
-    pub fn is_unwritten(&self) -> bool {
-        self.unwritten.load(Ordering::Relaxed)
+        self.read.load(Ordering::Relaxed) == number && !self.pace.is_behind()
     }
 
     /// Counts a request in. Says its number.

@@ -21,7 +21,6 @@ use tower::{Service, service_fn};
 
 use super::connection::{Conversation, PIECE};
 use super::http1::Lent;
-use super::pace::Pace;
 use super::stream;
 use super::suspended::{Handover, Suspended};
 use crate::headers;
@@ -73,12 +72,33 @@ struct Open {
     number: usize,
     /// What it is in HTTP/2.
     stream: Option<Arc<stream::Stream>>,
+    in_crowd: Option<InCrowd>,
+}
+
+/// Counts a request of an HTTP/2 connection, or the tunnel that it has become, until it is dropped.
+struct InCrowd(Arc<Conversation>);
+
+impl InCrowd {
+    fn of(conversation: &Arc<Conversation>) -> Self {
+        if let Some(crowd) = &conversation.crowd {
+            crowd.began();
+        }
+        Self(Arc::clone(conversation))
+    }
+}
+
+impl Drop for InCrowd {
+    fn drop(&mut self) {
+        if let Some(crowd) = &self.0.crowd {
+            crowd.ended();
+        }
+    }
 }
 
 impl Open {
     fn new(conversation: &Arc<Conversation>) -> Self {
         let number = conversation.notes.begin();
-        Self { conversation: Arc::clone(conversation), number, stream: None }
+        Self { conversation: Arc::clone(conversation), number, stream: None, in_crowd: None }
     }
 
     /// Answers a request, or suspends it.
@@ -143,9 +163,7 @@ impl Open {
         last: bool,
     ) -> Response<Answer> {
         if version == Version::HTTP_2 {
-            if let Some(crowd) = &self.conversation.crowd {
-                crowd.began();
-            }
+            self.in_crowd = Some(InCrowd::of(&self.conversation));
             self.stream = stream::Stream::current();
         }
         let Conversation { host, notes, trailers, .. } = &*self.conversation;
@@ -177,16 +195,17 @@ impl Open {
         let trailers = (version == Version::HTTP_11).then(|| trailers.clone());
         // For the head.
         self.waits(true);
-        let pace = Pace::default();
-        answer.map(|body| Answer { body: body.with_trailers(trailers), left: Bytes::new(), pace, open: self })
+        answer.map(|body| Answer { body: body.with_trailers(trailers), left: Bytes::new(), open: self })
     }
 
-    /// How the tunnel that a request may become is reset.
+    /// How the tunnel that a request may become is reset. For as long as it may be, an HTTP/2 connection has a request open.
     fn reset(&self) -> Reset {
-        match self.stream.clone() {
-            None => Reset::new(reset_connection),
-            Some(stream) => Reset::new(move |_| stream.cut()),
-        }
+        let Some(stream) = self.stream.clone() else { return Reset::new(reset_connection) };
+        let in_crowd = InCrowd::of(&self.conversation);
+        Reset::new(move |_| {
+            let _until_it_is_over = &in_crowd;
+            stream.cut();
+        })
     }
 
     /// Notes whom a part of the answer waits for.
@@ -204,9 +223,6 @@ impl Drop for Open {
         self.conversation.notes.answered();
         if self.stream.is_some() {
             self.waits(false);
-            if let Some(crowd) = &self.conversation.crowd {
-                crowd.ended();
-            }
         }
     }
 }
@@ -216,7 +232,6 @@ pub(super) struct Answer {
     body: proxy::Body,
     /// Of an HTTP/2 stream: what is left of a frame that was too large to be handed over whole.
     left: Bytes,
-    pace: Pace,
     open: Open,
 }
 
@@ -235,9 +250,9 @@ impl Body for Answer {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { body, left, pace, open } = &mut *self;
+        let Self { body, left, open } = &mut *self;
         let frame = if open.stream.is_none() && !body.is_around_hyper() {
-            pace.poll(&open.conversation.notes, cx, |cx| Pin::new(body).poll_frame(cx))
+            open.conversation.notes.pace.poll(cx, |cx| Pin::new(body).poll_frame(cx))
         } else if left.is_empty() {
             Pin::new(body).poll_frame(cx)
         } else {

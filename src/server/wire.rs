@@ -5,7 +5,7 @@
 //! |---|---|
 //! | a bare LF or a second framing in a head | a NUL, which it answers with 400 |
 //! | broken framing of a body | an error, which the request answers with 400 |
-//! | a head that is not complete in time | an error: the connection is closed |
+//! | a head, or a preface of HTTP/2, that is not complete in time | an error: the connection is closed |
 //! | a client that takes nothing of its answer for too long | an error: the connection is closed |
 //! | the end of the client's stream | the end, but `LINGER` later |
 //! | the same while nothing is read | an error, as much later |
@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Place;
+use super::connection::PREFACE;
 use super::departure::{Departure, Lookout};
 use super::grammar::{Broken, Scanner};
 use super::notes::Notes;
@@ -45,13 +46,15 @@ pub struct Wire {
     inner: Stream,
     /// `None` where the bytes are those of HTTP/2, which has frames instead of lines.
     scanner: Option<Scanner>,
+    /// What is left of the preface of HTTP/2, in bytes.
+    preface: usize,
     /// In bytes.
     head_most: usize,
     head_timeout: Duration,
     stall_timeout: Duration,
     meter: Arc<Meter>,
     notes: Arc<Notes>,
-    /// For the rest of a head.
+    /// For the rest of a head, or of a preface.
     reading: Option<Pin<Box<Sleep>>>,
     /// For room to write.
     writing: Option<Pin<Box<Sleep>>>,
@@ -88,13 +91,14 @@ impl Wire {
     ) -> Self {
         Self {
             inner,
+            reading: scanner.is_none().then(|| Box::pin(sleep(limits.header_timeout))),
+            preface: if scanner.is_none() { PREFACE.len() } else { 0 },
             scanner,
             head_most: limits.header_bytes,
             head_timeout: limits.header_timeout,
             stall_timeout: limits.idle_timeout,
             meter,
             notes,
-            reading: None,
             writing: None,
             lingering: None,
             between_answers: true,
@@ -149,7 +153,11 @@ impl Wire {
 
     /// Looks at what was read after the first `before` bytes.
     fn received(&mut self, buf: &mut ReadBuf<'_>, before: usize) -> io::Result<()> {
-        let Some(scanner) = &mut self.scanner else { return Ok(()) };
+        let Some(scanner) = &mut self.scanner else {
+            self.preface = self.preface.saturating_sub(buf.filled().len() - before);
+            self.reading.take_if(|_| self.preface == 0);
+            return Ok(());
+        };
         let scanned = scanner.scan(&mut buf.filled_mut()[before..]);
         self.notes.keep_unusual(scanner.take_unusual());
         self.notes.read.store(if scanner.is_between() { scanner.requests() } else { 0 }, Ordering::Relaxed);
@@ -313,7 +321,7 @@ impl AsyncWrite for Wire {
             wire.answers.put(answer.map(|answer| Instead::new(answer, piece.len())));
         }
         let written = wire.poll_pieces(cx, pieces);
-        wire.notes.unwritten.store(true, Ordering::Relaxed);
+        wire.notes.pace.writes(&written);
         wire.wrote(cx, written)
     }
 
@@ -332,10 +340,8 @@ impl AsyncWrite for Wire {
             return Poll::Ready(Err(left));
         }
         wire.between_answers = wire.notes.between_answers();
-        // hyper asks for it only when it has nothing left.
-        wire.notes.unwritten.store(false, Ordering::Relaxed);
         // Over TLS, what was written may still wait here.
-        match Pin::new(&mut wire.inner).poll_flush(cx) {
+        match wire.notes.pace.flushes(cx, |cx| Pin::new(&mut wire.inner).poll_flush(cx)) {
             Poll::Pending => wire.stalled(cx).map(Err),
             flushed => {
                 wire.answers.flushed();
