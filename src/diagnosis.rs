@@ -84,7 +84,7 @@ pub enum Confidence {
 /// What mends a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remedy {
-    /// For a shell, quoted; one command a line. Or a compose snippet, where `permanent`.
+    /// For a shell, quoted; commands that are run together, a line each. Or a compose snippet, where `permanent`.
     pub command: String,
     /// What it will do, in one sentence.
     pub effect: Phrase,

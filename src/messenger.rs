@@ -23,6 +23,7 @@ use self::post::Post;
 pub use self::signature::Key;
 use crate::alarm::{Alarm, Condition, News};
 use crate::config::{Detail, Notify, Template};
+use crate::diagnosis::Diagnosis;
 use crate::page::notice::{Notice, Occasion, condition};
 use crate::readiness::State;
 use crate::tls::Towards;
@@ -91,8 +92,7 @@ impl Messenger {
     }
 
     fn write(&mut self, news: News, snapshot: &Snapshot) -> Letter {
-        // What programs print is in no message, and what is concluded from it quotes it.
-        let diagnosis = snapshot.unread().diagnose(None, None);
+        let diagnosis = unread(snapshot);
         self.written += 1;
         let (event, since, outage) = match news {
             News::Fell { since } => (outbox::Event::Down, since, since.elapsed()),
@@ -117,13 +117,18 @@ impl Messenger {
     }
 }
 
+/// What programs print is in no message, and what is concluded from it quotes it. So nothing is told that only a log tells.
+fn unread(snapshot: &Snapshot) -> Diagnosis {
+    snapshot.unread().diagnose(None, None)
+}
+
 /// Only a warming target has to be diagnosed for it.
 fn judge(snapshot: &Snapshot) -> Condition {
     match snapshot.state {
         State::Ready { .. } => Condition::Well,
         State::Unknown | State::Suspect { .. } => Condition::Unsure,
         State::Down { .. } => Condition::Out,
-        State::Warming { .. } => condition(&snapshot.diagnose(None, None)),
+        State::Warming { .. } => condition(&unread(snapshot)),
     }
 }
 
@@ -141,7 +146,7 @@ mod tests {
     use super::*;
     use crate::config::Receiver;
     use crate::diagnosis::scenes;
-    use crate::evidence::Scheme;
+    use crate::evidence::{Evidence, Scheme};
     use crate::readiness::Cause;
 
     #[test]
@@ -176,5 +181,18 @@ mod tests {
             }
         }
         assert!(told > 20, "only {told} lines were looked for");
+    }
+
+    #[test]
+    fn what_only_a_log_tells_is_not_told() {
+        for (scene, evidence, _) in scenes::all() {
+            let state = State::Warming { since: std::time::Instant::now(), attempts: 1, fell: None };
+            let snapshot = Snapshot { sequence: 1, run: 1, state, evidence, usual: None, began: None, root: None };
+            let unread = Snapshot {
+                evidence: Evidence { log: Arc::default(), ..snapshot.evidence.clone() },
+                ..snapshot.clone()
+            };
+            assert_eq!(judge(&snapshot), judge(&unread), "{scene}");
+        }
     }
 }

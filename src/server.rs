@@ -101,6 +101,8 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
             None => tokio::select! {
                 accepted = accepting => accepted,
                 () = &mut shutdown => {
+                    // Before anything else has its turn: whoever is answered from now on is told that it was the last one.
+                    stopping.send_replace(true);
                     late = Some(BACKLOG);
                     // For the listener to be looked at once more.
                     yield_now().await;
@@ -110,8 +112,9 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
             Some(0) => break,
             Some(left) => {
                 *left -= 1;
-                let Some(accepted) = accepting.now_or_never() else { break };
-                accepted
+                // Where there is no file, or no place, there is none for those behind it either.
+                let Some(Some(accepted)) = accepting.now_or_never() else { break };
+                Some(accepted)
             }
         };
         // Those that are here already go first, or a burst would have all its requests under way at once.
@@ -126,6 +129,9 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
         let _ = stream.set_nodelay(true);
         let host = Arc::clone(&host);
         let mut stopping = stopping.subscribe();
+        if late.is_some() {
+            stopping.mark_changed();
+        }
         connections.spawn(async move {
             let mut opening = std::pin::pin!(connection::open(stream, &host));
             let opened = tokio::select! {
@@ -152,7 +158,6 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
         });
     }
     drop(listener);
-    stopping.send_replace(true);
     connections.close();
     let drained = async {
         connections.wait().await;

@@ -412,7 +412,9 @@ async fn of_a_log_that_is_cut_no_line_is_told_without_its_beginning() {
     let (name, secret, rest) = ("password=", "swordfish and more\n", "x".repeat(2047) + "\n");
     let told = format!("{name}{secret}{}{}", &rest[secret.len()..], rest.repeat(31));
     assert_eq!(told.len(), name.len() + (64 << 10));
-    for (text, lines) in [(told, 32), (format!("{name}{}\n", "swordfish ".repeat(8 << 10)), 0)] {
+    // A long line is kept in pieces, of which as many are told as were asked for.
+    let pieces = format!("{}{name}{secret}{}", "x".repeat((16 << 10) - name.len()), "line\n".repeat(49));
+    for (text, lines) in [(told, 32), (pieces, 49), (format!("{name}{}\n", "swordfish ".repeat(8 << 10)), 0)] {
         engine.put_log(&grafana, &text);
         let wanted = Wanted { host: "grafana".into(), container: None, own_id: None, log: true };
         let mut watched = Watched::wanting(wanted, LIMITS, engine.host());

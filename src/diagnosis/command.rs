@@ -54,11 +54,12 @@ impl Invocation {
     }
 
     /// The lines to paste: each of the given subcommands, after the change of directory. None runs where the one before it
-    /// has failed: in another directory the same names may be another's files.
+    /// has failed: in another directory the same names may be another's files. Windows PowerShell cannot be told so.
     pub(super) fn lines(&self, subcommands: &[&str]) -> String {
         let mut lines: Vec<String> = self.change_directory.iter().cloned().collect();
         lines.extend(subcommands.iter().map(|subcommand| format!("{} {subcommand}", self.command)));
-        lines.join(" &&\n")
+        let is_windows = self.change_directory.as_ref().is_some_and(|it| it.contains(r":\"));
+        lines.join(if is_windows { "\n" } else { " &&\n" })
     }
 }
 
@@ -189,7 +190,7 @@ mod tests {
                 "cvat",
                 r"C:\cvat",
                 &[r"C:\cvat\a.yml"],
-                "cd 'C:\\cvat' &&\ndocker compose -p cvat -f 'C:\\cvat\\a.yml' up -d",
+                "cd 'C:\\cvat'\ndocker compose -p cvat -f 'C:\\cvat\\a.yml' up -d",
             ),
         ] {
             assert_eq!(up(project, directory, files).as_deref(), Some(want), "{directory} {files:?}");

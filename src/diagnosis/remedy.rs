@@ -380,9 +380,10 @@ pub(super) fn connect(alias: &str, network: &str, container: &Container) -> Opti
 pub(super) fn joins(alias: &str, network: &str, container: &Container) -> Option<Remedy> {
     let project = &compose_of(container)?.project;
     // As compose names the networks that its files define.
-    let key_of = |network: &'_ str| network.strip_prefix(&**project)?.strip_prefix('_').map(str::to_owned);
+    let key_of = |network: &str| network.strip_prefix(&**project)?.strip_prefix('_').map(str::to_owned);
     let key = key_of(network)?;
-    // A service that names networks is on no others (compose-spec, `networks`).
+    // A service that names networks is not on the default one (compose-spec, `networks`). Where the files give that one another
+    // name, nobody here can tell.
     let is_on_default = container.networks.iter().any(|it| key_of(&it.network).is_some_and(|it| it == "default"));
     let default = if is_on_default && key != "default" { "      \"default\": {}\n" } else { "" };
     let known = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));

@@ -207,11 +207,13 @@ impl Client {
         let since = container.started.as_ref().and_then(|moment| moment.at.duration_since(UNIX_EPOCH).ok());
         // The engine notes the start when it is done, by when the first lines may have been printed.
         let since = since.and_then(|since| i32::try_from(since.as_secs().saturating_sub(1)).ok()).unwrap_or_default();
-        let lines = lines.to_string();
-        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&lines).since(since).build();
+        // One more than are wanted: the engine keeps a long line in several pieces, and counts those.
+        let asked = lines + 1;
+        let tail = asked.to_string();
+        let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail).since(since).build();
         let mut stream = pin!(self.docker.logs(&container.id, Some(options)));
         let read = async {
-            let (mut text, mut left, mut is_cut) = (Vec::new(), LOG_READ_MOST, false);
+            let (mut text, mut left, mut is_cut, mut pieces) = (Vec::new(), LOG_READ_MOST, false, 0);
             // The oldest come first, so what is too much is taken from the front.
             while let Some(piece) = stream.next().await
                 && left > 0
@@ -222,8 +224,9 @@ impl Client {
                     continue;
                 }
                 text.extend_from_slice(&piece);
+                pieces += 1;
                 let surplus = text.len().saturating_sub(convert::LOG_MOST);
-                is_cut |= surplus > 0;
+                is_cut |= surplus > 0 || pieces == asked;
                 text.drain(..surplus);
             }
             Ok(convert::log(if is_cut { convert::from_next_line(&text) } else { &text }))

@@ -274,7 +274,7 @@ fn usual(path: &str, query: &str, shared: &Shared) -> Response<Body> {
         "/events" => events(query, &state),
         path if path.ends_with("/logs") => {
             let log = state.logs.iter().find(|(id, _)| path.contains(id.as_str())).map(|(_, text)| text.as_str());
-            log_of(log.unwrap_or_default())
+            log_of(log.unwrap_or_default(), parameter(query, "tail").parse().unwrap_or(usize::MAX))
         }
         path => {
             let id = path.strip_prefix("/containers/").and_then(|rest| rest.strip_suffix("/json")).unwrap_or("-");
@@ -299,24 +299,27 @@ fn listed(container: &Value) -> Value {
     })
 }
 
-/// As the engine multiplexes it: the stream, three zeros, the length, and the line.
-fn log_of(text: &str) -> Response<Body> {
+/// The last pieces, as the engine keeps them, of 16 KiB at most, and multiplexes them: the stream, three zeros, the length,
+/// and the piece.
+fn log_of(text: &str, tail: usize) -> Response<Body> {
+    let pieces: Vec<&[u8]> = text.split_inclusive('\n').flat_map(|line| line.as_bytes().chunks(16 << 10)).collect();
     let mut frames = Vec::new();
-    for line in text.lines() {
-        let length = u32::try_from(line.len() + 1).expect("a line of a test");
+    for piece in &pieces[pieces.len().saturating_sub(tail)..] {
         frames.extend_from_slice(&[2, 0, 0, 0]);
-        frames.extend_from_slice(&length.to_be_bytes());
-        frames.extend_from_slice(line.as_bytes());
-        frames.push(b'\n');
+        frames.extend_from_slice(&u32::try_from(piece.len()).expect("16 KiB").to_be_bytes());
+        frames.extend_from_slice(piece);
     }
     Response::new(UnsyncBoxBody::new(Full::from(frames).map_err(|never| match never {})))
 }
 
+/// Of a query, decoded.
+fn parameter(query: &str, name: &str) -> String {
+    let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+    value.map(percent_decoded).unwrap_or_default()
+}
+
 fn events(query: &str, state: &State) -> Response<Body> {
-    let parameter = |name: &str| {
-        let value = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
-        value.map(percent_decoded).unwrap_or_default()
-    };
+    let parameter = |name: &str| parameter(query, name);
     let filters: Value = serde_json::from_str(&parameter("filters")).unwrap_or_default();
     let since: u64 = parameter("since").parse().unwrap_or(u64::MAX);
     let past = state.history.iter().filter(|event| event["time"].as_u64() >= Some(since)).cloned();

@@ -338,6 +338,7 @@ pub(crate) const HARMLESS: &[&str] = &[
     "HEAD is now at 05bc8ef1e02b9c7332f08091775b255d191341bf Merge branch 'main'",
     "Pulling fs layer registry.example.com:5000/auth-token-service:1.4.2 via https://unpkg.com/@grafana/ui@10.1.2/index.js",
     "docker compose -p cvat -f docker-compose.yml --env-file prod.env up -d cvat_grafana",
+    "docker compose -p 9f3b1c7e5a2d8064bb17e93ac5d24f60 -f cvat.yml up -d",
     // Java.
     "2026-11-23 18:20:13.103  INFO 1 --- [           main] o.s.s.c.p.DelegatingPasswordEncoder     : Using default encoder bcrypt",
     "\tat org.springframework.security.authentication.UsernamePasswordAuthenticationToken.getCredentials(UsernamePasswordAuthenticationToken.java:104)",

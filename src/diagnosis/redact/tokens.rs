@@ -242,6 +242,10 @@ fn turns(word: &str) -> usize {
 /// Whether what stands right before says that a word is an id or a digest, which are there to be read.
 fn identified(line: &str, at: usize) -> bool {
     let bytes = &line.as_bytes()[at.saturating_sub(CONTEXT)..at];
+    // A project of compose's.
+    if bytes.ends_with(b" compose -p ") {
+        return true;
+    }
     // The name that the word is joined to, and no other one.
     let joint = bytes.iter().rev().take_while(|b| b"=: \"'/[(\\-".contains(b)).count();
     let name = &bytes[..bytes.len() - joint];

@@ -110,6 +110,14 @@ fn no_health_check_over_http_is_offered_for_who_is_not_asked_over_http() {
         };
         commands(&with(silent), Code::PortRefused).iter().any(|it| it.contains("healthcheck:"))
     };
+    let unchecked = |asked_otherwise| {
+        let silent = |it: &mut Project| {
+            put(it, Container { health: None, ..grafana() });
+            it.members[0].setup.asked_otherwise = asked_otherwise;
+        };
+        commands(&with(silent), Code::HealthCheckMissing).len()
+    };
+    assert_eq!((unchecked(false), unchecked(true)), (1, 0));
     assert!(refuses("cvat_grafana"));
     assert!(!refuses("cvat_clickhouse"));
 }
