@@ -109,7 +109,8 @@ async fn an_upstreams_websocket_that_is_reset_resets_the_one_over_http2() {
 async fn a_websocket_over_http2_is_silent_for_longer_than_a_connection_may_be() {
     let upstream = FakeUpstream::start().await;
     let mut config = config(upstream.address);
-    config.limits.idle_timeout = Duration::from_millis(50);
+    // Long enough for the client to ask, whoever else is busy.
+    config.limits.idle_timeout = Duration::from_millis(500);
     let proxy = TestProxy::start(config);
     let (_client, answer, mut up) = ask(&proxy, "websocket").await;
     let (mut served, head) = asked(&upstream).await;
