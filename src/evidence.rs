@@ -37,6 +37,8 @@ pub struct Evidence {
     pub strays: Arc<[Stray]>,
     /// Whether this run of the target has been ready before.
     pub was_ready: bool,
+    /// It is asked over HTTP without TLS.
+    pub speaks_http: bool,
     /// A port that the target declares, and on which it accepts connections, while it refuses them on the upstream's.
     pub elsewhere: Option<u16>,
     /// Why the newest probe failed; `None` if it passed or none has ended yet.

@@ -394,6 +394,7 @@ impl Project {
             strays: Arc::new([]),
             elsewhere: member.elsewhere,
             was_ready: false,
+            speaks_http: self.speaks_http(member),
             probe: unanswered.or(probe),
             exchange: None,
             bound: None,

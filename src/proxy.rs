@@ -259,11 +259,14 @@ impl Proxy {
 
     /// A request whose body nobody is sent.
     fn recorded(&self, request: Request<Incoming>) -> (request::Parts, Tape) {
-        let Shared { allowance, config, .. } = &*self.shared;
         let (head, incoming) = request.into_parts();
-        let expects = gate::is_expected(&head.headers);
-        let tape = Tape::new(incoming, allowance, expects, config.limits.body_bytes, Vec::new());
+        let tape = self.tape(&head, incoming, Vec::new());
         (head, tape)
+    }
+
+    fn tape(&self, head: &request::Parts, incoming: Incoming, nominated: Vec<HeaderName>) -> Tape {
+        let Shared { allowance, config, .. } = &*self.shared;
+        Tape::new(incoming, allowance, gate::is_expected(&head.headers), config.limits.body_bytes, nominated)
     }
 
     /// Turns what the client sent into what the upstream shall get.
@@ -273,11 +276,9 @@ impl Proxy {
         let nominated = self.rewrite(client, &mut head);
         let spelling = head.extensions.remove();
         let switch = upgraded.and_then(|client| Switch::offered(client, &mut head));
-        let Shared { allowance, config, .. } = &*self.shared;
-        let expects = gate::is_expected(&head.headers);
-        let head = Head::of(head, |address| config.trusted_peers.contains(address));
         let closes = headers::closes(&nominated);
-        let tape = Tape::new(incoming, allowance, expects, config.limits.body_bytes, nominated);
+        let tape = self.tape(&head, incoming, nominated);
+        let head = Head::of(head, |address| self.shared.config.trusted_peers.contains(address));
         Exchange { head, spelling, tape, switch, closes }
     }
 

@@ -28,7 +28,7 @@ use self::survey::Survey;
 use self::warming::Warming;
 use crate::diagnosis::diagnose;
 use crate::engine::{Errors, Sighting};
-use crate::evidence::{Container, Evidence, Failure, Status, Stray, Upstream};
+use crate::evidence::{Container, Evidence, Failure, Scheme, Status, Stray, Upstream};
 use crate::line::Order;
 use crate::probe::Probe;
 use crate::readiness::{self, Cause, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
@@ -89,6 +89,7 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         strays: Arc::new([]),
         elsewhere: None,
         was_ready: false,
+        speaks_http: subject.upstream.scheme == Scheme::Http,
         bound: None,
         warmup: None,
         events: sighting.events,

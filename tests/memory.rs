@@ -141,8 +141,17 @@ async fn what_a_warm_up_has_granted_a_page_view_stays_granted_when_it_is_over() 
     let started = Some(Moment { at: std::time::SystemTime::now(), text: "now".into() });
     let target = Target::Found(std::sync::Arc::new(Container { started, ..container(Status::Running) }));
     proxy.sightings.send_replace(anteroom::engine::Sighting { target, ..sighting(Status::Running) });
-    // Until the warm-up is known.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    let ask = "GET / HTTP/1.1\r\nHost: a\r\nX-Anteroom: status\r\nAccept: application/json\r\n\r\n";
+    let mut asking = proxy.client().await;
+    let is_known = async {
+        loop {
+            asking.send(ask).await;
+            if asking.answer().await.body.contains("\"usual_seconds\":4") {
+                return;
+            }
+        }
+    };
+    soon(is_known).await;
     let mut client = proxy.client().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\nSec-Fetch-Mode: navigate\r\nAccept: text/html\r\n\r\n").await;
     tokio::time::sleep(Duration::from_millis(2200)).await;

@@ -74,10 +74,6 @@ pub fn of_member(project: &Project, member: &Member, now: Instant) -> Vec<Findin
     };
     let mut findings = diagnose(state, Duration::ZERO, evidence).findings;
     findings.retain(|finding| finding.code != Code::AuthBackendDown);
-    if !project.speaks_http(member) {
-        // A page's upstream does, by definition.
-        findings.iter_mut().for_each(|finding| finding.remedies.retain(|it| !remedy::is_health_check(it)));
-    }
     if let Some(traefik) = project.asker_of(member).filter(|it| project.is_traefik(it)) {
         findings.iter_mut().for_each(|finding| in_traefiks_place(finding, member, traefik));
     }

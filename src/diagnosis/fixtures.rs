@@ -137,6 +137,7 @@ pub(crate) fn with(grafana: Container) -> Evidence {
         log: Arc::new([]),
         elsewhere: None,
         was_ready: false,
+        speaks_http: true,
         bound: None,
         warmup: None,
         events: Arc::new([]),

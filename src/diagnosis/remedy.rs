@@ -6,7 +6,7 @@
 
 pub(super) use super::Remedy;
 use super::command::{Invocation, name};
-use crate::evidence::{Compose, Container, Engine, Evidence, Scheme, Status, Upstream};
+use crate::evidence::{Compose, Container, Engine, Evidence, Status, Upstream};
 use crate::phrase::{Phrase, phrase};
 use crate::project::{Member, Project};
 
@@ -275,7 +275,7 @@ pub(super) fn health_check(evidence: &Evidence, container: &Container) -> Option
 
 /// The same in the place of one that does not work.
 pub(super) fn other_health_check(evidence: &Evidence, container: &Container) -> Option<Remedy> {
-    if evidence.upstream.scheme != Scheme::Http {
+    if !evidence.speaks_http {
         return None;
     }
     let path = evidence.upstream.ready_path.as_deref().unwrap_or("/");
@@ -293,11 +293,6 @@ pub(super) fn other_health_check(evidence: &Evidence, container: &Container) -> 
         )
     };
     snippet(container, &check, effect).filter(|_| plain)
-}
-
-/// Whether a remedy is such a check.
-pub(super) fn is_health_check(remedy: &Remedy) -> bool {
-    remedy.permanent && remedy.command.contains("\n    healthcheck:\n")
 }
 
 /// Has compose wait for what a service needs before it starts it. Not where it waits for the end of a job, as which it has

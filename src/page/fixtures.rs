@@ -106,6 +106,7 @@ fn evidence(target: Target) -> Evidence {
         log: Arc::new([]),
         elsewhere: None,
         was_ready: false,
+        speaks_http: true,
         bound: None,
         warmup: None,
         events: Arc::new([]),

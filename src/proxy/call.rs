@@ -1,9 +1,10 @@
 //! What a request comes to be before anybody is asked.
 
+use http::{Method, Uri, request};
+
 use super::exchange::Exchange;
 use crate::admission::Refusal;
 use crate::upstream::body::Tape;
-use http::{Method, Uri, request};
 
 /// A request, and what is to be done about it. Where that takes no body, it is kept all the same until the answer is written:
 /// a connection that is closed with bytes unread is reset, and the reset may overtake the answer.

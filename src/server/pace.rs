@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-/// Of one connection. All who have to do with it are polled by the same worker.
+/// Of one connection. All who have to do with it are polled by the same worker, so nothing is read and written at once.
 #[derive(Debug, Default)]
 pub struct Pace {
     /// hyper has something left to write.
@@ -39,7 +39,8 @@ impl Pace {
         self.unwritten.store(false, Ordering::Relaxed);
         let flushed = flush(cx);
         self.waits(&flushed);
-        if flushed.is_ready() && self.waited.swap(false, Ordering::Relaxed) {
+        if flushed.is_ready() && self.waited.load(Ordering::Relaxed) {
+            self.waited.store(false, Ordering::Relaxed);
             cx.waker().wake_by_ref();
         }
         flushed

@@ -130,10 +130,7 @@ pub(super) fn health_checks(project: &Project) -> Option<Finding> {
         lacking.iter().map(|it| ("health", format!("{}: no health check", it.container.name))),
         lacking
             .iter()
-            .find(|it| {
-                project.speaks_http(it)
-                    && project.analytics().is_some_and(|target| target.container.id == it.container.id)
-            })
+            .find(|it| project.analytics().is_some_and(|target| target.container.id == it.container.id))
             .and_then(|it| remedy::health_check(&project.evidence_of(it), &it.container)),
     ))
 }

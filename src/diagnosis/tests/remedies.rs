@@ -6,9 +6,7 @@ use std::time::Duration;
 use super::super::fixtures::*;
 use super::super::{Code, diagnose, scenes};
 use super::{commands, commands_for, ready, snippets, verdict};
-use crate::evidence::{
-    Compose, Container, Dependency, Engine, Evidence, Failure, RestartPolicy, Scheme, Status, Target,
-};
+use crate::evidence::{Compose, Container, Dependency, Engine, Evidence, Failure, RestartPolicy, Status, Target};
 
 #[test]
 fn one_stopped_service_is_mended_by_the_smallest_command() {
@@ -205,12 +203,11 @@ fn what_waits_for_the_end_of_a_job_goes_on_to_do_so() {
 
 #[test]
 fn a_health_check_over_http_is_offered_where_http_is_spoken() {
-    let refuses = |scheme| {
+    let refuses = |speaks_http| {
         let container = Container { health: None, started: ago(HOUR), ..grafana() };
-        let mut evidence = Evidence { probe: Some(Failure::Refused { address: ADDRESS }), ..with(container) };
-        evidence.upstream.scheme = scheme;
+        let probe = Some(Failure::Refused { address: ADDRESS });
+        let evidence = Evidence { probe, speaks_http, ..with(container) };
         snippets(&evidence).iter().any(|it| it.contains("healthcheck:"))
     };
-    assert!(refuses(Scheme::Http));
-    assert!(!refuses(Scheme::Https) && !refuses(Scheme::H2c));
+    assert!(refuses(true) && !refuses(false));
 }

@@ -57,6 +57,7 @@ fn evidence(target: Container) -> Evidence {
         log: Arc::new([]),
         elsewhere: None,
         was_ready: false,
+        speaks_http: true,
         bound: None,
         warmup: None,
         events: Arc::new([]),
