@@ -96,6 +96,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
         seen_at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_020_000),
         was_ready: choices[9] % 2 == 0,
         upstream: Upstream::at(Scheme::Http, target.image.to_string(), 3000),
+        speaks_http: choices[8] % 2 == 0,
         engine: Engine::Available { version: other.image.clone() },
         booted_at: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_010_000)),
         networks: [Network { id: other.name.clone(), name: other.image.clone() }].into(),
