@@ -346,6 +346,31 @@ async fn a_container_that_never_answers_does_not_hide_the_target() {
 }
 
 #[tokio::test]
+async fn a_neighbour_that_does_not_answer_once_is_still_there() {
+    let (engine, grafana, ours) = cvat();
+    let neighbour = recorded("running", "cvat_vector", &["vector"]);
+    engine.put(neighbour.clone());
+    let mut watched = Watched::start_within(IMPATIENT, engine.host(), Some(&ours));
+    watched.until("the target", |sighting| status(sighting).is_some()).await;
+    engine.set_mood(neighbour["Id"].as_str().expect("an id"), Some(Mood::Silent));
+    engine.emit("pause", &grafana);
+    let paused = |sighting: &Sighting| sighting.events.iter().any(|event| &*event.action == "pause");
+    let sighting = watched.until("the next look", paused).await;
+    assert_eq!(sighting.others.iter().map(|other| &*other.name).collect::<Vec<_>>(), ["cvat_vector"]);
+}
+
+#[tokio::test]
+async fn a_state_that_only_podman_knows_hides_nobody_else() {
+    let (engine, _, ours) = cvat();
+    let mut stopped = stranger(&["grafana"]);
+    stopped["State"]["Status"] = "stopped".into();
+    engine.put(stopped);
+    let mut watched = Watched::start(engine.host(), Some(&ours));
+    let sighting = watched.until("the first sighting", |sighting| sighting.engine != Engine::Unknown).await;
+    assert_eq!(sighting.target.found().map(|target| &*target.name), Some("cvat_grafana"));
+}
+
+#[tokio::test]
 async fn without_the_right_to_events_a_look_is_made_when_somebody_asks() {
     let (engine, grafana, ours) = cvat();
     engine.set_mood("/events", Some(Mood::Refuses(403)));

@@ -106,7 +106,9 @@ fn below<'a>(file: &'a str, directory: &str) -> &'a str {
 
 /// The directory of a file that is absolute, or relative to `directory`.
 fn parent<'a>(file: &'a str, directory: &'a str) -> &'a str {
-    match file.rsplit_once('/') {
+    // In a Windows path either may stand between two names.
+    let separators: &[char] = if is_absolute(file) && !file.starts_with('/') { &['/', '\\'] } else { &['/'] };
+    match file.rsplit_once(separators) {
         Some((parent, _)) => parent,
         None => trimmed(directory),
     }
@@ -191,6 +193,12 @@ mod tests {
                 r"C:\cvat",
                 &[r"C:\cvat\a.yml"],
                 "cd 'C:\\cvat'\ndocker compose -p cvat -f 'C:\\cvat\\a.yml' up -d",
+            ),
+            (
+                "cvat",
+                r"C:\cvat",
+                &[r"C:\other\a.yml"],
+                "cd 'C:\\cvat'\ndocker compose -p cvat --project-directory . -f 'C:\\other\\a.yml' up -d",
             ),
         ] {
             assert_eq!(up(project, directory, files).as_deref(), Some(want), "{directory} {files:?}");

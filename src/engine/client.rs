@@ -18,6 +18,10 @@ use crate::engine::convert::{self, Listed, Occurrence};
 use crate::evidence::{self, Container, Network};
 use crate::project::Setup;
 
+/// The states that Podman's list and bollard's models have in common. Podman has two more: `stopped`, until it has cleaned up
+/// after a container that died, and `unknown`.
+const KNOWN_STATES: [&str; 4] = ["created", "running", "paused", "exited"];
+
 /// Where Docker listens unless told otherwise. Podman's service can be mounted there.
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
 /// In bytes: a socket proxy may answer with a page.
@@ -113,8 +117,18 @@ impl Client {
 
     /// All containers, also those that do not run.
     pub async fn list(&self) -> Result<Vec<Listed>, Trouble> {
-        let options = ListContainersOptionsBuilder::default().all(true).build();
-        let list = self.call(self.docker.list_containers(Some(options))).await?;
+        let all = || ListContainersOptionsBuilder::default().all(true);
+        let list = async {
+            match self.docker.list_containers(Some(all().build())).await {
+                // One container in a state that the models do not know makes the whole list unreadable.
+                Err(errors::Error::JsonDataError { .. }) => {
+                    let known = all().filters(&[("status", KNOWN_STATES.to_vec())].into()).build();
+                    self.docker.list_containers(Some(known)).await
+                }
+                answer => answer,
+            }
+        };
+        let list = self.call(list).await?;
         Ok(list.into_iter().filter_map(convert::listed).collect())
     }
 

@@ -310,12 +310,13 @@ fn attachments(networks: HashMap<String, models::EndpointSettings>) -> Vec<Attac
             network: cut(&network, NAME_MOST),
             network_id: cut(end.network_id.as_deref().unwrap_or_default(), NAME_MOST),
             address: address(&end),
-            aliases: end
-                .aliases
-                .unwrap_or_default()
-                .iter()
+            // Since version 25 the resolver answers to the second alone, which hold more: `hostname:`, and the id cut short.
+            aliases: [end.aliases, end.dns_names]
+                .into_iter()
+                .flatten()
+                .flatten()
                 .take(ENTRIES_MOST)
-                .map(|alias| cut(alias, NAME_MOST))
+                .map(|alias| cut(&alias, NAME_MOST))
                 .collect(),
         })
         .collect();

@@ -197,7 +197,8 @@ impl Watcher {
                 () = sleep_until(due.unwrap_or(began)), if due.is_some() && looking.is_none() => {
                     due = None;
                     began = Instant::now();
-                    let look = take_look(client.clone(), self.wanted.clone(), self.last.clone());
+                    let known = self.seen.as_ref().map(|seen| Arc::clone(&seen.others)).unwrap_or_default();
+                    let look = take_look(client.clone(), self.wanted.clone(), self.last.clone(), known);
                     looking = Some(Box::pin(timeout(self.limits.look, look)));
                 }
                 Some(seen) = finished(&mut looking) => {
@@ -259,7 +260,14 @@ impl Watcher {
 }
 
 /// One look at everything: the list, our own container, the networks, then whoever may be the target or matter to it.
-async fn take_look(client: Client, wanted: Wanted, last: Option<Arc<Container>>) -> Result<Seen, Trouble> {
+///
+/// Who is there but does not answer stays as the last look `known` to us had it: gone, it would cut off who is served by it.
+async fn take_look(
+    client: Client,
+    wanted: Wanted,
+    last: Option<Arc<Container>>,
+    known: Arc<[Container]>,
+) -> Result<Seen, Trouble> {
     let ours = async {
         match &wanted.own_id {
             Some(id) => client.inspect(id).await,
@@ -281,6 +289,8 @@ async fn take_look(client: Client, wanted: Wanted, last: Option<Arc<Container>>)
         let rest = search.rest_of_project(target, &list, &inspected.containers);
         inspected.add(&client, rest).await;
     }
+    let silent = known.iter().filter(|it| inspected.unanswered.iter().any(|(id, _)| *id == it.id));
+    inspected.containers.extend(silent.cloned().map(Arc::new));
     let others = search.others(target.as_deref(), &inspected.containers).into();
     let log = match &target {
         Some(target) if wanted.log => client.log(target).await,

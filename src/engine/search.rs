@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::engine::Wanted;
 use crate::engine::convert::{Listed, Occurrence, is_id};
-use crate::evidence::{Attachment, Container, Status};
+use crate::evidence::{Attachment, Container, HealthStatus, Status};
 
 /// Containers inspected in one step of a look, at most. A project rarely has more; each costs the engine about 1 ms.
 pub const INSPECTED_MOST: usize = 64;
@@ -62,9 +62,14 @@ impl Search<'_> {
     /// that answers on a network of ours stands in for it only while ours does not run.
     pub fn target(&self, candidates: &[Arc<Container>]) -> Option<Arc<Container>> {
         let preference = |container: &&Arc<Container>| {
+            let is_unhealthy = container.health.as_ref().is_some_and(|it| it.status == HealthStatus::Unhealthy);
             (
                 self.ours.is_some_and(|ours| network_in_common(ours, container)),
                 liveliness(container.status),
+                // Of several replicas one that is well is enough, and the same one as long as it is: each change of the
+                // target suspends requests.
+                !is_unhealthy,
+                self.last.is_some_and(|last| last.id == container.id),
                 container.created.as_ref().map(|created| created.at),
             )
         };

@@ -4,7 +4,7 @@
 //! own), and to run it would mean to run what a label names. So the files are read as YAML, and where one of them needs
 //! more than that, nothing is claimed at all: a service that is defined elsewhere must not be called an orphan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 
 use yaml_rust2::parser::{Event, EventReceiver, Parser};
@@ -52,8 +52,13 @@ pub const FILE_MOST: usize = 256 << 10;
 /// `None` if one of them is no compose file, or names further files.
 pub fn read(files: &[String], variable: &dyn Fn(&str) -> Option<String>) -> Option<Vec<Definition>> {
     let mut services: BTreeMap<String, Definition> = BTreeMap::new();
+    // Whichever file says so: an image that is named beside it is what the result is called.
+    let mut built = BTreeSet::new();
     for text in files {
         for (service, body) in services_of(text)? {
+            if given(&body, "build") {
+                built.insert(service.clone());
+            }
             let found = definition(&service, &body, variable);
             match services.get_mut(&service) {
                 Some(known) => {
@@ -63,6 +68,9 @@ pub fn read(files: &[String], variable: &dyn Fn(&str) -> Option<String>) -> Opti
                 None => drop(services.insert(service, found)),
             }
         }
+    }
+    for (_, service) in services.iter_mut().filter(|(name, _)| built.contains(*name)) {
+        service.image = None;
     }
     (!services.is_empty()).then(|| services.into_values().collect())
 }
@@ -138,14 +146,18 @@ impl EventReceiver for Weight {
 }
 
 fn definition(service: &str, body: &Hash, variable: &dyn Fn(&str) -> Option<String>) -> Definition {
-    let given = |key: &str| !value(body, key).is_badvalue() && !value(body, key).is_null();
-    let image = value(body, "image").as_str().filter(|_| !given("build"));
     Definition {
         service: service.to_owned(),
-        image: image.and_then(|image| filled(image, variable)),
+        image: value(body, "image").as_str().and_then(|image| filled(image, variable)),
         image_is_missing: false,
-        optional: given("profiles") || is_none(value(body, "scale"), variable) || is_none(replicas(body), variable),
+        optional: given(body, "profiles")
+            || is_none(value(body, "scale"), variable)
+            || is_none(replicas(body), variable),
     }
+}
+
+fn given(body: &Hash, key: &str) -> bool {
+    !value(body, key).is_badvalue() && !value(body, key).is_null()
 }
 
 fn replicas(body: &Hash) -> &Yaml {
@@ -240,6 +252,14 @@ mod tests {
         let services = services.expect("they are compose files");
         assert_eq!(services[0].image.as_deref(), Some("one"));
         assert_eq!(services.iter().map(|it| it.optional).collect::<Vec<_>>(), [false, true, false, false]);
+    }
+
+    #[test]
+    fn what_any_file_builds_is_of_no_image() {
+        let (built, named) = ("services: {a: {build: .}}", "services: {a: {image: one}}");
+        for files in [[built, named], [named, built]] {
+            assert_eq!(read_all(&files).map(|it| it[0].image.clone()), Some(None), "{files:?}");
+        }
     }
 
     #[test]

@@ -269,7 +269,12 @@ fn usual(path: &str, query: &str, shared: &Shared) -> Response<Body> {
     let state = shared.state.lock().expect("no test panics while it holds the lock");
     match unversioned(path) {
         "/version" => with_status(200, &json!({ "Version": "20.10.24", "ApiVersion": "1.41" })),
-        "/containers/json" => with_status(200, &state.containers.iter().map(listed).collect()),
+        "/containers/json" => {
+            let filters: Value = serde_json::from_str(&parameter(query, "filters")).unwrap_or_default();
+            let wanted = filters["status"].as_array();
+            let listed = state.containers.iter().map(listed);
+            with_status(200, &listed.filter(|it| wanted.is_none_or(|wanted| wanted.contains(&it["State"]))).collect())
+        }
         "/networks" => with_status(200, &json!(state.networks)),
         "/events" => events(query, &state),
         path if path.ends_with("/logs") => {

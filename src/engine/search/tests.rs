@@ -3,7 +3,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::evidence::{Compose, Happening, Moment};
+use crate::evidence::{Compose, Happening, Health, Moment};
 
 fn recorded() -> Container {
     let text = include_str!("../../../tests/fixtures/inspect/running.json");
@@ -104,6 +104,26 @@ fn among_several_the_closest_then_the_liveliest_then_the_newest_is_chosen() {
             candidates.reverse();
         }
     }
+}
+
+#[test]
+fn of_several_replicas_the_one_that_is_well_and_was_taken_before_stays() {
+    let (host, ours) = (wanted("grafana", None), ours());
+    let made = |id: &str, second| {
+        let at = UNIX_EPOCH + Duration::from_secs(second);
+        Container { id: id.into(), created: Some(Moment { at, text: "".into() }), ..grafana() }
+    };
+    let (older, newer) = (made("0f", 5), made("1f", 9));
+    let health = Some(Health { status: HealthStatus::Unhealthy, failing_streak: 3, last_output: "".into() });
+    let ailing = Container { health, ..newer.clone() };
+    let found = |last: &Container, newer: &Container| {
+        let candidates = [older.clone(), newer.clone()].map(Arc::new);
+        let target = Search { wanted: &host, ours: Some(&ours), last: Some(last) }.target(&candidates);
+        target.map(|target| target.id.to_string())
+    };
+    assert_eq!(found(&older, &newer).as_deref(), Some("0f"));
+    assert_eq!(found(&newer, &newer).as_deref(), Some("1f"));
+    assert_eq!(found(&newer, &ailing).as_deref(), Some("0f"));
 }
 
 #[test]
