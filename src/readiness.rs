@@ -129,7 +129,7 @@ pub struct Circumstances {
     pub watched: bool,
     /// How long a target that was ready may stay away.
     pub grace: Duration,
-    /// How long ago its process ended, if it has: a target that stops slowly is gone later than it fell.
+    /// How long ago the process ended that was ready, if it has: a target that stops slowly is gone later than it fell.
     pub ended_ago: Option<Duration>,
 }
 
@@ -262,8 +262,10 @@ fn probe_in(state: State, with: Circumstances, now: Instant) -> Option<Duration>
                 () => IDLE_PROBE,
             })
         }
-        // Its start event wakes the prober; until then there is nothing to connect to.
-        (State::Warming { .. }, Outlook::Coming | Outlook::Pointless(_)) => None,
+        // Its start event wakes the prober. Until then somebody else may serve the name: evidence can be wrong about who does.
+        (State::Warming { .. }, Outlook::Coming | Outlook::Pointless(_)) => {
+            Some(if with.waiting > 0 { UNHURRIED_PROBE } else { IDLE_PROBE })
+        }
         (State::Down { cause, .. }, _) => match cause {
             Cause::CrashLoop
             | Cause::DependencyDown

@@ -28,7 +28,7 @@ use self::survey::Survey;
 use self::warming::Warming;
 use crate::diagnosis::diagnose;
 use crate::engine::{Errors, Sighting};
-use crate::evidence::{Container, Evidence, Failure, Scheme, Status, Stray, Upstream};
+use crate::evidence::{Container, Evidence, Failure, Moment, Scheme, Status, Stray, Upstream};
 use crate::line::Order;
 use crate::probe::Probe;
 use crate::readiness::{self, Cause, Circumstances, Effects, Event, Outlook, State, Tally, outlook};
@@ -43,7 +43,7 @@ pub struct Report {
     pub failure: Failure,
 }
 
-/// Reports that may queue up. One is enough to start a probe, so what does not fit is not missed.
+/// Reports that may queue up; who finds no room waits. One is enough to start a probe.
 pub const REPORTS_QUEUED: usize = 64;
 
 /// What the watcher listens to.
@@ -245,6 +245,13 @@ impl Watcher {
         if !passed {
             self.warming.is_away();
         }
+        // Whatever run it is: another one may have begun without a fall, and between two probes.
+        let serves = passed && matches!(self.current.state, State::Ready { .. });
+        let news = news || serves && !evidence.was_ready;
+        if serves {
+            evidence.was_ready = true;
+            self.warming.is_over();
+        }
         self.step(Event::Probe { passed }, if news { Publish::Always } else { Publish::IfStateChanged });
     }
 
@@ -306,7 +313,7 @@ impl Watcher {
             waiting: self.room.waiting(),
             watched: self.room.is_watched(),
             grace: self.grace,
-            ended_ago: ended_ago(&self.current.evidence),
+            ended_ago: ended_ago(before, now, &self.current.evidence),
         };
         let event = self.tally.count(before, event, with.connects);
         let (after, effects) = readiness::step(before, event, with, now);
@@ -432,10 +439,18 @@ fn kind(state: State) -> (std::mem::Discriminant<State>, Option<readiness::Cause
     (std::mem::discriminant(&state), cause)
 }
 
-/// How long ago the target's process ended, if it does not run.
-fn ended_ago(evidence: &Evidence) -> Option<Duration> {
+/// How long ago the target's process ended, if it does not run, and has not begun only after the target fell.
+fn ended_ago(state: State, now: std::time::Instant, evidence: &Evidence) -> Option<Duration> {
     let container = evidence.target.found().filter(|container| container.status == Status::Exited)?;
-    evidence.seen_at.duration_since(container.finished.as_ref()?.at).ok()
+    let ago = |moment: &Moment| evidence.seen_at.duration_since(moment.at).ok();
+    let fell_ago = match state {
+        State::Warming { fell: Some(fell), .. } => now.saturating_duration_since(fell),
+        State::Unknown | State::Ready { .. } | State::Suspect { .. } | State::Warming { .. } | State::Down { .. } => {
+            Duration::ZERO
+        }
+    };
+    let began_ago = container.started.as_ref().and_then(ago);
+    if began_ago.is_some_and(|began_ago| began_ago < fell_ago) { None } else { ago(container.finished.as_ref()?) }
 }
 
 /// Whether a probe that failed had got as far as a connection.

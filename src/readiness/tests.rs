@@ -136,7 +136,8 @@ fn probing_follows_need() {
     assert_eq!(pace(Outlook::Running, 1, false, 601), Some(250));
     assert_eq!(pace(Outlook::Running, 1, true, 0), Some(50), "a GET is work for the target");
     assert_eq!(pace(Outlook::Blind, 1, false, 0), Some(5), "without an engine only the probe speaks");
-    assert_eq!(pace(Outlook::Coming, 1, false, 0), None, "its start event wakes the prober");
+    assert_eq!(pace(Outlook::Coming, 0, false, 0), Some(2000), "its start event wakes the prober");
+    assert_eq!(pace(Outlook::Coming, 1, false, 0), Some(250), "somebody else may serve the name");
     assert_eq!(pace(Outlook::Unhealthy, 1, false, 0), Some(2000), "its health check decides");
 }
 
@@ -150,7 +151,7 @@ fn a_name_that_leads_nowhere_is_looked_up_again_within_the_grace() {
     };
     assert_eq!(pace(Cause::NameNotResolved), Some(5), "only a probe can say otherwise");
     assert_eq!(pace(Cause::NameResolvedOutside), Some(5));
-    assert_eq!(pace(Cause::NetworkNotShared), None, "an event says when it is connected again");
+    assert_eq!(pace(Cause::NetworkNotShared), Some(250), "an event says when it is connected again");
 }
 
 #[test]

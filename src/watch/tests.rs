@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 use tokio::time::advance;
 
 use super::*;
-use crate::evidence::{Engine, Moment, RestartPolicy, Scheme, Status, Target};
+use crate::evidence::{Engine, RestartPolicy, Target};
 use crate::line::Place;
 use crate::room::Held;
 
@@ -53,12 +53,7 @@ const GRACE: Duration = Duration::from_secs(10);
 impl Stage {
     /// Must run inside a [`LocalSet`].
     fn set(answer: Answer) -> Self {
-        let subject = Subject {
-            upstream: Upstream::at(Scheme::Http, "grafana", 3000),
-            booted_at: None,
-            grace: GRACE,
-            clock: SystemTime::now,
-        };
+        let subject = subject();
         let script = Script { answer: Rc::new(RefCell::new(answer)), asked: Rc::default() };
         let (sighted, sightings) = watch::channel(Sighting::default());
         let (report, reports) = mpsc::channel(REPORTS_QUEUED);
@@ -109,14 +104,24 @@ impl Stage {
     }
 }
 
+fn subject() -> Subject {
+    Subject {
+        upstream: Upstream::at(Scheme::Http, "grafana", 3000),
+        booted_at: None,
+        grace: GRACE,
+        clock: SystemTime::now,
+    }
+}
+
+fn moment(seconds: u64) -> Option<Moment> {
+    Some(Moment { at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds), text: "".into() })
+}
+
 fn refused() -> Answer {
     Answer::Fails(Failure::Refused { address: std::net::Ipv4Addr::LOCALHOST.into() })
 }
 
 fn container(status: Status, started: u64) -> Container {
-    let moment = |seconds| {
-        Some(Moment { at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds), text: "".into() })
-    };
     Container {
         id: "c0ffee".into(),
         name: "cvat_grafana".into(),
@@ -239,6 +244,51 @@ fn a_target_that_was_ready_has_its_grace() {
         stage.becomes("down").await;
         let away = died.elapsed();
         assert!(away >= GRACE - Duration::from_millis(50) && away <= GRACE + Duration::from_millis(50), "{away:?}");
+    });
+}
+
+#[test]
+fn only_the_run_that_fell_has_its_grace_from_its_end() {
+    let seen_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_300);
+    let ended = Container { finished: moment(290), ..container(Status::Exited, 100) };
+    let begun_later = Container { started: moment(250), ..ended.clone() };
+    let now = std::time::Instant::now() + Duration::from_secs(3600);
+    let fell = now - Duration::from_secs(100);
+    let state = State::Warming { since: fell, attempts: 1, fell: Some(fell) };
+    let stage = first_snapshot(&subject()).evidence.clone();
+    for (container, want) in [(ended, Some(Duration::from_secs(10))), (begun_later, None)] {
+        let evidence = Evidence { seen_at, target: Target::Found(Arc::new(container)), ..stage.clone() };
+        assert_eq!(ended_ago(state, now, &evidence), want);
+    }
+}
+
+#[test]
+fn a_restart_behind_wrong_evidence_is_over_when_the_service_is_back() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.sees(Status::Exited, 1);
+        stage.becomes("ready").await;
+        stage.answer(refused());
+        stage.becomes("warming").await;
+        let _held = stage.holds();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stage.answer(Answer::Passes);
+        let back = tokio::time::Instant::now();
+        stage.becomes("ready").await;
+        assert!(back.elapsed() <= Duration::from_millis(250), "{:?}", back.elapsed());
+    });
+}
+
+#[test]
+fn what_serves_has_been_ready_whenever_the_engine_first_told_of_it() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.becomes("ready").await;
+        stage.sees(Status::Running, 1);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        stage.answer(refused());
+        stage.becomes("warming").await;
+        assert!(stage.snapshots.borrow().evidence.was_ready);
     });
 }
 

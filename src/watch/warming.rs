@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::evidence::{Container, Status};
-use crate::warmup::{History, Key, Usual};
+use crate::warmup::{History, Key, LONGEST, Usual};
 
 /// Events come within a fraction of a second; an engine that tells later than this does not know better.
 const SEEN_LATE: Duration = Duration::from_secs(5);
@@ -80,10 +80,18 @@ impl Warming {
         }
     }
 
+    /// The target serves, and has not been seen away since this run began: there is nothing to learn.
+    pub(super) fn is_over(&mut self) {
+        self.run = None;
+    }
+
     /// The target is ready. Says how long that took, if it was learned.
     pub(super) fn is_ready(&mut self) -> Option<Duration> {
         let (Some(Run { began, was_away: true }), Some(key)) = (self.run.take(), &self.key) else { return None };
         let took = began.elapsed();
+        if took > LONGEST {
+            return None;
+        }
         self.learned.send_modify(|history| history.record(key, took));
         tracing::info!(took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX), "the target has warmed up");
         Some(took)

@@ -63,3 +63,21 @@ fn a_target_that_ran_for_long_before_we_came_teaches_nothing() {
         assert_eq!(learned(&stage), None, "what kept it from being ready was not its start");
     });
 }
+
+#[test]
+fn a_run_that_served_before_it_fell_teaches_nothing() {
+    play(|| async {
+        let mut stage = Stage::set(Answer::Passes);
+        stage.sees(Status::Running, 1);
+        stage.becomes("ready").await;
+        // Another run, of which no fall was seen.
+        stage.sees(Status::Running, 2);
+        tokio::time::sleep(Duration::from_secs(30 * 60)).await;
+        stage.answer(refused());
+        stage.becomes("warming").await;
+        assert_eq!(stage.snapshots.borrow().began, None, "it is no start that it is away from");
+        stage.answer(Answer::Passes);
+        stage.becomes("ready").await;
+        assert_eq!(learned(&stage), None);
+    });
+}
