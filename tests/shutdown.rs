@@ -6,6 +6,8 @@ use std::io::{Read, Write};
 use std::time::Instant;
 
 use anteroom::server::DRAIN;
+use http::Request;
+use support::http2::{Client, read};
 use support::{FakeUpstream, LONG, TestProxy, config, nobody};
 use tokio::net::TcpStream;
 
@@ -192,4 +194,35 @@ async fn who_is_held_is_answered_and_not_cut() {
     let answer = client.answer().await;
     assert_eq!((answer.status(), answer.json()["findings"][0]["code"].as_str()), (503, Some("target-warming")));
     assert!(began.elapsed() < anteroom::server::DRAIN, "stopping did not wait for the request's patience");
+}
+
+#[tokio::test]
+async fn who_stands_in_the_line_of_an_upstream_that_is_ready_is_not_told_that_all_is_well() {
+    let address = nobody().await;
+    let mut proxy = TestProxy::start(config(address));
+    let mut client = Client::connect(proxy.address).await;
+    let mut answers = Vec::new();
+    for number in 0..80 {
+        let request = Request::get(format!("http://a/{number}")).header("accept", "application/json");
+        answers.push(client.ask(request.body(()).expect("valid"), true).await.0);
+    }
+    // Its answer comes when all that were asked before stand in the line.
+    let status = Request::get("http://a/").header("x-anteroom", "status").body(()).expect("valid");
+    support::soon(client.ask(status, true).await.0).await.expect("an answer");
+    let upstream = FakeUpstream::start_at(address).await;
+    let mut served = Vec::new();
+    for _ in 0..16 {
+        let mut peer = upstream.accept().await;
+        peer.head().await;
+        served.push(peer);
+    }
+    proxy.stop();
+    // More than those that are on the way by now, however slow this machine is.
+    for answer in answers.split_off(76) {
+        let (head, mut body) = support::soon(answer).await.expect("an answer").into_parts();
+        let (body, _) = read(&mut body).await.expect("a body");
+        let retry_after = head.headers.get("retry-after").map(http::HeaderValue::as_bytes);
+        assert_eq!((head.status.as_u16(), retry_after), (503, Some(&b"2"[..])), "{body}");
+        assert!(body.contains("\"status\":503") && body.contains("patience-ended"), "{body}");
+    }
 }

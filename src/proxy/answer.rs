@@ -22,6 +22,7 @@ use crate::diagnosis::Code;
 use crate::evidence::{Bound, Failure};
 use crate::headers::{self, PROXY_STATUS, proxy_status, proxy_status_without_error};
 use crate::page::{self, Audience, Brand, Language, Page, negotiate};
+use crate::readiness::State;
 use crate::telemetry::meter::{Fate, Ledger};
 use crate::watch::Snapshot;
 
@@ -74,7 +75,8 @@ impl<'a> Ticket<'a> {
         Self { started: Instant::now(), toll, id, detail, brand, version, ledger, pages, settled }
     }
 
-    /// Explains why the request did not pass.
+    /// Explains why the request did not pass. A snapshot that knows of no reason is no reason to say that all is well:
+    /// with a 200 our page would be taken for what was asked for.
     pub fn diagnose(
         &self,
         head: &Head,
@@ -82,6 +84,8 @@ impl<'a> Ticket<'a> {
         failure: Option<Failure>,
         bound: Option<Bound>,
     ) -> Response<Body> {
+        let is_unexplained = failure.is_none() && matches!(snapshot.state, State::Ready { .. });
+        let bound = bound.or_else(|| is_unexplained.then_some(Bound::Patience { held: self.toll.held }));
         let Made { page, finding } = self.render(&head.method, &head.fields(), snapshot, failure, bound);
         if let Some(code) = finding {
             self.ledger.diagnosed(code);
