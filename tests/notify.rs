@@ -182,6 +182,21 @@ async fn an_endless_answer_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn an_answer_that_does_not_end_is_a_receipt_all_the_same() {
+    let receiver = FakeUpstream::start().await;
+    let (socket, address) = reserved();
+    let proxy = TestProxy::start(telling(address, receiver.address));
+    proxy.sightings.send_replace(sighting(Status::Exited));
+    let (_, _, mut peer) = message(&receiver).await;
+    // Its body goes on until the connection ends, and nothing of it comes.
+    peer.send("HTTP/1.1 200 OK\r\n\r\n").await;
+    let listener = socket.listen(16).expect("it listens");
+    proxy.sightings.send_replace(sighting(Status::Running));
+    assert_eq!(taken(&receiver).await["event"], "up", "and not the same message again");
+    drop((listener, peer));
+}
+
+#[tokio::test]
 async fn a_receiver_that_comes_late_gets_the_newest_message_of_each_kind() {
     let receiver = FakeUpstream::start().await;
     let (socket, address) = reserved();

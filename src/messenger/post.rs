@@ -8,9 +8,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
@@ -23,11 +23,13 @@ use crate::evidence::{Failure, Upstream};
 use crate::tls::{Protocols, Towards};
 use crate::upstream::Dialer;
 
-/// For everything: name, connection, TLS, answer. Whoever takes a message does so within a second; a receiver that is
+/// For name, connection, TLS, and the head of the answer. Whoever takes a message does so within a second; a receiver that is
 /// waking up gets more than that, and the next attempt otherwise.
 const ATTEMPT: Duration = Duration::from_secs(10);
 /// In bytes, of an answer's body, which is thrown away: enough that a receiver that says `ok` sees a proper end.
 const READ_MOST: usize = 4 << 10;
+/// For that body. The next message waits meanwhile, and whoever says `ok` has said it with the head.
+const READ_FOR: Duration = Duration::from_secs(1);
 /// In bytes, of an answer's head.
 const HEAD_MOST: usize = 16 << 10;
 /// In an answer's head.
@@ -98,22 +100,27 @@ impl Post {
 
     /// Tries once.
     pub async fn deliver(&self, letter: &Letter) -> Result<(), Undelivered> {
-        timeout(ATTEMPT, self.exchange(letter)).await.unwrap_or(Err(Undelivered::TimedOut))
+        // Dropped, and with it the connection, when this attempt ends.
+        let mut driver = JoinSet::new();
+        let exchange = timeout(ATTEMPT, self.exchange(letter, &mut driver));
+        let answer = exchange.await.unwrap_or(Err(Undelivered::TimedOut))?;
+        let (status, wait) = (answer.status(), wait(answer.headers()));
+        // Whatever it says, and whether it ends: the status has come.
+        drop(timeout(READ_FOR, Limited::new(answer.into_body(), READ_MOST).collect()).await);
+        if status.is_success() { Ok(()) } else { Err(Undelivered::Answered(status, wait)) }
     }
 
-    async fn exchange(&self, letter: &Letter) -> Result<(), Undelivered> {
+    async fn exchange(
+        &self,
+        letter: &Letter,
+        driver: &mut JoinSet<hyper::Result<()>>,
+    ) -> Result<Response<Incoming>, Undelivered> {
         let stream = self.dialer.connect(Protocols::Http1).await.map_err(Undelivered::Connect)?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(HEAD_MOST).max_headers(FIELDS_MOST);
         let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(Undelivered::Exchange)?;
-        // Dropped, and with it the connection, when this attempt ends.
-        let mut driver = JoinSet::new();
         driver.spawn(connection);
-        let answer = sender.send_request(self.request(letter)).await.map_err(Undelivered::Exchange)?;
-        let (status, wait) = (answer.status(), wait(answer.headers()));
-        // Whatever it says, and whether it ends: the status has come.
-        drop(Limited::new(answer.into_body(), READ_MOST).collect().await);
-        if status.is_success() { Ok(()) } else { Err(Undelivered::Answered(status, wait)) }
+        sender.send_request(self.request(letter)).await.map_err(Undelivered::Exchange)
     }
 
     fn request(&self, letter: &Letter) -> Request<Full<Bytes>> {

@@ -67,9 +67,11 @@ fn append(text: &mut String, more: std::fmt::Arguments<'_>) {
 }
 
 /// Prose for Slack and its kin. Besides Slack's own three characters it takes out what would begin code, and keeps
-/// apart what is a mention or an image elsewhere (`@all`, `![](…)`), by a word joiner (U+2060), which nobody sees.
+/// apart what is a mention, an image or a link elsewhere (`@all`, `![](…)`, `https://…`), by a word joiner (U+2060), which
+/// nobody sees.
 fn mrkdwn(text: &str) -> String {
-    entities(text).replace('`', "'").replace('@', "@\u{2060}").replace("](", "]\u{2060}(")
+    let text = entities(text).replace('`', "'").replace('@', "@\u{2060}");
+    text.replace("](", "]\u{2060}(").replace("://", ":\u{2060}//")
 }
 
 /// The three that Slack asks to be escaped, in code too: <https://docs.slack.dev/messaging/formatting-message-text>.

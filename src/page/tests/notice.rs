@@ -157,7 +157,7 @@ fn no_secret_comes_out_of_a_cause() {
 #[test]
 fn no_foreign_string_becomes_a_mention_a_link_or_the_end_of_a_command() {
     let mut diagnosis = fixtures::exited();
-    let evil = "<!channel> <https://evil|here> @all ![x](http://evil/x.png) `code` & more";
+    let evil = "<!channel> <https://evil|here> @all ![x](http://evil/x.png) `code` https://evil.example/ & more";
     diagnosis.findings[0].title = evil.say();
     diagnosis.findings[0].remedies[0].command = "echo '<b> & ok'".into();
     diagnosis.findings[0].remedies[1].command = "echo '```' @all".into();
@@ -166,8 +166,10 @@ fn no_foreign_string_becomes_a_mention_a_link_or_the_end_of_a_command() {
     let text = message["text"].as_str().expect("a text");
     assert_eq!(text.matches('<').count(), 1, "the link to the documentation alone: {text}");
     assert!(text.contains(
-        "&lt;!channel&gt; &lt;https://evil|here&gt; @\u{2060}all ![x]\u{2060}(http://evil/x.png) 'code' &amp; more"
+        "&lt;!channel&gt; &lt;https:\u{2060}//evil|here&gt; @\u{2060}all ![x]\u{2060}(http:\u{2060}//evil/x.png) 'code' \
+         https:\u{2060}//evil.example/ &amp; more"
     ));
+    assert_eq!(text.matches("://").count(), 1, "nor is anything else made a link of: {text}");
     assert!(text.contains("```\necho '&lt;b&gt; &amp; ok'\n```"), "{text}");
     assert_eq!(text.matches("```").count(), 2, "a command that would end its own block is left out: {text}");
     assert_eq!(message["unfurl_links"], false);
