@@ -131,6 +131,7 @@ mod tests {
     pub(crate) mod schema;
 
     use super::*;
+    use crate::alarm::Condition;
     use crate::warmup::{Progress, Usual};
 
     #[test]
@@ -159,8 +160,11 @@ mod tests {
             [(seconds(42), 18), (Duration::from_millis(59_001), 1), (seconds(61), 29), (seconds(91), 2)]
         {
             diagnosis.evidence.warmup = Some(Progress { usual, elapsed });
-            let said = render(&diagnosis, &fixtures::someone(Detail::State), Format::Problem).retry_after;
-            assert_eq!(said, Some(retry_after), "{elapsed:?}");
+            let page = render(&diagnosis, &fixtures::someone(Detail::State), Format::Problem);
+            assert_eq!(page.retry_after, Some(retry_after), "{elapsed:?}");
+            let problem: serde_json::Value = serde_json::from_str(&page.body).expect("JSON");
+            let remaining = problem["warmup"]["remaining_seconds"].as_u64();
+            assert_eq!(remaining, (elapsed < usual.p95).then_some(retry_after.into()), "{elapsed:?}");
         }
         diagnosis.evidence.warmup = Some(Progress { usual, elapsed: seconds(42) });
         let body = |format| render(&diagnosis, &fixtures::someone(Detail::State), format).body;
@@ -189,6 +193,15 @@ mod tests {
         hanging.state = State::Warming { since: now, attempts: 1, fell: Some(now) };
         hanging.lasted = std::time::Duration::from_secs(5);
         assert_eq!(say(&hanging).as_deref(), Some("Analytics is starting."));
+        // One that runs by then does not restart any more; how long one may be away the operator has said.
+        hanging.lasted = std::time::Duration::from_secs(30);
+        assert_eq!(say(&hanging).as_deref(), Some("Analytics is not available right now."));
+        for mut away in [fixtures::exited(), fixtures::absent()] {
+            (away.state, away.lasted) = (hanging.state, hanging.lasted);
+            assert_eq!(say(&away).as_deref(), Some("Analytics is starting."));
+            assert_eq!(super::notice::condition(&away), Condition::Waits);
+        }
+        assert_eq!(super::notice::condition(&hanging), Condition::Out);
     }
 
     #[test]

@@ -383,9 +383,9 @@ fn said(bound: Bound, ticket: &Ticket<'_>) -> Option<Bound> {
     match bound {
         Bound::Number { .. } | Bound::Bytes { .. } => Some(bound),
         Bound::Patience { .. } if ticket.toll.held.is_zero() => None,
-        // To a tenth of a second, so that those who waited together get the same page.
+        // To a tenth of a second, so that those who waited together get the same page; up, since it was not nothing.
         Bound::Patience { .. } => {
-            let tenths = u64::try_from(ticket.toll.held.as_millis() / 100).unwrap_or(u64::MAX);
+            let tenths = u64::try_from(ticket.toll.held.as_millis().div_ceil(100)).unwrap_or(u64::MAX);
             Some(Bound::Patience { held: Duration::from_millis(tenths.saturating_mul(100)) })
         }
     }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use anteroom::config::{Brand, Config, Support};
 use anteroom::instance::{BindError, Instance};
 use base64::Engine;
@@ -29,6 +31,21 @@ async fn a_page_is_in_the_language_that_its_client_asks_for() {
         assert!(answer.head.to_lowercase().contains("vary: accept-language"), "{}", answer.head);
         assert!(answer.body.contains(says), "{}", answer.body);
     }
+}
+
+#[tokio::test]
+async fn a_short_wait_is_told_as_it_was_and_not_as_none() {
+    let mut config = config(nobody().await);
+    config.patience.request = Duration::from_millis(30);
+    let proxy = TestProxy::start(config);
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n").await;
+    let answer = client.answer().await.json();
+    let findings = answer["findings"].as_array().expect("a list");
+    let held = findings.iter().find(|it| it["code"] == "patience-ended").expect("it was held");
+    let row = held["evidence"][0]["value"].as_str().expect("text");
+    assert!(row.ends_with("00 ms") && !row.starts_with('0'), "{held:#}");
+    assert!(!held["title"].as_str().expect("text").contains(" 0 "), "{held:#}");
 }
 
 #[tokio::test]

@@ -213,9 +213,10 @@ fn facts(f: &mut Formatter<'_>, view: &View) -> fmt::Result {
 fn target_facts(f: &mut Formatter<'_>, view: &View, target: &Target) -> fmt::Result {
     let (words, names) = (view.words, &view.words.fact);
     fact(f, names.container, format_args!("{} <code>{}</code>", Escaped(&target.name), Escaped(&target.id)))?;
-    // While it runs, the engine's exit code is not that of this run.
+    // While it runs, the engine's exit code is not that of this run; of one that ran until it was removed nobody knows it.
     match target.status {
         "created" | "running" | "paused" => fact(f, names.state, target.status)?,
+        ABSENT if !target.has_ended => fact(f, names.state, words.phrases.find(ABSENT))?,
         status => {
             let status = if status == ABSENT { words.phrases.find(ABSENT) } else { status };
             let code = target.exit_code;
@@ -268,8 +269,11 @@ impl Display for Time<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::config::Detail;
+    use crate::evidence::{Status, Target};
     use crate::page::{Format, fixtures, render};
 
     #[test]
@@ -311,6 +315,18 @@ mod tests {
         ] {
             assert!(page.contains(fact), "{fact}");
         }
+    }
+
+    #[test]
+    fn one_that_was_removed_has_the_exit_code_of_a_run_that_was_seen_to_end() {
+        let page = |diagnosis| render(&diagnosis, &fixtures::someone(Detail::State), Format::Html).body;
+        let mut diagnosis = fixtures::absent();
+        let ran = page(diagnosis.clone());
+        assert!(ran.contains("<dd>absent</dd>") && !ran.contains("exit code"), "it ran when it was last seen: {ran}");
+        let Target::Absent { last: Some(last) } = &mut diagnosis.evidence.target else { panic!("it was there") };
+        Arc::make_mut(last).status = Status::Exited;
+        Arc::make_mut(last).exit_code = 137;
+        assert!(page(diagnosis).contains("<dd>absent, exit code 137</dd>"));
     }
 
     #[test]

@@ -93,6 +93,9 @@ pub(super) struct Target {
     /// The engine's word; `absent` if the container was there and is gone, and the rest is what was seen last.
     pub status: &'static str,
     pub exit_code: i64,
+    /// Whether it had ended when it was last seen, so that the code is that of its last run.
+    #[serde(skip)]
+    pub has_ended: bool,
     pub oom_killed: bool,
     /// `null` without a health check.
     pub health: Option<&'static str>,
@@ -154,7 +157,8 @@ pub(super) struct Warmup {
     pub usual_seconds: Option<u64>,
     /// Nineteen of twenty take no longer.
     pub p95_seconds: Option<u64>,
-    /// Until the usual time, or past that until the longest usual one; `null` past both, too.
+    /// Until the usual time, or past that until the longest usual one, rounded up; `null` past both, too, and where it is
+    /// not its start that keeps it from being ready.
     pub remaining_seconds: Option<u64>,
     /// From how many warm-ups.
     pub learned_from: Option<usize>,

@@ -197,7 +197,8 @@ fn rows(view: &View, vitals: &Vitals<'_>) -> Vec<(&'static str, String)> {
     let mut rows = vec![("State", format!("{}{}{}", view.problem.state, words.comma, duration(view.lasted)))];
     if let Some(usual) = vitals.usual {
         let Usual { median, p95, count } = usual;
-        let learned = format!("{}, 19 of 20 within {}, learned from {count}", duration(median), duration(p95));
+        let exact = |it: Duration| if it.as_secs() == 0 { format!("{} ms", it.as_millis()) } else { duration(it) };
+        let learned = format!("{}, 19 of 20 within {}, learned from {count}", exact(median), exact(p95));
         rows.push(("Usual warm-up", learned));
     }
     if let Some(last) = &vitals.last {
@@ -276,6 +277,14 @@ t_sum 1.5
             assert!(page.contains(part), "{part} in {page}");
         }
         assert!(!page.contains("The page is loading"));
+    }
+
+    #[test]
+    fn a_warm_up_of_less_than_a_second_is_none_of_no_time() {
+        let usual = Usual { median: Duration::from_millis(300), p95: Duration::from_millis(1200), count: 7 };
+        let vitals = Vitals { usual: Some(usual), ..vitals(None) };
+        let text = told(&fixtures::back(), &vitals, Detail::State, Format::Text);
+        assert!(text.contains("Usual warm-up: 300 ms, 19 of 20 within 1 s, learned from 7\n"), "{text}");
     }
 
     #[test]

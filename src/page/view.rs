@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 use http::{Method, StatusCode};
 
 use super::words::{LONG, Scene, Words};
-use super::{Audience, chain, foreign, problem};
+use super::{Audience, chain, foreign, problem, seconds};
 use crate::config::{Detail, Support};
 use crate::diagnosis::redact::redact_lines;
 use crate::diagnosis::{Confidence, Diagnosis, Finding, Severity};
-use crate::evidence::{Bound, Container, Engine, Evidence, Failure, Moment, Target};
+use crate::evidence::{Bound, Container, Engine, Evidence, Failure, Moment, Status, Target};
 use crate::phrase::Phrase;
-use crate::readiness::State;
+use crate::readiness::{State, outlook};
 use crate::warmup::Progress;
 
 /// More than any deployment has; a page must end.
@@ -55,7 +55,7 @@ pub(super) struct View {
     pub problem: problem::Problem,
 }
 
-/// Longer than a restart takes to look like anything else.
+/// Longer than a restart takes to look like anything else, where the target runs.
 const RESTART: Duration = Duration::from_secs(15);
 
 fn broken(diagnosis: &Diagnosis) -> bool {
@@ -64,6 +64,12 @@ fn broken(diagnosis: &Diagnosis) -> bool {
 
 /// What happened, as a visitor sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether a target that was ready stays away for longer than a restart. Where its return would be pointless to wait for, the
+/// operator has said how long that is (`ANTEROOM_GRACE`), and the state ends with it.
+fn is_no_restart(diagnosis: &Diagnosis) -> bool {
+    diagnosis.lasted > RESTART && outlook(&diagnosis.evidence).cause().is_none()
+}
+
 pub(super) enum Situation {
     /// It will be there soon.
     Starting,
@@ -90,7 +96,7 @@ impl Situation {
         match diagnosis.state {
             // What is found to be broken will not mend itself by warming up, and a visitor need not wait for it. A
             // target that was ready is given the time of a restart first.
-            State::Warming { fell, .. } if broken(diagnosis) && (fell.is_none() || diagnosis.lasted > RESTART) => {
+            State::Warming { fell, .. } if broken(diagnosis) && (fell.is_none() || is_no_restart(diagnosis)) => {
                 Self::Down
             }
             State::Warming { .. } => Self::Starting,
@@ -210,7 +216,7 @@ fn document(
                     attempts,
                     usual_seconds: learned.map(|usual| usual.median.as_secs()),
                     p95_seconds: learned.map(|usual| usual.p95.as_secs()),
-                    remaining_seconds: evidence.warmup.and_then(|it| it.remaining()).map(|left| left.as_secs()),
+                    remaining_seconds: evidence.warmup.and_then(|it| it.remaining()).map(|left| seconds(left).into()),
                     learned_from: learned.map(|usual| usual.count),
                 })
             }
@@ -283,6 +289,7 @@ fn target(container: &Container, evidence: &Evidence, full: bool) -> problem::Ta
         health: container.health.as_ref().map(|health| chain::health(health.status)),
         health_output: match &container.health {
             Some(health) if full => printed(health.last_output.lines()),
+        has_ended: matches!(container.status, Status::Restarting | Status::Exited | Status::Dead),
             Some(_) | None => Vec::new(),
         },
         restart_count: container.restart_count,

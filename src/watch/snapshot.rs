@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
 use crate::diagnosis::{Code, Diagnosis, diagnose};
-use crate::evidence::{Bound, Container, Evidence, Failure};
+use crate::evidence::{Bound, Container, Evidence, Failure, Status};
 use crate::readiness::State;
 use crate::warmup::{Progress, Usual};
 
@@ -40,12 +40,20 @@ impl Snapshot {
     pub fn diagnose(&self, exchange: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
         let mut evidence = self.evidence.clone();
         (evidence.seen_at, evidence.exchange, evidence.bound) = (SystemTime::now(), exchange, bound);
-        evidence.warmup = self.usual.map(|usual| {
-            let elapsed = self.began.map(|began| began.elapsed()).unwrap_or_default();
-            Progress { usual, elapsed }
-        });
+        evidence.warmup = self.usual.map(|usual| Progress { usual, elapsed: self.elapsed() });
         let lasted = self.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
         diagnose(self.state, lasted.unwrap_or_default(), evidence)
+    }
+
+    /// Since the start of the run that is warming up. None of that is left where the target runs and no such run is known:
+    /// whatever keeps it from being ready, it is not its start.
+    fn elapsed(&self) -> Duration {
+        let runs = self.evidence.target.found().is_some_and(|target| target.status == Status::Running);
+        match self.began {
+            Some(began) => began.elapsed(),
+            None if runs => Duration::MAX,
+            None => Duration::ZERO,
+        }
     }
 
     /// Whether the engine knows an address: the target's, or another container's that matters to it.
@@ -59,5 +67,40 @@ impl Snapshot {
     pub fn has_lost(&self, address: IpAddr) -> bool {
         let is_somewhere = |target: &Container| target.networks.iter().any(|network| network.address.is_some());
         self.evidence.target.found().is_some_and(is_somewhere) && !self.knows(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::config::Detail;
+    use crate::diagnosis::scenes;
+    use crate::evidence::Target;
+    use crate::page::{Audience, Brand, Format, Language, render};
+
+    #[test]
+    fn a_service_that_merely_stalls_is_not_at_the_beginning_of_a_start() {
+        let seconds = Duration::from_secs;
+        let usual = Some(Usual { median: seconds(60), p95: seconds(90), count: 7 });
+        let state = State::Warming { since: std::time::Instant::now(), attempts: 9, fell: None };
+        let (_, evidence, _) = scenes::all()
+            .into_iter()
+            .find(|(_, evidence, _)| matches!(&evidence.target, Target::Found(it) if it.status == Status::Running))
+            .expect("one of them runs");
+        let runs = Snapshot { sequence: 1, run: 1, state, evidence, usual, began: None, root: None };
+        let mut exits = runs.clone();
+        let Target::Found(target) = &mut exits.evidence.target else { unreachable!("found above") };
+        Arc::make_mut(target).status = Status::Exited;
+        let starts = Snapshot { began: Some(Instant::now()), ..runs.clone() };
+        for (snapshot, retry_after, remaining) in [(runs, 2, None), (exits, 60, Some(60)), (starts, 60, Some(60))] {
+            let (brand, method, language) = (Brand::default(), &Method::GET, Language::ENGLISH);
+            let reader = Audience { detail: Detail::State, method, request_id: "", language, brand: &brand };
+            let page = render(&snapshot.diagnose(None, None), &reader, Format::Problem);
+            let told: serde_json::Value = serde_json::from_str(&page.body).expect("JSON");
+            assert_eq!(page.retry_after, Some(retry_after), "{told:#}");
+            assert_eq!(told["warmup"]["remaining_seconds"].as_u64(), remaining, "{told:#}");
+        }
     }
 }
