@@ -132,12 +132,12 @@ impl Visit {
             join!(ask_one(project, address, supposed), optional(dashboard, ask::routers), complaints);
         project.asked = asked;
         // What the API says is true now; a log only tells what was.
-        project.complaints = match api.as_ref().map(|api| api.as_ref()) {
-            Some(Some(routers)) => routers.clone(),
-            Some(None) | None => complaints,
+        let is_silent = matches!(api, Some(ask::Routers::Silent));
+        project.complaints = match api {
+            Some(ask::Routers::Faulty(routers)) => routers,
+            Some(ask::Routers::Silent | ask::Routers::Unreadable) | None => complaints,
         };
-        project.silent_ports =
-            dashboard.filter(|_| matches!(api, Some(None))).map(|it| it.port()).into_iter().collect();
+        project.silent_ports = dashboard.filter(|_| is_silent).map(|it| it.port()).into_iter().collect();
     }
 
     /// Adds what the compose files define.

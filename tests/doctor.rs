@@ -268,3 +268,35 @@ async fn a_port_that_another_service_of_the_image_serves_is_no_fault_of_a_worker
     let accused = document["findings"].as_array().expect("a list").iter().filter(|it| it["severity"] != "info");
     assert_eq!(accused.map(|it| it["service"].clone()).collect::<Vec<_>>(), ["cvat_server"], "{report}");
 }
+
+/// Where Traefik publishes its dashboard, and what answers there.
+async fn report_of_a_dashboard(answer: String) -> String {
+    let (address, _) = answering(answer.leak()).await;
+    let engine = FakeDocker::start();
+    let mut traefik = recorded("running", "traefik", &["traefik"]);
+    traefik["Config"]["Image"] = json!("traefik:v3.7");
+    traefik["NetworkSettings"]["Ports"] =
+        json!({ "8090/tcp": [{ "HostIp": "127.0.0.1", "HostPort": address.port().to_string() }] });
+    engine.put(traefik);
+    doctor(engine.host(), &["--json"]).await.1
+}
+
+#[tokio::test]
+async fn a_dashboard_that_has_much_to_say_is_enabled() {
+    let routers = |size: usize| {
+        let router = json!({ "name": "web@docker", "rule": "PathPrefix(`/`)", "status": "enabled" }).to_string();
+        let list = format!("[{}]", vec![router.as_str(); size / router.len()].join(","));
+        let length = list.len();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{list}")
+    };
+    // The last one is more than anybody reads, and has answered all the same.
+    for size in [100, 70 << 10, 2 << 20] {
+        let report = report_of_a_dashboard(routers(size)).await;
+        assert!(
+            report.contains("\"project\": \"cvat\"") && !report.contains("dashboard-not-enabled"),
+            "{size} {report}"
+        );
+    }
+    let report = report_of_a_dashboard(String::new()).await;
+    assert!(report.contains("dashboard-not-enabled"), "nobody answers there: {report}");
+}

@@ -28,6 +28,8 @@ pub const EXCHANGE_LIMIT: Duration = Duration::from_millis(1800);
 const BODY_LIMIT: Duration = Duration::from_millis(300);
 /// In bytes: of a body that is read. A problem document of ours has a few kilobytes.
 const BODY_MOST: usize = 64 << 10;
+/// In bytes: of what the API tells, all of it or nothing. A router has some 300, and a host a few hundred of them.
+const ROUTERS_MOST: usize = 1 << 20;
 /// In bytes: of a body that is kept.
 const START_MOST: usize = 200;
 /// Of routers with an error.
@@ -40,7 +42,7 @@ const NOWHERE: &str = "/anteroom-doctor-asks-for-nothing";
 /// # Errors
 /// Nobody answers.
 pub async fn url(address: &Address, compare: bool, limit: Duration) -> Result<Answered, Failure> {
-    let get = async |path: &str| get(address, path, limit, BODY_LIMIT).await;
+    let get = async |path: &str| get(address, path, limit, (BODY_LIMIT, BODY_MOST)).await;
     let nowhere = async { if compare { get(NOWHERE).await.ok() } else { None } };
     let (asked, nowhere) = tokio::join!(get(&address.path), nowhere);
     let (response, body) = asked?;
@@ -62,14 +64,27 @@ pub async fn url(address: &Address, compare: bool, limit: Duration) -> Result<An
     })
 }
 
-/// The routers that Traefik's API tells to have an error; `None` if there is no API.
-pub(super) async fn routers(dashboard: SocketAddr) -> Option<Vec<Complaint>> {
+/// What Traefik's API says of its routers.
+pub(super) enum Routers {
+    /// There is no API.
+    Silent,
+    /// There is one, and what it says is no list of routers, or too long a one.
+    Unreadable,
+    /// Those that have an error.
+    Faulty(Vec<Complaint>),
+}
+
+/// Asks Traefik's API for its routers.
+pub(super) async fn routers(dashboard: SocketAddr) -> Routers {
     let (host, port, at) = ("localhost".to_owned(), dashboard.port(), Some(dashboard.ip()));
     let address = Address { scheme: Scheme::Http, host, port, path: String::new(), at };
-    let (response, body) = get(&address, "/api/http/routers", EXCHANGE_LIMIT, EXCHANGE_LIMIT).await.ok()?;
-    let routers: Vec<Router> = serde_json::from_slice(&body).ok().filter(|_| response.status().is_success())?;
-    let faulty = routers.into_iter().filter(|router| !router.error.is_empty());
-    Some(faulty.take(COMPLAINTS_MOST).map(|it| Complaint { router: it.name, message: it.error.join("; ") }).collect())
+    let answer = get(&address, "/api/http/routers", EXCHANGE_LIMIT, (EXCHANGE_LIMIT, ROUTERS_MOST)).await;
+    let Some((_, body)) = answer.ok().filter(|(response, _)| response.status().is_success()) else {
+        return Routers::Silent;
+    };
+    let Ok(routers) = serde_json::from_slice::<Vec<Router>>(&body) else { return Routers::Unreadable };
+    let faulty = routers.into_iter().filter(|router| !router.error.is_empty()).take(COMPLAINTS_MOST);
+    Routers::Faulty(faulty.map(|it| Complaint { router: it.name, message: it.error.join("; ") }).collect())
 }
 
 #[derive(Deserialize)]
@@ -97,8 +112,13 @@ impl Problem {
     }
 }
 
-/// Waits so long for the head, and for the body.
-async fn get(address: &Address, path: &str, head: Duration, body: Duration) -> Result<(Response<()>, Bytes), Failure> {
+/// Waits so long for the head, and for so many bytes of the body.
+async fn get(
+    address: &Address,
+    path: &str,
+    head: Duration,
+    body: (Duration, usize),
+) -> Result<(Response<()>, Bytes), Failure> {
     let host: Arc<str> = address.at.map_or_else(|| address.host.as_str().into(), |at| at.to_string().into());
     let towards = match address.scheme {
         Scheme::Https => {
@@ -139,15 +159,15 @@ fn request(address: &Address, path: &str) -> Result<Request<Empty<Bytes>>, Failu
 }
 
 /// The body as far as it comes in time and is wanted; one that breaks off is as good as a short one.
-async fn whole(response: Response<Incoming>, limit: Duration) -> (Response<()>, Bytes) {
+async fn whole(response: Response<Incoming>, (limit, most): (Duration, usize)) -> (Response<()>, Bytes) {
     let (head, mut body) = response.into_parts();
     let mut read = Vec::new();
     let until = Instant::now() + limit;
     while let Ok(Some(Ok(frame))) = timeout_at(until, body.frame()).await
-        && read.len() < BODY_MOST
+        && read.len() < most
     {
         read.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data));
     }
-    read.truncate(BODY_MOST);
+    read.truncate(most);
     (Response::from_parts(head, ()), read.into())
 }
