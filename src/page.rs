@@ -70,8 +70,8 @@ pub enum Format {
 /// A rendered answer.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// 503 while the upstream is not ready, 502 for a broken exchange, 504 for one without an answer. Never a 200:
-    /// whoever asks for the state alone sets that themselves.
+    /// 503 while the upstream is not ready, 502 for a broken exchange, 504 for one without an answer. A 200 only where it is
+    /// ready and no request is spoken of: to one that did not pass nobody answers with that.
     pub status: StatusCode,
     /// In seconds; for `Retry-After`. None with 502 and 504, where nobody knows that a repetition would fare better.
     pub retry_after: Option<u32>,

@@ -43,6 +43,7 @@ async fn it_tells_an_outage_and_once_it_is_over_what_it_was() {
     let page = until(&proxy, "down", BROWSER).await;
     assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
     assert_eq!(page.header("cache-control"), Some("no-store"));
+    assert_eq!(page.header("vary"), Some("accept, accept-language, sec-fetch-mode, user-agent"));
     assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
     let policy = page.header("content-security-policy").expect("a policy");
     assert!(policy.starts_with("default-src 'none'; script-src 'sha256-") && !policy.contains("unsafe"), "{policy}");

@@ -104,7 +104,7 @@ impl Status {
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
         headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(page.language.tag()));
-        headers.insert(VARY, HeaderValue::from_static("accept, accept-language"));
+        headers.insert(VARY, HeaderValue::from_static(negotiate::VARIES_BY));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(STATE, HeaderValue::from_static(snapshot.state.name()));

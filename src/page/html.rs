@@ -267,6 +267,16 @@ mod tests {
 
     #[test]
     fn only_a_page_that_passes_by_itself_renews_itself() {
+    #[test]
+    fn an_honest_page_has_twenty_to_thirty_kibibytes_as_the_documentation_says() {
+        for diagnosis in fixtures::honest() {
+            for reader in fixtures::everyone(Detail::State) {
+                let size = render(&diagnosis, &reader, Format::Html).body.len();
+                assert!((20 << 10..30 << 10).contains(&size), "{size} bytes");
+            }
+        }
+    }
+
         let post = Audience { method: &Method::POST, ..fixtures::someone(Detail::State) };
         let refresh = "http-equiv=\"refresh\"";
         let cases = [

@@ -12,6 +12,9 @@ use super::Format;
 /// Set by browsers, never by scripts: how the answer will be used.
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
+/// What an answer's format and language depend on, for its `Vary` (RFC 9110 §12.5.5).
+pub const VARIES_BY: &str = "accept, accept-language, sec-fetch-mode, user-agent";
+
 /// How the user agents of terminals begin, in lower case.
 const TERMINALS: [&str; 8] = ["curl/", "wget/", "wget2/", "httpie/", "xh/", "curlie/", "fetch libfetch/", "aria2/"];
 

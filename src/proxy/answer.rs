@@ -203,8 +203,8 @@ fn respond(page: Page) -> Response<Body> {
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
     headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(page.language.tag()));
-    // Nothing may store it, but whoever does all the same should know that others read another language.
-    headers.insert(VARY, HeaderValue::from_static("accept-language"));
+    // Nothing may store it, but whoever does all the same should know that others get another format or language.
+    headers.insert(VARY, HeaderValue::from_static(negotiate::VARIES_BY));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(policy) = page.content_security_policy {
