@@ -65,12 +65,13 @@ impl Display for Main<'_> {
         writeln!(
             f,
             "<main data-tone=\"{}\" data-live=\"{live}\" data-back=\"{}\" data-failing=\"{}\" data-lost=\"{}\" \
-             data-copied=\"{}\">",
+             data-copied=\"{}\" data-stay=\"{}\">",
             tone(view.situation).0,
             Escaped(&view.send_again),
             Escaped(&view.still_failing),
             Escaped(words.lost),
             Escaped(words.copied),
+            Escaped(view.stay),
         )?;
         writeln!(f, "<header>")?;
         if let Some(logo) = logo {
@@ -167,6 +168,7 @@ mod tests {
     use http::Method;
 
     use crate::config::{Detail, Support};
+    use crate::evidence::Failure;
     use crate::page::brand::{Brand, Css, Image};
     use crate::page::{Audience, Format, fixtures, render};
 
@@ -266,8 +268,6 @@ mod tests {
     }
 
     #[test]
-    fn only_a_page_that_passes_by_itself_renews_itself() {
-    #[test]
     fn an_honest_page_has_twenty_to_thirty_kibibytes_as_the_documentation_says() {
         for diagnosis in fixtures::honest() {
             for reader in fixtures::everyone(Detail::State) {
@@ -277,6 +277,8 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_a_page_that_passes_by_itself_renews_itself() {
         let post = Audience { method: &Method::POST, ..fixtures::someone(Detail::State) };
         let refresh = "http-equiv=\"refresh\"";
         let cases = [
@@ -295,6 +297,37 @@ mod tests {
             assert!(!posted.contains(refresh));
             assert!(posted.contains("id=\"again\" hidden"));
         }
+    }
+
+    #[test]
+    fn a_request_that_may_have_been_carried_out_is_not_asked_for_again() {
+        let mut diagnosis = fixtures::warming();
+        for (exchange, is_uncertain) in
+            [(None, false), (Some(Failure::ClosedEarly), true), (Some(Failure::NoAnswer), true)]
+        {
+            diagnosis.evidence.exchange = exchange;
+            let post = Audience { method: &Method::POST, ..fixtures::someone(Detail::State) };
+            let page = render(&diagnosis, &post, Format::Html).body;
+            assert!(page.contains("data-live=\"tell\""));
+            assert_eq!(page.contains("It is not certain"), is_uncertain, "{page}");
+            assert_eq!(
+                page.contains("Please check whether your request was carried out before"),
+                is_uncertain,
+                "{page}"
+            );
+            assert_eq!(page.contains("Please send your request again"), !is_uncertain, "{page}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_script_can_do_is_promised_by_the_script_alone() {
+        let post = Audience { method: &Method::POST, ..fixtures::someone(Detail::State) };
+        let page = render(&fixtures::warming(), &post, Format::Html).body;
+        let shown: String = page.split('<').filter_map(|part| Some(part.split_once('>')?.1)).collect();
+        assert!(shown.contains("Your request was not delivered. Please send it again in a while."), "{shown}");
+        assert!(!shown.contains("it will tell you"), "{shown}");
+        assert!(page.contains("data-stay=\"Your request was not delivered. Keep this page open: it will tell you"));
+        assert!(html(&fixtures::warming()).contains("data-stay=\"\""), "after a GET there is nothing else to say");
     }
 
     #[test]

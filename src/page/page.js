@@ -4,13 +4,15 @@
   const main = document.querySelector('main');
   const note = document.getElementById('note');
   // What was said when the page came counts: a newer page answers our GET, not the request that failed.
-  const { live, back, failing, lost, copied } = main.dataset;
+  const { live, back, failing, lost, copied, stay } = main.dataset;
   // Rebuilt, since a URL with a password in it must not be fetched.
   const url = location.origin + location.pathname + location.search;
   const EVERY = 1000, HIDDEN = 5000, SLOWEST = 10000, PATIENCE = 10000;
   // A page that keeps coming back, and an answer that is not anteroom's, must not become a loop of reloads.
   const RELOADS = 3, WINDOW = 60000, STRANGERS = 3, STRANGE_WINDOW = 30000;
-  let misses = 0, strangers = 0, timer, busy = false, ended = false, touched = false;
+  // Whether each of the details is open. A reader may open them by a click, and a browser by what it searches for.
+  const unfolded = (tree) => [...tree.querySelectorAll('details')].map((it) => it.open).join();
+  let misses = 0, strangers = 0, timer, busy = false, ended = false, touched = false, sent = unfolded(main);
 
   const past = (name, within) => {
     try {
@@ -71,6 +73,8 @@
     document.title = fresh.title;
     const icon = 'link[rel=icon]';
     document.querySelector(icon).href = fresh.querySelector(icon).href;
+    touched ||= unfolded(main) !== sent;
+    sent = unfolded(next);
     morph(main, next);
     buttons();
   };
@@ -84,8 +88,9 @@
     const state = answer.headers.get('X-Anteroom-State');
     if (!state) {
       // A server's error or a missing route is Traefik without us: that passes. Anything else is someone else's
-      // page, most likely a login because the session has ended, which the visitor should see.
-      if (answer.status >= 500 || answer.status === 404) throw new Error('away');
+      // page, most likely a login because the session has ended, which the visitor should see; but not where that
+      // would send a POST again.
+      if (answer.status >= 500 || answer.status === 404 || live === 'tell') throw new Error('away');
       strangers += 1;
       if (strangers >= STRANGERS) reload('strange', STRANGE_WINDOW, 1);
       return;
@@ -126,8 +131,14 @@
     return true;
   };
 
-  main.addEventListener('click', async ({ target }) => {
+  main.addEventListener('click', async (event) => {
+    const { target } = event;
     if (target.closest('summary')) touched = true;
+    // The link alone would lose the fragment of this address.
+    if (target.closest('#again a') && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
+      event.preventDefault();
+      location.reload();
+    }
     const button = target.closest('button');
     if (!button || !(await copy(button.parentNode.querySelector('code')))) return;
     const label = button.dataset.label ??= button.textContent;
@@ -139,6 +150,8 @@
   });
 
   buttons();
+  // Only a script can keep that promise.
+  if (stay) main.querySelector('#advice').textContent = stay;
   if (live === 'off') return;
   addEventListener('visibilitychange', () => document.hidden || tick());
   addEventListener('online', tick);

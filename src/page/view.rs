@@ -31,6 +31,8 @@ pub(super) struct View {
     pub situation: Situation,
     pub sentence: String,
     pub advice: &'static str,
+    /// What the script says in its place; empty where nothing else is to be said.
+    pub stay: &'static str,
     /// What the operator has to say.
     pub note: Option<Arc<str>>,
     pub support: Option<Support>,
@@ -62,14 +64,14 @@ fn broken(diagnosis: &Diagnosis) -> bool {
     diagnosis.findings.first().is_some_and(|root| root.severity == Severity::Error)
 }
 
-/// What happened, as a visitor sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 /// Whether a target that was ready stays away for longer than a restart. Where its return would be pointless to wait for, the
 /// operator has said how long that is (`ANTEROOM_GRACE`), and the state ends with it.
 fn is_no_restart(diagnosis: &Diagnosis) -> bool {
     diagnosis.lasted > RESTART && outlook(&diagnosis.evidence).cause().is_none()
 }
 
+/// What happened, as a visitor sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Situation {
     /// It will be there soon.
     Starting,
@@ -156,21 +158,23 @@ pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: Statu
                 | Failure::NotReady { .. }
         )
     );
-    let advice = match situation {
-        _ if !repeatable && sent => words.uncertain,
-        _ if !repeatable && situation.passes_by_itself() => words.keep_open,
-        Situation::Starting if diagnosis.lasted > LONG => words.long,
-        _ => scene.advice,
+    let (advice, stay) = match situation {
+        _ if !repeatable && sent => (words.uncertain, ""),
+        _ if !repeatable && situation.passes_by_itself() => (words.not_delivered, words.keep_open),
+        Situation::Starting if diagnosis.lasted > LONG => (words.long, ""),
+        _ => (scene.advice, ""),
     };
+    let send_again = if sent { words.check_first } else { words.send_again };
     let detailed = audience.detail >= Detail::State;
     View {
         words,
         situation,
         sentence: words.about(scene.sentence, evidence),
         advice,
+        stay,
         note: audience.brand.note.clone(),
         support: audience.brand.support.clone(),
-        send_again: words.about(words.send_again, evidence),
+        send_again: words.about(send_again, evidence),
         still_failing: words.about(words.still_failing, evidence),
         repeatable,
         lasted: diagnosis.lasted,
@@ -285,11 +289,11 @@ fn target(container: &Container, evidence: &Evidence, full: bool) -> problem::Ta
         image: foreign::line(&container.image),
         status: if evidence.target.found().is_some() { container.status.as_str() } else { chain::ABSENT },
         exit_code: container.exit_code,
+        has_ended: matches!(container.status, Status::Restarting | Status::Exited | Status::Dead),
         oom_killed: container.oom_killed,
         health: container.health.as_ref().map(|health| chain::health(health.status)),
         health_output: match &container.health {
             Some(health) if full => printed(health.last_output.lines()),
-        has_ended: matches!(container.status, Status::Restarting | Status::Exited | Status::Dead),
             Some(_) | None => Vec::new(),
         },
         restart_count: container.restart_count,

@@ -36,7 +36,9 @@ pub(super) struct Words {
     pub timed_out: Scene,
     pub busy: Scene,
     pub back: Scene,
-    /// What to do when the request was not a GET, so that a page cannot repeat it: nothing was sent, and it waits.
+    /// What to do when the request was not a GET, so that a page cannot repeat it: nothing was sent.
+    pub not_delivered: &'static str,
+    /// Said by the script in its place, since only a script can keep what it promises.
     pub keep_open: &'static str,
     /// The same after a broken exchange: nobody knows whether the request did its work.
     pub uncertain: &'static str,
@@ -47,6 +49,8 @@ pub(super) struct Words {
     pub try_again: &'static str,
     /// Said by the script: the upstream is back, but the request was not a GET.
     pub send_again: &'static str,
+    /// The same after a broken exchange.
+    pub check_first: &'static str,
     /// Said by the script: ready again and again, and yet the page does not open.
     pub still_failing: &'static str,
     /// Said by the script: anteroom itself cannot be reached.
@@ -168,12 +172,11 @@ mod tests {
         let Words { starting, down, checking, broken, timed_out, busy, back, .. } = words;
         let scenes = [starting, down, checking, broken, timed_out, busy, back];
         let scenes = scenes.into_iter().flat_map(|scene| [scene.label, scene.sentence, scene.advice]);
-        let Words {
-            keep_open, uncertain, long, support, try_again, send_again, still_failing, lost, reference, ..
-        } = words;
-        let others =
-            [keep_open, uncertain, long, support, try_again, send_again, still_failing, lost, reference].map(|it| *it);
-        scenes.chain(others).collect()
+        let Words { not_delivered, keep_open, uncertain, long, support, try_again, .. } = words;
+        let Words { send_again, check_first, still_failing, lost, reference, .. } = words;
+        let others = [not_delivered, keep_open, uncertain, long, support, try_again];
+        let said_later = [send_again, check_first, still_failing, lost, reference];
+        scenes.chain(others.map(|it| *it)).chain(said_later.map(|it| *it)).collect()
     }
 
     fn operators(words: &Words) -> Vec<&str> {

@@ -158,6 +158,14 @@ impl Browser {
         assert!(seen.is_some(), "in vain: until {what}\nthe last look: {last:?}\n{}", self.text());
     }
 
+    /// Waits until the page has asked so often for a newer one.
+    #[track_caller]
+    pub fn until_asked_again(&self, times: u64) {
+        let asked = "performance.getEntriesByType('resource').filter((it) => it.initiatorType === 'fetch').length";
+        let before = self.see(asked).as_u64().expect("a number");
+        self.until("it has asked again", &format!("{asked} >= {}", before + times));
+    }
+
     /// What a person reads, for messages.
     pub fn text(&self) -> String {
         let text = "[location.href, document.title, document.body.innerText].join('\\n')";

@@ -45,6 +45,7 @@ pub(in crate::page) const WORDS: Words = Words {
         advice: "Please try again in a moment.",
     },
     back: Scene { label: "Ready", sentence: "{it} is ready.", advice: "The page is loading." },
+    not_delivered: "Your request was not delivered. Please send it again in a while.",
     keep_open: "Your request was not delivered. Keep this page open: it will tell you when you can send it again.",
     uncertain: "It is not certain whether your request was carried out. Please check before you send it again.",
     long: "It is taking a while. You can keep waiting; if it goes on, please tell the people who run it, \
@@ -52,6 +53,7 @@ pub(in crate::page) const WORDS: Words = Words {
     support: "Whom to ask",
     try_again: "Try again",
     send_again: "{it} is ready again. Please send your request again.",
+    check_first: "{it} is ready again. Please check whether your request was carried out before you send it again.",
     still_failing: "{it} says that it is ready, but this page does not open.",
     lost: "The connection is interrupted. Still trying.",
     copy: "Copy",

@@ -9,6 +9,7 @@ scenes![
     the_page_of_a_cold_start_turns_into_the_dashboard_by_itself,
     the_remedy_that_a_click_has_copied_mends_grafana_and_the_page_becomes_the_dashboard,
     the_page_gives_way_to_the_login_when_the_session_has_ended only Labels,
+    the_page_after_a_form_stays_and_sends_nothing_again_when_the_session_has_ended only Labels,
     without_scripts_the_page_still_becomes_the_dashboard only FileProvider,
     a_start_like_the_one_before_shows_how_far_it_has_come only Labels,
 ];
@@ -72,6 +73,26 @@ fn the_page_gives_way_to_the_login_when_the_session_has_ended(stack: &Stack) {
     // The stand-in says so in words, where CVAT sends to its login.
     browser.until("the visitor is asked to log in", "document.body.innerText.includes('log in first')");
     assert_eq!(browser.see("location.href"), stack.url(DASHBOARD));
+}
+
+fn the_page_after_a_form_stays_and_sends_nothing_again_when_the_session_has_ended(stack: &Stack) {
+    let Some(browser) = logged_in(stack, Habits::default()) else { return };
+    stack.grafana().exit(1);
+    stack.ask("/analytics/").for_status().until("down", |it| it.value("x-anteroom-state") == Some("down"));
+    browser.run(
+        "const form = document.createElement('form');
+         [form.method, form.action] = ['post', '/analytics/api/dashboards'];
+         document.body.append(form);
+         form.submit()",
+    );
+    browser.until("the page of an exit", IS_DOWN);
+    let loaded = browser.see("performance.timeOrigin");
+    browser.clear_cookies();
+    browser.until_asked_again(4);
+    assert_eq!(browser.see("performance.timeOrigin"), loaded, "{}", browser.text());
+    assert!(browser.text().contains("The connection is interrupted. Still trying."), "{}", browser.text());
+    let posts = browser.requests().into_iter().filter(|it| it["request"]["method"] == "POST");
+    assert_eq!(posts.count(), 1);
 }
 
 fn without_scripts_the_page_still_becomes_the_dashboard(stack: &Stack) {

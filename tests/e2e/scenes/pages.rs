@@ -28,6 +28,8 @@ scenes![
     on_paper_everything_is_there_that_can_be_read only FileProvider,
     without_scripts_the_page_is_complete_and_comes_anew only Labels,
     the_button_copies_the_command_without_https_too only FileProvider,
+    trying_again_keeps_the_place_on_the_page only Labels,
+    what_a_browsers_search_has_opened_stays_open only FileProvider,
     the_examination_finds_what_is_wrong only Labels,
 ];
 
@@ -101,7 +103,8 @@ fn everybody_can_use_the_page_of_a_service_that_is_back(stack: &Stack) {
     ));
     browser.click("button");
     browser.until("the page of a start", "document.querySelector('h1')?.textContent === 'Analytics is starting.'");
-    assert!(browser.text().contains("Your request was not delivered"), "{}", browser.text());
+    let advice = "Your request was not delivered. Keep this page open: it will tell you when you can send it again.";
+    assert!(browser.text().contains(advice), "{}", browser.text());
     // Nothing is sent a second time by itself.
     let again = "Analytics is ready again. Please send your request again.";
     browser.until("it can be sent again", &format!("document.querySelector('h1').textContent === '{again}'"));
@@ -230,6 +233,28 @@ fn the_button_copies_the_command_without_https_too(stack: &Stack) {
     browser.visit(&anteroom.url("/analytics/"));
     browser.permit("clipboard-read");
     assert_eq!(browser.result_of("() => navigator.clipboard.readText()"), command);
+}
+
+fn trying_again_keeps_the_place_on_the_page(stack: &Stack) {
+    let Some(browser) = Browser::open(stack, Habits::default()) else { return };
+    let anteroom = Anteroom::serve(stack, beside::upstream(beside::curt), &[]);
+    let url = anteroom.url("/d/all?orgId=1#panel-7");
+    browser.visit_until(&url, "document.querySelector('#again a')?.checkVisibility() === true");
+    let loaded = browser.see("performance.timeOrigin");
+    browser.click("#again a");
+    browser.until("it was tried again", &format!("performance.timeOrigin > {loaded}"));
+    assert_eq!(browser.see("location.href"), url);
+}
+
+fn what_a_browsers_search_has_opened_stays_open(stack: &Stack) {
+    let Some(browser) = Browser::open(stack, Habits::default()) else { return };
+    let anteroom = Anteroom::demo(stack, "slow-start", NEVER);
+    shows(&browser, &anteroom, "Analytics is starting.");
+    assert_eq!(browser.see("document.querySelector('details').open"), false);
+    // As a browser does where it finds what is searched for: without a click.
+    browser.run("document.querySelector('details').open = true");
+    browser.until_asked_again(3);
+    assert_eq!(browser.see("document.querySelector('details').open"), true, "{}", browser.text());
 }
 
 fn the_examination_finds_what_is_wrong(stack: &Stack) {
