@@ -76,22 +76,28 @@ impl Outlet {
                 mem::swap(&mut lines.text, &mut text);
                 mem::take(&mut lines.lost)
             };
+            // In bytes: what is put before the lines.
+            let mut ours = 0;
             // Not through the log, whose filter and room it must not need.
             if lost > 0 {
-                text.splice(0..0, lament(lost).into_bytes());
+                let words = lament(lost).into_bytes();
+                ours = words.len();
+                text.splice(0..0, words);
             }
             if torn {
+                ours += 1;
                 text.insert(0, b'\n');
             }
             self.lock().left = text.len();
             let written = self.write_out(&mut output, &text);
             // Where nobody reads any more, nobody misses anything, either.
-            let left = text[written..].iter().filter(|byte| **byte == b'\n').count();
+            let left = text[written.max(ours)..].iter().filter(|byte| **byte == b'\n').count();
+            let untold = if written < ours { lost } else { 0 };
             torn = if written > 0 { text[written - 1] != b'\n' } else { torn };
             text.clear();
             text.shrink_to(KEPT);
             let mut lines = self.lock();
-            (lines.busy, lines.left, lines.lost) = (false, 0, lines.lost + left as u64);
+            (lines.busy, lines.left, lines.lost) = (false, 0, lines.lost + left as u64 + untold);
             drop(lines);
             self.emptied.notify_all();
             thread::sleep(PAUSE);
@@ -265,5 +271,44 @@ mod tests {
         assert_eq!(FULL.drain(), (0, 1));
         (&FULL).write_all(b"two\n").expect("there is room");
         assert_eq!(out.recv().expect("it is written"), b"\n1 lost\ntwo\n");
+    }
+
+    /// Takes nothing at first, so often, and everything from then on.
+    struct Broken {
+        times: usize,
+        taken: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Broken {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            match self.times.checked_sub(1) {
+                Some(left) => {
+                    self.times = left;
+                    Err(io::ErrorKind::StorageFull.into())
+                }
+                None => {
+                    self.taken.send(bytes.to_owned()).map_err(io::Error::other)?;
+                    Ok(bytes.len())
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_lost_again_and_again_is_told_in_all() {
+        static BROKEN: Outlet = Outlet::new();
+        let (taken, out) = mpsc::channel();
+        BROKEN.open(Broken { times: 3, taken }, |lost| format!("{lost} lost\n")).expect("a thread");
+        for (lines, lost) in [("one\ntwo\n", 2), ("three\n", 3), ("four\n", 4)] {
+            (&BROKEN).write_all(lines.as_bytes()).expect("there is room");
+            assert_eq!(BROKEN.drain(), (0, lost));
+        }
+        (&BROKEN).write_all(b"five\n").expect("there is room");
+        assert_eq!(out.recv().expect("it is written"), b"4 lost\nfive\n");
+        assert_eq!(BROKEN.drain(), (0, 0));
     }
 }
