@@ -311,6 +311,27 @@ async fn who_stands_aside_is_answered_when_we_stop() {
 }
 
 #[tokio::test]
+async fn who_stands_aside_is_held_by_what_the_status_page_says() {
+    let starting = Starting::at(anywhere()).await;
+    let proxy = TestProxy::start(config(starting.address));
+    is_ready(&proxy).await;
+    let _clients = ask_many(&proxy, "/", 300).await;
+    starting.asked(460).await;
+    soon(async {
+        loop {
+            let mut admin = Peer::connect(proxy.admin).await;
+            admin.send("GET /status HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n").await;
+            let held = admin.answer().await.json()["anteroom"]["held"].as_u64().expect("a number");
+            // But for those who try whether it is ready by now.
+            if held > 200 {
+                break;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn who_stands_aside_counts_as_held_and_beyond_that_the_503_passes() {
     let starting = Starting::at(anywhere()).await;
     let mut config = config(starting.address);

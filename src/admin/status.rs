@@ -88,7 +88,7 @@ impl Status {
         let metrics = meter.tell(Exposition::Text);
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let vitals = Vitals {
-            held: self.room.waiting(),
+            held: self.room.held(),
             draining,
             uptime: self.started.elapsed(),
             usual: snapshot.usual,
