@@ -20,6 +20,7 @@ pub use brand::{Brand, Support};
 pub use notify::{Notify, Receiver, Template};
 pub use peers::TrustedPeers;
 pub use settings::{Fallback, LATER, Later, SETTINGS, Setting};
+pub use value::host_and_port;
 
 /// What `anteroom serve` runs with.
 #[derive(Clone, Debug)]

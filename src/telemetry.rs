@@ -31,12 +31,22 @@ mod repetition;
 /// # Errors
 /// What is wrong, as the end of a sentence that begins with the setting.
 pub fn check_filter(filter: &str) -> Result<(), String> {
-    let lone = |part: &&str| !part.contains('=') && part.trim().parse::<LevelFilter>().is_err();
-    if filter.split(',').any(|part| lone(&part)) {
+    let lone = |part: &str| !part.contains('=') && part.parse::<LevelFilter>().is_err();
+    // To the parser, nothing is a level, too.
+    let says_nothing = |part: &str| part.is_empty() || part.ends_with('=');
+    let filter = tidy(filter);
+    if filter.split(',').any(|part| lone(part) || says_nothing(part)) {
         return Err("has a word that is no level (for everything of a module, write module=trace)".to_owned());
     }
     // The parser's own message repeats the filter; the one who reads ours has just seen it.
     filter.parse::<Targets>().map(drop).map_err(|_| "is no filter".to_owned())
+}
+
+/// A tracing filter without spaces and without parts that say nothing. The subscriber's parser would take ` info` for a
+/// module's name, and nothing for a level that silences almost everything.
+fn tidy(filter: &str) -> String {
+    let parts = filter.split(',').map(|part| part.split('=').map(str::trim).collect::<Vec<_>>().join("="));
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(",")
 }
 
 /// The time of day in UTC (RFC 3339), at a tenth of what the subscriber's own way to write it takes of a request.
@@ -72,7 +82,7 @@ impl Drop for Log {
 /// The system gives no thread.
 pub fn init(filter: &str, format: LogFormat) -> io::Result<Log> {
     // It was looked at before: what is no filter is refused with the other settings.
-    let filter: Targets = filter.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let filter: Targets = tidy(filter).parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
     let registry = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_ansi(false).with_writer(|| &OUTLET).with_timer(Now);
     // The only error is that there is one already.
@@ -122,5 +132,28 @@ impl Write for Written {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_filter_means_what_it_says_with_spaces_and_commas_too() {
+        let filter = |text: &str| {
+            check_filter(text).expect("it is right");
+            tidy(text).parse::<Targets>().expect("it was checked")
+        };
+        for text in ["anteroom::access=warn, info", " info , anteroom::access = warn ,", ",info,anteroom::access=warn"]
+        {
+            let filter = filter(text);
+            assert!(filter.would_enable("anteroom::watch", &Level::INFO), "{text}");
+            assert!(!filter.would_enable("anteroom::watch", &Level::DEBUG), "{text}");
+            assert!(!filter.would_enable("anteroom::access", &Level::INFO), "{text}");
+        }
+        assert!(filter("info,").would_enable("anteroom::watch", &Level::INFO));
     }
 }

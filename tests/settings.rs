@@ -147,6 +147,10 @@ fn values_are_read_with_their_units() {
     {
         assert_eq!(with("ANTEROOM_REPLAY_BYTES", value).replay_bytes, bytes, "{value}");
     }
+    let most = [("1099511627776", 1 << 40), ("1099511627776KiB", 1 << 50)];
+    for (value, bytes) in most {
+        assert_eq!(with("ANTEROOM_MAX_BODY_BYTES", value).limits.body_bytes, Some(bytes), "{value}");
+    }
     assert_eq!(with("ANTEROOM_LISTEN", "[::]:0").listen.to_string(), "[::]:0");
     assert_eq!(with("ANTEROOM_THREADS", "2").threads.get(), 2);
     assert_eq!(with("ANTEROOM_MAX_HELD", "0").max_held, 0);
@@ -160,7 +164,7 @@ fn values_are_read_with_their_units() {
     let needed = with("ANTEROOM_DEPENDS_ON", "clickhouse, vector,").upstream.depends_on.expect("it is set");
     assert_eq!(needed.iter().map(|needed| &*needed.service).collect::<Vec<_>>(), ["clickhouse", "vector"]);
     assert_eq!(with("ANTEROOM_CONTAINER", "/cvat_grafana").container.as_deref(), Some("cvat_grafana"));
-    for filter in ["debug", "OFF", "info,anteroom::watch=trace", "hyper=off", "3"] {
+    for filter in ["debug", "OFF", "info,anteroom::watch=trace", "hyper=off", "3", "info,", "hyper = off, info"] {
         assert_eq!(with("ANTEROOM_LOG", filter).log, filter);
     }
     for host in ["unix:///run/podman/podman.sock", "tcp://socket-proxy:2375", "http://10.0.0.1:2375/"] {
@@ -313,7 +317,8 @@ fn what_is_wrong_is_refused_and_says_why() {
         ("ANTEROOM_REPLAY_BYTES", "1MB", "did you mean 1MiB?"),
         ("ANTEROOM_REPLAY_BYTES", "1k", "did you mean 1KiB?"),
         ("ANTEROOM_REPLAY_BYTES", "65MiB", "too large"),
-        ("ANTEROOM_REPLAY_BYTES", "99999999999999999999", "is not a size"),
+        ("ANTEROOM_REPLAY_BYTES", "99999999999999999999", "too large"),
+        ("ANTEROOM_REPLAY_BYTES", "99999999999999999999kB", "has an unknown unit."),
         ("ANTEROOM_REPLAY_BYTES", "MiB", "is not a size"),
         ("ANTEROOM_SPOOL_BYTES", "0", "too small"),
         ("ANTEROOM_SPOOL_DIR", "/a\nb", "is not a path"),
@@ -323,6 +328,8 @@ fn what_is_wrong_is_refused_and_says_why() {
         ("ANTEROOM_LOG_FORMAT", "JSON", "none of these words"),
         ("ANTEROOM_LOG", "info,anteroom=loud", "is no filter"),
         ("ANTEROOM_LOG", "verbose", "that is no level"),
+        ("ANTEROOM_LOG", ",", "that is no level"),
+        ("ANTEROOM_LOG", "info, anteroom= ", "that is no level"),
         ("ANTEROOM_CONTAINER", "../containers", "not a name"),
         ("ANTEROOM_DEPENDS_ON", "clickhouse;vector", "not a name"),
         ("ANTEROOM_TLS_CLIENT_CA", "-----BEGIN CERTIFICATE-----", "the content of a file"),

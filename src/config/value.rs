@@ -56,22 +56,25 @@ pub(super) fn count(text: &str, allowed: RangeInclusive<usize>) -> Result<usize,
 
 pub(super) fn size(text: &str, allowed: RangeInclusive<usize>) -> Result<usize, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits.min(LONGEST_NUMBER));
+    let (number, unit) = text.split_at(digits);
+    let unknown = |unit: &str| {
+        let meant = if digits < LONGEST_NUMBER { format!(": did you mean {number}{unit}?") } else { String::new() };
+        Err(format!("has an unknown unit{meant}"))
+    };
     let factor = match unit.trim_start() {
         "" | "B" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        "K" | "k" | "KB" | "kB" | "Ki" | "kib" => {
-            return Err(format!("has an unknown unit: did you mean {number}KiB?"));
-        }
-        "M" | "m" | "MB" | "mB" | "Mi" | "mib" => {
-            return Err(format!("has an unknown unit: did you mean {number}MiB?"));
-        }
+        "K" | "k" | "KB" | "kB" | "Ki" | "kib" => return unknown("KiB"),
+        "M" | "m" | "MB" | "mB" | "Mi" | "mib" => return unknown("MiB"),
         _ => return Err("is not a size".to_owned()),
     };
-    let number: usize = number.parse().map_err(|_| "is not a size".to_owned())?;
-    match number.checked_mul(factor) {
+    if number.is_empty() {
+        return Err("is not a size".to_owned());
+    }
+    // Of digits alone, there can only be too many.
+    match number.parse::<usize>().ok().and_then(|number| number.checked_mul(factor)) {
         Some(size) if size < *allowed.start() => Err("is too small".to_owned()),
         Some(size) if allowed.contains(&size) => Ok(size),
         Some(_) | None => Err("is too large".to_owned()),
@@ -165,7 +168,11 @@ pub(super) fn docker_host(text: &str) -> Result<String, String> {
     }
 }
 
-pub(super) fn host_and_port(text: &str) -> Result<(Arc<str>, Option<u16>), String> {
+/// A host (without brackets), and a port where there is one.
+///
+/// # Errors
+/// What is wrong, as the end of a sentence that begins with the setting.
+pub fn host_and_port(text: &str) -> Result<(Arc<str>, Option<u16>), String> {
     if text.contains('@') {
         return Err("has credentials in it, which are not supported".to_owned());
     }

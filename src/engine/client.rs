@@ -292,16 +292,21 @@ fn open(host: &str) -> Result<Docker, Trouble> {
             socket_is_there(path)?;
             Docker::connect_with_unix(path, HEAD_LIMIT, API_DEFAULT_VERSION).map_err(refuse)
         }
-        Some((scheme @ ("tcp" | "http"), _)) => {
-            let has_port = host.parse::<http::Uri>().is_ok_and(|uri| uri.port().is_some());
-            // As the docker command does.
-            let port = if scheme == "tcp" && !has_port { ":2375" } else { "" };
-            Docker::connect_with_http(&format!("{host}{port}"), HEAD_LIMIT, API_DEFAULT_VERSION).map_err(refuse)
+        Some(("tcp" | "http", _)) => {
+            Docker::connect_with_http(&with_port(host), HEAD_LIMIT, API_DEFAULT_VERSION).map_err(refuse)
         }
         Some(_) | None => Err(Trouble::Unavailable(
             format!("DOCKER_HOST {host} is not understood: it takes unix://, tcp:// or http://").into(),
         )),
     }
+}
+
+/// With the port that the docker command asks where none is named.
+fn with_port(host: &str) -> String {
+    let host = host.strip_suffix('/').unwrap_or(host);
+    let has_port = host.parse::<http::Uri>().is_ok_and(|uri| uri.port().is_some());
+    let port = if host.starts_with("tcp://") && !has_port { ":2375" } else { "" };
+    format!("{host}{port}")
 }
 
 /// Puts the negotiated version in front of each path.
@@ -345,4 +350,22 @@ fn socket_is_there(path: &str) -> Result<(), Trouble> {
 /// What is at the bottom of a chain of wrappers: `Connection refused`, not `client error (Connect)`.
 fn root<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     std::iter::successors(Some(error), |error: &&'a (dyn Error + 'static)| (**error).source()).last().unwrap_or(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_without_a_port_is_asked_on_dockers() {
+        for (host, asked) in [
+            ("tcp://proxy", "tcp://proxy:2375"),
+            ("tcp://proxy/", "tcp://proxy:2375"),
+            ("tcp://proxy:1/", "tcp://proxy:1"),
+            ("tcp://[fd00::7]/", "tcp://[fd00::7]:2375"),
+            ("http://proxy/", "http://proxy"),
+        ] {
+            assert_eq!(with_port(host), asked, "{host}");
+        }
+    }
 }
