@@ -100,7 +100,7 @@ impl Towards {
 /// Every file that is missing, broken, or does not fit the others.
 pub fn load(config: &Config) -> Result<(Tls, Reload), Vec<Invalid>> {
     let (mut reload, mut invalid, expiry) = (Reload::default(), Vec::new(), Expiry::default());
-    let mut note = |wrong: Invalid| invalid.push(wrong);
+    let mut note = |wrong: Vec<Invalid>| invalid.extend(wrong);
     let (served_until, shown_until) = (expiry.clone(), expiry.clone());
     let served = config.tls.clone().and_then(|files| {
         let paths = [Some(&files.identity.certificate), Some(&files.identity.key), files.client_ca.as_ref()];
@@ -131,7 +131,7 @@ pub fn load(config: &Config) -> Result<(Tls, Reload), Vec<Invalid>> {
 }
 
 /// Whom a certificate must name.
-fn server_name(setting: &'static str, host: &str) -> Result<ServerName<'static>, Invalid> {
+fn server_name(setting: &'static str, host: &str) -> Result<ServerName<'static>, Vec<Invalid>> {
     ServerName::try_from(host.to_owned()).map_err(|_| wrong(setting, None, "has a host that no certificate can name"))
 }
 
@@ -140,25 +140,32 @@ fn server_name(setting: &'static str, host: &str) -> Result<ServerName<'static>,
 /// # Errors
 /// The host can be in no certificate, or there are no roots, in words.
 pub fn towards_host(host: &str) -> Result<Towards, String> {
-    let name = server_name("the URL", host).map_err(|invalid| invalid.reason)?;
-    let trust = trusting("SSL_CERT_FILE", None).map_err(|invalid| invalid.reason)?;
+    let reasons = |wrong: Vec<Invalid>| wrong.into_iter().map(|it| it.reason).collect::<Vec<_>>().join(", ");
+    let (name, trust) = both(server_name("the URL", host), trusting("SSL_CERT_FILE", None)).map_err(reasons)?;
     Ok(Towards { name, clients: watch::channel(Clients::of(trust.with_no_client_auth())).1 })
 }
 
-fn serve(files: &config::Tls, expiry: &Expiry) -> Result<Arc<ServerConfig>, Invalid> {
-    let Identity { certificates, key } = pem::identity(&files.identity, ["ANTEROOM_TLS_CERT", "ANTEROOM_TLS_KEY"])?;
+/// Whether this system has roots by which a server could be trusted.
+pub fn has_roots() -> bool {
+    pem::system_roots("SSL_CERT_FILE").is_ok()
+}
+
+fn serve(files: &config::Tls, expiry: &Expiry) -> Result<Arc<ServerConfig>, Vec<Invalid>> {
+    let identity = pem::identity(&files.identity, ["ANTEROOM_TLS_CERT", "ANTEROOM_TLS_KEY"]);
+    let verifier = files.client_ca.as_ref().map(|file| {
+        const SETTING: &str = "ANTEROOM_TLS_CLIENT_CA";
+        let roots = Arc::new(pem::roots(SETTING, file)?);
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
+        verifier.map_err(|error| wrong(SETTING, Some(file), error))
+    });
+    let (Identity { certificates, key }, verifier) = both(identity, verifier.transpose())?;
     let until = certificates.first().and_then(expiry::not_after);
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .expect("ring can do the versions that rustls calls safe");
-    let builder = match &files.client_ca {
+    let builder = match verifier {
         None => builder.with_no_client_auth(),
-        Some(file) => {
-            const SETTING: &str = "ANTEROOM_TLS_CLIENT_CA";
-            let roots = Arc::new(pem::roots(SETTING, file)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build();
-            builder.with_client_cert_verifier(verifier.map_err(|error| wrong(SETTING, Some(file), error))?)
-        }
+        Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
     let mut config = builder
         .with_single_cert(certificates, key)
@@ -168,17 +175,17 @@ fn serve(files: &config::Tls, expiry: &Expiry) -> Result<Arc<ServerConfig>, Inva
     Ok(Arc::new(config))
 }
 
-fn towards(files: &config::UpstreamTls, expiry: &Expiry) -> Result<Clients, Invalid> {
-    let builder = trusting("ANTEROOM_UPSTREAM_CA", files.ca.as_ref())?;
-    let client = match &files.identity {
+fn towards(files: &config::UpstreamTls, expiry: &Expiry) -> Result<Clients, Vec<Invalid>> {
+    const SETTINGS: [&str; 2] = ["ANTEROOM_UPSTREAM_CERT", "ANTEROOM_UPSTREAM_KEY"];
+    let identity = files.identity.as_ref().map(|files| Ok((pem::identity(files, SETTINGS)?, &files.key)));
+    let (builder, identity) = both(trusting("ANTEROOM_UPSTREAM_CA", files.ca.as_ref()), identity.transpose())?;
+    let client = match identity {
         None => builder.with_no_client_auth(),
-        Some(files) => {
-            let settings = ["ANTEROOM_UPSTREAM_CERT", "ANTEROOM_UPSTREAM_KEY"];
-            let Identity { certificates, key } = pem::identity(files, settings)?;
+        Some((Identity { certificates, key }, file)) => {
             let until = certificates.first().and_then(expiry::not_after);
             let config = builder
                 .with_client_auth_cert(certificates, key)
-                .map_err(|error| wrong(settings[1], Some(&files.key), pem::unfit(&error)))?;
+                .map_err(|error| wrong(SETTINGS[1], Some(file), pem::unfit(&error)))?;
             expiry.shown_until(until);
             config
         }
@@ -190,7 +197,7 @@ fn towards(files: &config::UpstreamTls, expiry: &Expiry) -> Result<Clients, Inva
 fn trusting(
     setting: &'static str,
     ca: Option<&Arc<Path>>,
-) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Invalid> {
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Vec<Invalid>> {
     let roots = ca.map_or_else(|| pem::system_roots(setting), |file| pem::roots(setting, file))?;
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
     let verifier = verifier.map_err(|error| wrong(setting, ca, error))?;
@@ -205,8 +212,17 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
+/// Two things that were read, or all that is wrong with them.
+fn both<A, B>(one: Result<A, Vec<Invalid>>, other: Result<B, Vec<Invalid>>) -> Result<(A, B), Vec<Invalid>> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(one), Err(other)) => Err([one, other].concat()),
+        (Err(wrong), Ok(_)) | (Ok(_), Err(wrong)) => Err(wrong),
+    }
+}
+
 /// What is wrong with a file.
-fn wrong(setting: &'static str, file: Option<&Arc<Path>>, reason: impl ToString) -> Invalid {
+fn wrong(setting: &'static str, file: Option<&Arc<Path>>, reason: impl ToString) -> Vec<Invalid> {
     let value = file.map(|file| format!("{:?}", file.display().to_string()));
-    Invalid { setting: setting.to_owned(), value, reason: reason.to_string() }
+    vec![Invalid { setting: setting.to_owned(), value, reason: reason.to_string() }]
 }

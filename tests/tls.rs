@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anteroom::config::{Config, Identity, Tls};
+use anteroom::config::{Config, Identity, Tls, UpstreamTls};
 use anteroom::evidence::Scheme;
 use anteroom::tls::{self, Stream};
 use http_body_util::{BodyExt, Empty};
@@ -276,6 +276,15 @@ fn a_wrong_file_is_refused_at_the_start_by_the_name_of_its_setting() {
     let invalid = tls::load(&both).expect_err("both are missing");
     let settings: Vec<&str> = invalid.iter().map(|invalid| invalid.setting.as_str()).collect();
     assert_eq!(settings, ["ANTEROOM_TLS_CERT", "ANTEROOM_UPSTREAM_CA"]);
+
+    let missing: Arc<Path> = Path::new("/no/such/file").into();
+    let identity = Identity { certificate: missing.clone(), key: missing.clone() };
+    let mut all = serving(identity.clone(), Some(missing.clone()), address);
+    all.upstream.scheme = Scheme::Https;
+    all.upstream_tls = UpstreamTls { ca: Some(missing), identity: Some(identity) };
+    let invalid = tls::load(&all).expect_err("all are missing");
+    let settings: Vec<&str> = invalid.iter().map(|invalid| &invalid.setting["ANTEROOM_".len()..]).collect();
+    assert_eq!(settings, ["TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "UPSTREAM_CA", "UPSTREAM_CERT", "UPSTREAM_KEY"]);
 }
 
 #[test]

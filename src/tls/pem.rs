@@ -9,7 +9,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{Error, RootCertStore};
 
-use super::wrong;
+use super::{both, wrong};
 use crate::config::{self, Invalid};
 
 /// In bytes. All the roots of a system are a quarter of a mebibyte; a file beyond this is another kind of file.
@@ -22,18 +22,20 @@ pub(super) struct Identity {
 }
 
 /// Reads both files. `settings` are those of the certificate and of the key.
-pub(super) fn identity(files: &config::Identity, settings: [&'static str; 2]) -> Result<Identity, Invalid> {
-    let certificates = certificates(settings[0], &files.certificate)?;
-    let key = read(settings[1], &files.key)?;
-    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|error| {
-        let reason = broken(&error, "no private key: it begins with -----BEGIN PRIVATE KEY-----, and is not encrypted");
-        wrong(settings[1], Some(&files.key), reason)
-    })?;
+pub(super) fn identity(files: &config::Identity, settings: [&'static str; 2]) -> Result<Identity, Vec<Invalid>> {
+    let (certificates, key) = both(certificates(settings[0], &files.certificate), key(settings[1], &files.key))?;
     Ok(Identity { certificates, key })
 }
 
+fn key(setting: &'static str, file: &Arc<Path>) -> Result<PrivateKeyDer<'static>, Vec<Invalid>> {
+    PrivateKeyDer::from_pem_slice(&read(setting, file)?).map_err(|error| {
+        let reason = broken(&error, "no private key: it begins with -----BEGIN PRIVATE KEY-----, and is not encrypted");
+        wrong(setting, Some(file), reason)
+    })
+}
+
 /// Reads a file of roots.
-pub(super) fn roots(setting: &'static str, file: &Arc<Path>) -> Result<RootCertStore, Invalid> {
+pub(super) fn roots(setting: &'static str, file: &Arc<Path>) -> Result<RootCertStore, Vec<Invalid>> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(setting, file)? {
         roots
@@ -44,13 +46,16 @@ pub(super) fn roots(setting: &'static str, file: &Arc<Path>) -> Result<RootCertS
 }
 
 /// The roots that the system trusts, where `SSL_CERT_FILE` and `SSL_CERT_DIR` say or where systems keep them.
-pub(super) fn system_roots(setting: &'static str) -> Result<RootCertStore, Invalid> {
+pub(super) fn system_roots(setting: &'static str) -> Result<RootCertStore, Vec<Invalid>> {
     let mut roots = RootCertStore::empty();
     // Old systems carry certificates that nobody can read any more: the others still count.
     let (read, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     // The image of anteroom has none: it holds one binary.
     if read == 0 {
-        return Err(wrong(setting, None, "is not set, and this system has no roots of its own. It takes a PEM file"));
+        let reason = "is not set, and this system has no roots of its own. It takes a PEM file: in a container, mount a \
+                      bundle of the host's (-v /etc/ssl/certs/ca-certificates.crt:/etc/roots.pem:ro), and set it to \
+                      /etc/roots.pem";
+        return Err(wrong(setting, None, reason));
     }
     Ok(roots)
 }
@@ -63,7 +68,7 @@ pub(super) fn unfit(error: &Error) -> String {
     }
 }
 
-fn certificates(setting: &'static str, file: &Arc<Path>) -> Result<Vec<CertificateDer<'static>>, Invalid> {
+fn certificates(setting: &'static str, file: &Arc<Path>) -> Result<Vec<CertificateDer<'static>>, Vec<Invalid>> {
     let read = read(setting, file)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read).collect();
     const NONE: &str = "no certificate: it begins with -----BEGIN CERTIFICATE-----";
@@ -74,7 +79,7 @@ fn certificates(setting: &'static str, file: &Arc<Path>) -> Result<Vec<Certifica
     }
 }
 
-fn read(setting: &'static str, file: &Arc<Path>) -> Result<Vec<u8>, Invalid> {
+fn read(setting: &'static str, file: &Arc<Path>) -> Result<Vec<u8>, Vec<Invalid>> {
     let content = fs::metadata(file).and_then(|found| match found.len() {
         0..=LARGEST if found.is_file() => fs::read(file),
         _ => Err(ErrorKind::InvalidData.into()),
