@@ -23,6 +23,11 @@ mod cast;
 mod scenario;
 mod stand_in;
 
+/// Nobody else on the network is to see it. The configuration has other defaults, which it would fall back on.
+const LISTEN: &str = "127.0.0.1:8080";
+/// A demo speaks by its pages.
+const LOG: &str = "error";
+
 /// What a demo can be asked for.
 pub(super) fn command() -> Command {
     let scenarios = PossibleValuesParser::new(Scenario::ALL.map(|(name, _)| name));
@@ -30,7 +35,7 @@ pub(super) fn command() -> Command {
         Arg::new("listen")
             .long("listen")
             .value_name("ADDRESS")
-            .default_value("127.0.0.1:8080")
+            .default_value(LISTEN)
             .help("where to open the demo; port 0 lets the system choose"),
         Arg::new("warmup")
             .long("warmup")
@@ -44,7 +49,7 @@ pub(super) fn command() -> Command {
             .default_value("slow-start")
             .value_parser(scenarios)
             .help("what happens to the service"),
-        Arg::new("log").long("log").value_name("FILTER").default_value("error").help("what is logged"),
+        Arg::new("log").long("log").value_name("FILTER").default_value(LOG).help("what is logged"),
     ])
 }
 
@@ -69,7 +74,7 @@ pub(super) fn run(given: &ArgMatches) -> Result<(), Failure> {
                     tracing::error!(%error, "the stand-in cannot go on");
                 },
                 // The service ends first, and with it the dashboard's WebSocket, for which draining would wait.
-                () = last_call.next() => {}
+                _ = last_call.next() => {}
             }
         })
         .await
@@ -89,7 +94,11 @@ fn configure(given: &ArgMatches, upstream: SocketAddr) -> Result<Config, Failure
         ("grace", "5s".to_owned()),
         ("admin-listen", "127.0.0.1:0".to_owned()),
     ];
-    let chosen = ["listen", "log"].into_iter().filter_map(|name| Some((name, text(given, name)?)));
+    let chosen = [("listen", LISTEN), ("log", LOG)].map(|(name, default)| {
+        // An empty one counts as unset.
+        let value = text(given, name).filter(|value| !value.trim().is_empty());
+        (name, value.unwrap_or_else(|| default.to_owned()))
+    });
     let flags: Vec<(String, String)> =
         fixed.into_iter().chain(chosen).map(|(name, value)| (name.to_owned(), value)).collect();
     config::parse(input(&flags, &[])).map(|(config, _)| config).map_err(Failure::Settings)
@@ -113,4 +122,18 @@ fn announce(listening: SocketAddr, scenario: Scenario, warmup: Duration) {
          Ctrl-C stops it. Other stories: --scenario {}\n",
         Scenario::ALL.map(|(name, _)| name).join("|")
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_flag_is_an_unset_one_and_opens_the_demo_to_nobody_else() {
+        for words in [&["demo"][..], &["demo", "--listen", "", "--log", " "]] {
+            let config = configure(&command().get_matches_from(words), ([127, 0, 0, 1], 1).into());
+            let config = config.expect("all of it is right");
+            assert_eq!((config.listen.to_string().as_str(), config.log.as_str()), (LISTEN, LOG), "{words:?}");
+        }
+    }
 }

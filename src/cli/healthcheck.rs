@@ -40,26 +40,35 @@ fn ask(listening: SocketAddr) -> Result<(), Reason> {
     if listening.port() == 0 {
         return Err(Reason::NoPort);
     }
-    let address = reachable(listening);
-    let head = exchange(address).map_err(|error| Reason::Silent(address, error))?;
+    let deadline = Instant::now() + PATIENCE;
+    let (first, second) = reachable(listening);
+    let (address, head) = match (exchange(first, deadline), second) {
+        (Err(_), Some(second)) => (second, exchange(second, deadline)),
+        (heard, _) => (first, heard),
+    };
+    let head = head.map_err(|error| Reason::Silent(address, error))?;
     let line = head.lines().next().unwrap_or_default();
     if line.starts_with("HTTP/1.1 200 ") { Ok(()) } else { Err(Reason::Answered(address, line.to_owned())) }
 }
 
-/// Where to connect for an address that is listened on: every address of the machine includes its own.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        IpAddr::V4(_) | IpAddr::V6(_) => {}
+/// Where to connect for an address that is listened on, and where else: every address of the machine includes its own,
+/// and those of IPv6 include IPv4's. A container without IPv6 has no `::1`.
+fn reachable(listening: SocketAddr) -> (SocketAddr, Option<SocketAddr>) {
+    let at = |ip: IpAddr| SocketAddr::new(ip, listening.port());
+    match listening.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (at(Ipv4Addr::LOCALHOST.into()), None),
+        IpAddr::V6(ip) if ip.is_unspecified() => (at(Ipv6Addr::LOCALHOST.into()), Some(at(Ipv4Addr::LOCALHOST.into()))),
+        IpAddr::V4(_) | IpAddr::V6(_) => (listening, None),
     }
-    address
 }
 
 /// Sends the question, and returns the beginning of the answer.
-fn exchange(address: SocketAddr) -> io::Result<String> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+fn exchange(address: SocketAddr, deadline: Instant) -> io::Result<String> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(io::ErrorKind::TimedOut.into());
+    }
+    let mut stream = TcpStream::connect_timeout(&address, left)?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(stream, "GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
 

@@ -20,8 +20,9 @@ use crate::telemetry;
 pub fn run(input: Input<'_>) -> Result<(), Failure> {
     let (config, unknown) = config::parse(input).map_err(Failure::Settings)?;
     let _log = telemetry::init(&config.log, config.log_format).map_err(Failure::Run)?;
-    for unknown in unknown {
-        tracing::warn!("{unknown}");
+    if !unknown.is_empty() {
+        // In one line: of many from the same place in the source, the log would leave out most.
+        tracing::warn!("{}", unknown.iter().map(ToString::to_string).collect::<Vec<_>>().join(". "));
     }
     block_on(async {
         let signals = Signals::listen()?;
@@ -74,7 +75,7 @@ pub(super) async fn until_signal<E: Future<Output = ()>>(
     };
     select! {
         outcome = instance.run(engine, shutdown) => outcome.map_err(Failure::Run),
-        () = impatient => {
+        _ = impatient => {
             tracing::warn!("stopped at once: the signal came twice");
             Ok(())
         }
@@ -96,10 +97,10 @@ impl Signals {
     }
 
     /// Ends with the next one.
-    pub(super) async fn next(&mut self) {
+    pub(super) async fn next(&mut self) -> SignalKind {
         select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => SignalKind::terminate(),
+            _ = self.interrupt.recv() => SignalKind::interrupt(),
         }
     }
 }
