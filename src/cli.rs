@@ -30,6 +30,8 @@ const EXIT_BLIND: u8 = 2;
 const EXIT_NOT_FOUND: u8 = 3;
 /// `wait` waited for as long as it may.
 const EXIT_TIMED_OUT: u8 = 4;
+/// With its number added: ended by a signal, as shells tell it.
+const EXIT_SIGNAL: u8 = 128;
 /// Anything else: a supervisor may try again.
 const EXIT_FAILURE: u8 = 1;
 
@@ -66,6 +68,9 @@ pub enum Failure {
     /// `wait`: not all were ready in time. With the cause.
     #[error("time is up: {0}")]
     TimedOut(String),
+    /// `doctor` or `wait` was told to stop, by this signal.
+    #[error("stopped by signal {0}")]
+    Stopped(u8),
     /// The system gave no threads, timers or sockets.
     #[error("cannot run")]
     Run(#[source] io::Error),
@@ -74,7 +79,7 @@ pub enum Failure {
 impl Failure {
     /// Whether whoever asked was told already.
     pub fn is_told(&self) -> bool {
-        matches!(self, Self::Findings)
+        matches!(self, Self::Findings | Self::Stopped(_))
     }
 
     /// For the process.
@@ -86,6 +91,7 @@ impl Failure {
             Self::Blind(_) => EXIT_BLIND,
             Self::NotFound(_) => EXIT_NOT_FOUND,
             Self::TimedOut(_) => EXIT_TIMED_OUT,
+            Self::Stopped(signal) => EXIT_SIGNAL.saturating_add(*signal),
             Self::Unhealthy(_) | Self::Listen(_) | Self::DemoListen(_) | Self::Run(_) => EXIT_FAILURE,
         }
     }

@@ -8,6 +8,7 @@ pub mod definitions;
 pub mod traefik;
 mod ways;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -164,9 +165,18 @@ pub struct Address {
 
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { scheme, host, port, path, .. } = self;
+        let Self { scheme, port, path, .. } = self;
+        let host = self.written_host();
         let port = if *port == scheme.default_port() { String::new() } else { format!(":{port}") };
         write!(f, "{}://{host}{port}{path}", scheme.as_str())
+    }
+}
+
+impl Address {
+    /// The host as URLs and `Host` spell it: an IPv6 address has brackets (RFC 3986 §3.2.2).
+    pub fn written_host(&self) -> Cow<'_, str> {
+        let host = &*self.host;
+        if host.contains(':') { format!("[{host}]").into() } else { host.into() }
     }
 }
 

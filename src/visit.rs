@@ -19,11 +19,11 @@ use tokio::time::timeout;
 
 use crate::engine::client::{Client, Trouble};
 use crate::engine::convert::{Listed, Occurrence};
-use crate::evidence::{Container, EVENTS_KEPT, Engine, Happening};
+use crate::evidence::{Container, EVENTS_KEPT, Engine, Happening, Scheme};
 use crate::project::definitions::Unread;
 use crate::project::{Address, Asked, Candidate, Disk, Member, Project, Published, Reach, Setup, Standing, traefik};
 use crate::readiness::CRASH_LOOP_WINDOW;
-use crate::surroundings;
+use crate::{surroundings, tls};
 
 pub use ask::{EXCHANGE_LIMIT, url as ask_for};
 pub use files::{has_compose_files, name_in};
@@ -118,7 +118,11 @@ impl Visit {
             project.disk = self.disk().await;
         }
         self.read_definitions(project).await;
-        let supposed = if address.is_none() && self.here { project.public_addresses() } else { Vec::new() };
+        let mut supposed = if address.is_none() && self.here { project.public_addresses() } else { Vec::new() };
+        // A certificate that nobody can vouch for here says nothing against it.
+        if supposed.iter().any(|it| it.scheme == Scheme::Https) && !tls::has_roots() {
+            supposed.retain(|it| it.scheme != Scheme::Https);
+        }
         let dashboard = project.traefik().filter(|traefik| self.here && traefik.runs()).and_then(|traefik| {
             traefik
                 .setup

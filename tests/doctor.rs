@@ -6,9 +6,10 @@ mod fake_docker;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use fake_docker::{FakeDocker, recorded};
 use serde_json::{Value, json};
@@ -123,6 +124,8 @@ async fn an_engine_that_is_not_there_and_a_project_that_is_not_there_are_no_find
     assert!(code == 2 && complaint.contains("there are cvat"), "{code} {complaint}");
     let (code, _, complaint) = doctor(engine.host(), &["--url", "ftp://x/"]).await;
     assert!(code == 64 && complaint.contains("begins with http://"), "{code} {complaint}");
+    let (code, _, complaint) = doctor(engine.host(), &["--url", "http://a:65536/"]).await;
+    assert!(code == 64 && complaint.contains("has no valid port"), "{code} {complaint}");
 }
 
 #[tokio::test]
@@ -299,4 +302,92 @@ async fn a_dashboard_that_has_much_to_say_is_enabled() {
     }
     let report = report_of_a_dashboard(String::new()).await;
     assert!(report.contains("dashboard-not-enabled"), "nobody answers there: {report}");
+}
+
+#[test]
+fn where_nobody_can_vouch_for_a_certificate_https_is_not_judged() {
+    for words in [["doctor", "--url"], ["wait", "--http"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_anteroom"));
+        command.args(words).arg("https://localhost:1/analytics/").env("SSL_CERT_FILE", "/no/roots.pem");
+        let output = command.env_remove("SSL_CERT_DIR").output().expect("it runs");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{complaint}");
+        assert!(complaint.contains("cannot look: https://localhost:1/analytics/ cannot be asked"), "{complaint}");
+        assert!(complaint.contains("-v /etc/ssl/certs:/etc/ssl/certs:ro"), "{complaint}");
+    }
+}
+
+#[test]
+fn a_system_that_gives_nothing_to_look_with_is_no_finding() {
+    for word in ["doctor", "wait"] {
+        let mut command = Command::new("sh");
+        // No file is left for the runtime.
+        command.args(["-c", "ulimit -n 4; exec \"$0\" \"$1\"", env!("CARGO_BIN_EXE_anteroom"), word]);
+        let output = command.output().expect("it runs");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{complaint}");
+        assert!(complaint.contains("cannot look: "), "{complaint}");
+    }
+}
+
+/// The first process of a container, where the system lets us make one.
+struct First(Child);
+
+impl First {
+    fn start(words: &[&str], engine: &FakeDocker) -> Option<Self> {
+        let unshare = || {
+            let mut unshare = Command::new("unshare");
+            unshare.args(["--map-root-user", "--pid", "--fork", "--kill-child"]);
+            unshare
+        };
+        if !unshare().arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            eprintln!("a process may have no namespace of its own here: NOTHING IS PROVED HERE");
+            return None;
+        }
+        let mut command = unshare();
+        command.arg(env!("CARGO_BIN_EXE_anteroom")).args(words).env("DOCKER_HOST", engine.host());
+        command.env_remove("COMPOSE_PROJECT_NAME").stdout(Stdio::piped()).stderr(Stdio::null());
+        Some(Self(command.spawn().expect("it runs")))
+    }
+
+    /// Sends it a signal as whoever stops a container does, and waits for its end.
+    fn stopped_by(mut self, signal: &str) -> Option<i32> {
+        // Kept, or nobody would listen to it any more.
+        let mut out = BufReader::new(self.0.stdout.take().expect("it is piped")).lines();
+        // By then it runs.
+        assert!(out.next().is_some_and(|line| line.is_ok()), "it says nothing");
+        let above = self.0.id();
+        let children = std::fs::read_to_string(format!("/proc/{above}/task/{above}/children")).expect("it has a child");
+        let sent = Command::new("kill").args([signal, children.trim()]).status().expect("there is a kill");
+        assert!(sent.success());
+        for _ in 0..2000 {
+            if let Some(status) = self.0.try_wait().expect("it was started") {
+                return status.code();
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("it cannot be stopped");
+    }
+}
+
+impl Drop for First {
+    fn drop(&mut self) {
+        let _ended = self.0.kill();
+        let _status = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_first_process_of_a_container_can_be_stopped() {
+    let engine = FakeDocker::start();
+    engine.put(recorded("starting", "cvat_grafana", &["grafana"]));
+    for (words, signal, code) in [
+        (&["doctor", "--json", "--watch"][..], "-INT", 130),
+        (&["doctor", "--json", "--watch"], "-TERM", 143),
+        (&["wait"], "-INT", 130),
+    ] {
+        let Some(first) = First::start(words, &engine) else { return };
+        let stopped = tokio::task::spawn_blocking(move || first.stopped_by(signal));
+        assert_eq!(stopped.await.expect("it ends"), Some(code), "{words:?} {signal}");
+    }
 }

@@ -458,9 +458,29 @@ async fn who_answered_earlier_is_asked_again_before_all_is_called_ready() {
 }
 
 #[tokio::test]
+async fn an_engine_that_once_does_not_tell_is_asked_again() {
+    let engine = FakeDocker::start();
+    engine.put(container("healthy", "web", None));
+    // While the project is looked for, and at the first look at it.
+    for path in ["/containers/json", "/networks"] {
+        engine.set_mood(path, Some(Mood::RefusesOnce(500)));
+        let ended = wait(&engine, &[]).await;
+        assert_eq!(ended.code, 0, "{path}: {ended:?}");
+    }
+    for path in ["/containers/json", "/networks"] {
+        engine.set_mood(path, Some(Mood::Refuses(500)));
+        let ended = wait(&engine, &["--timeout", "0s"]).await;
+        assert_eq!(ended.code, 2, "{path}: {ended:?}");
+        engine.set_mood(path, None);
+    }
+}
+
+#[tokio::test]
 async fn wrong_arguments_are_told_from_failures() {
     let engine = FakeDocker::start();
-    for words in [&["--timeout", "soon"][..], &["--http", "localhost:8080"], &["--for", "ever"]] {
+    for words in
+        [&["--timeout", "soon"][..], &["--http", "localhost:8080"], &["--http", "http://a:x/"], &["--for", "ever"]]
+    {
         let ended = wait(&engine, words).await;
         assert_eq!(ended.code, 64, "{ended:?}");
     }

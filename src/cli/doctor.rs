@@ -11,18 +11,22 @@ use tokio::time::sleep;
 use self::report::Report;
 use super::Failure;
 use super::paint::Paint;
-use super::serve::block_on;
+use super::serve::{Signals, block_on};
+use crate::config::host_and_port;
 use crate::diagnosis::Severity;
 use crate::diagnosis::deployment::examine;
 use crate::engine::client::Trouble;
 use crate::evidence::Scheme;
 use crate::page::foreign::line;
 use crate::project::{Address, Folder, Here, Meant, Unclear, choose};
+use crate::tls;
 use crate::visit::{Heard, Visit, has_compose_files, name_in};
 
 mod document;
 pub(super) mod report;
 
+/// The number of the first process of a container.
+const FIRST: u32 = 1;
 /// Between two looks of `--watch`.
 const WATCH_PACE: Duration = Duration::from_secs(2);
 
@@ -69,7 +73,8 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     let (json, watch) = (given.get_flag("json"), given.get_flag("watch"));
     let host = docker_host(environment);
     let paint = Paint::of(io::stdout().is_terminal() && !json, environment);
-    block_on(async {
+    can_ask(url.as_ref())?;
+    look(async {
         let visit = Visit::begin(host).await.map_err(blind)?;
         let here = here(wanted, environment);
         let chosen = chosen(&visit, &here).await.map_err(blind)?.map_err(|unclear| Failure::Blind(which(&unclear)))?;
@@ -108,6 +113,29 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
             }
             sleep(WATCH_PACE).await;
         }
+    })
+}
+
+/// Looks, until it is told to stop.
+///
+/// # Errors
+/// What it comes to. That there is nothing to run it on is no verdict either.
+pub(super) fn look(errand: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let outcome = block_on(async {
+        // Linux lets no signal end the first process of a container that does not listen to it. Any other one had better
+        // end by the signal itself: a shell whose command ends in another way goes on with its script.
+        if std::process::id() != FIRST {
+            return errand.await;
+        }
+        let mut signals = Signals::listen()?;
+        tokio::select! {
+            outcome = errand => outcome,
+            signal = signals.next() => Err(Failure::Stopped(signal.as_raw_value().try_into().unwrap_or_default())),
+        }
+    });
+    outcome.map_err(|failure| match failure {
+        Failure::Run(error) => Failure::Blind(error.to_string()),
+        failure => failure,
     })
 }
 
@@ -161,6 +189,21 @@ pub(super) fn blind(trouble: Trouble) -> Failure {
     Failure::Blind(format!("the container engine: {}", line(&trouble.to_string())))
 }
 
+/// Whether an answer from there would say anything.
+///
+/// # Errors
+/// A certificate that nobody could vouch for here is no worse than another.
+pub(super) fn can_ask(address: Option<&Address>) -> Result<(), Failure> {
+    match address {
+        Some(address) if address.scheme == Scheme::Https && !tls::has_roots() => Err(Failure::Blind(format!(
+            "{} cannot be asked, since there are no roots here by which to trust a certificate. From the image: add -v \
+             /etc/ssl/certs:/etc/ssl/certs:ro",
+            line(&address.to_string())
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// A URL that is to be asked.
 pub(super) fn address(text: &str) -> Result<Address, String> {
     let uri: Uri = text.parse().map_err(|_| "is no URL".to_owned())?;
@@ -173,9 +216,10 @@ pub(super) fn address(text: &str) -> Result<Address, String> {
     if authority.as_str().contains('@') {
         return Err("takes no user and no password".to_owned());
     }
-    let host = authority.host().trim_matches(['[', ']']).to_owned();
+    // The parser of URLs passes over a port that is none.
+    let (host, port) = host_and_port(authority.as_str())?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
-    Ok(Address { scheme, host, port: authority.port_u16().unwrap_or(scheme.default_port()), path, at: None })
+    Ok(Address { scheme, host: host.to_string(), port: port.unwrap_or(scheme.default_port()), path, at: None })
 }
 
 /// A line on the terminal that says what is going on, and goes when it is over. Nowhere else: a log has no use for it.
@@ -218,8 +262,12 @@ mod tests {
             Ok(("http://localhost:8080/analytics/?a=1".to_owned(), 8080))
         );
         assert_eq!(read("https://cvat.example.org"), Ok(("https://cvat.example.org/".to_owned(), 443)));
+        assert_eq!(read("http://[::1]/"), Ok(("http://[::1]/".to_owned(), 80)));
         for wrong in ["localhost:8080", "ftp://a/", "http://", "http://user:secret@host/", "", "http://a b/"] {
             assert!(read(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["http://a:65536/", "http://a:x/", "https://a:0", "http://a:/", "http://[::1]:99999/"] {
+            assert!(read(wrong).is_err_and(|reason| reason.contains("port")), "{wrong}");
         }
     }
 }

@@ -10,9 +10,8 @@ use tokio::time::{sleep, sleep_until};
 
 use self::progress::{Progress, Row};
 use super::Failure;
-use super::doctor::{address, blind, chosen, docker_host, here, project, report, which};
+use super::doctor::{address, blind, can_ask, chosen, docker_host, here, look, project, report, which};
 use super::paint::Paint;
-use super::serve::block_on;
 use crate::diagnosis::deployment::{examine, of_member};
 use crate::diagnosis::redact::redact_lines;
 use crate::engine::client::Trouble;
@@ -87,7 +86,8 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     let here = Here { may_be_elsewhere, ..here };
     // Who waits for longer than the clock goes, waits for ever.
     let deadline = began.checked_add(timeout);
-    block_on(async {
+    can_ask(given.get_one::<Address>("http"))?;
+    look(async {
         let visit = Visit::begin(docker_host(environment)).await.map_err(blind)?;
         let project = find(&visit, &here, began, deadline).await?;
         if here.named.is_none() {
@@ -113,16 +113,38 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
 
 /// The project that is meant. One that is not there may be about to come, as a service may.
 async fn find(visit: &Visit, here: &Here, began: Instant, deadline: Option<Instant>) -> Result<Box<str>, Failure> {
+    let mut away = Away::default();
     loop {
-        let unclear = match chosen(visit, here).await.map_err(blind)? {
-            Ok(project) => return Ok(project),
-            Err(unclear) => unclear,
+        let asked_at = Instant::now();
+        let unclear = match chosen(visit, here).await {
+            Ok(Ok(project)) => return Ok(project),
+            Ok(Err(unclear)) => {
+                away = Away::default();
+                unclear
+            }
+            Err(trouble) if away.is_over(asked_at, &trouble) || is_over(deadline) => return Err(blind(trouble)),
+            Err(_) => {
+                sleep(PACE).await;
+                continue;
+            }
         };
         let is_ambiguous = unclear.meant == Meant::Any && !unclear.projects.is_empty();
         if is_ambiguous || began.elapsed() >= ABOUT_TO_APPEAR || is_over(deadline) {
             return Err(Failure::NotFound(which(&unclear)));
         }
         sleep(PACE).await;
+    }
+}
+
+/// Since when the engine does not answer, which it did before.
+#[derive(Default)]
+struct Away(Option<Instant>);
+
+impl Away {
+    /// Whether it will not come back. It was asked then, and met this.
+    fn is_over(&mut self, asked_at: Instant, trouble: &Trouble) -> bool {
+        let since = *self.0.get_or_insert(asked_at);
+        since.elapsed() >= ENGINE_AWAY_MOST || matches!(trouble, Trouble::Forbidden(_))
     }
 }
 
@@ -158,24 +180,26 @@ enum Step {
 impl Watcher<'_> {
     async fn wait(mut self) -> Result<(), Failure> {
         let deadline = self.deadline;
-        let mut last: Option<(Project, Instant)> = None;
+        let (mut last, mut away) = (None, Away::default());
         loop {
             let looked_at = Instant::now();
             match self.visit.glance(&self.project, &self.heard).await {
-                Ok(mut project) => match self.step(&mut project).await? {
-                    Step::Ready => return Ok(()),
-                    Step::ReadyByHearsay => continue,
-                    Step::Waiting => last = Some((project, looked_at)),
-                },
-                Err(trouble) => {
-                    let is_new = last.as_ref().is_some_and(|(_, at)| at.elapsed() < ENGINE_AWAY_MOST);
-                    if !is_new || matches!(trouble, Trouble::Forbidden(_)) {
-                        return Err(blind(trouble));
+                Ok(mut project) => {
+                    away = Away::default();
+                    match self.step(&mut project).await? {
+                        Step::Ready => return Ok(()),
+                        Step::ReadyByHearsay => continue,
+                        Step::Waiting => last = Some(project),
                     }
                 }
+                // Of who was never seen, there is nothing else to say.
+                Err(trouble) if away.is_over(looked_at, &trouble) || last.is_none() && is_over(deadline) => {
+                    return Err(blind(trouble));
+                }
+                Err(_) => {}
             }
             if is_over(deadline) {
-                return Err(Failure::TimedOut(self.left(last.map(|(project, _)| project)).await));
+                return Err(Failure::TimedOut(self.left(last).await));
             }
             let next = looked_at + PACE;
             sleep_until(deadline.map_or(next, |deadline| deadline.min(next)).into()).await;

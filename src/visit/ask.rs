@@ -148,7 +148,7 @@ fn request(address: &Address, path: &str) -> Result<Request<Empty<Bytes>>, Failu
     let unfit = || Failure::Unreachable { reason: "the URL cannot be asked for".into() };
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = path.parse::<Uri>().map_err(|_| unfit())?;
-    let authority = format!("{}:{}", address.host, address.port);
+    let authority = format!("{}:{}", address.written_host(), address.port);
     let headers = request.headers_mut();
     headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|_| unfit())?);
     headers.insert(ACCEPT, HeaderValue::from_static("application/problem+json, */*;q=0.5"));
@@ -170,4 +170,19 @@ async fn whole(response: Response<Incoming>, (limit, most): (Duration, usize)) -
     }
     read.truncate(most);
     (Response::from_parts(head, ()), read.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_address_is_asked_for_in_brackets() {
+        for (host, asked) in [("::1", "[::1]:8080"), ("localhost", "localhost:8080")] {
+            let address =
+                Address { scheme: Scheme::Http, host: host.to_owned(), port: 8080, path: "/".to_owned(), at: None };
+            let request = request(&address, "/").expect("it can be asked for");
+            assert_eq!(request.headers()[HOST], asked);
+        }
+    }
 }
