@@ -5,6 +5,7 @@
 
 mod status;
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
@@ -19,8 +20,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::{select, time};
 
 pub use self::status::Status;
@@ -54,12 +55,10 @@ pub async fn run(
 }
 
 async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: Arc<Meter>, status: Arc<Status>) {
-    let permits = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     // Dropped, and with it every connection, when `run` ends.
     let mut connections = JoinSet::new();
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
-        while connections.try_join_next().is_some() {}
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -67,8 +66,16 @@ async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: A
                 continue;
             }
         };
+        while connections.try_join_next().is_some() {}
+        open.retain(|connection| !connection.is_finished());
+        // The oldest had time to ask. Those that say nothing keep nobody waiting who does.
+        if open.len() >= MOST_CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
         let (draining, meter, status) = (draining.clone(), Arc::clone(&meter), Arc::clone(&status));
-        connections.spawn(async move {
+        open.push_back(connections.spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
                 let (method, draining) = (request.method(), *draining.borrow());
                 let answer = match request.uri().path() {
@@ -89,8 +96,7 @@ async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: A
                 Ok(Err(error)) => tracing::debug!(%error, "admin connection failed"),
                 Err(_) => tracing::debug!("admin connection took too long"),
             }
-            drop(permit);
-        });
+        }));
     }
 }
 
