@@ -27,21 +27,22 @@ use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
 
-use self::answer::Ticket;
+use self::answer::{Ticket, Trip};
 pub use self::body::Body;
 use self::budget::Budget;
 pub use self::call::Call;
 use self::dispatch::Dispatch;
 use self::exchange::Exchange;
-use self::head::Head;
+use self::head::{Caller, Head};
 use self::hold::Door;
-use self::journey::{Outcome, Toll, Way};
+use self::journey::{Outcome, Way};
 use self::pages::Pages;
 use self::upgrade::{Switch, Tunnels};
 use crate::admission::{self, Refusal};
 use crate::config::{Config, HostHeader};
 use crate::evidence::{Bound, Failure, Upstream};
 use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
+use crate::line::Place;
 use crate::page::Brand;
 use crate::readiness::State;
 use crate::room::Room;
@@ -159,8 +160,11 @@ impl Proxy {
         // These are refused whoever is behind us.
         let refusal = admission::refuse(request.method(), request.uri(), request.version(), request.headers());
         if let Some(refusal) = refusal {
-            let (head, tape) = self.recorded(request);
-            Call::Refuse(head, tape, refusal)
+            let (mut head, tape) = self.recorded(request);
+            // For the log.
+            headers::forward(&mut head.headers, client);
+            let caller = Caller::of(&head.headers, |address| self.shared.config.trusted_peers.contains(address));
+            Call::Refuse(head, tape, caller, refusal)
         } else if answer::is_status_query(request.headers()) {
             let (head, tape) = self.recorded(request);
             Call::TellStatus(head, tape)
@@ -195,7 +199,9 @@ impl Proxy {
     ) -> Response<Body> {
         let ticket = self.ticket(version);
         match call {
-            Call::Refuse(head, tape, refusal) => unwanted(tape, ticket.refuse((&head.method, &head.uri), *refusal)),
+            Call::Refuse(head, tape, caller, refusal) => {
+                unwanted(tape, ticket.refuse((&head.method, &head.uri, *caller), *refusal))
+            }
             _ if broken => ticket.refuse(call.asked(), Refusal::BodyBroken),
             Call::TellStatus(head, tape) => {
                 self.shared.room.watch();
@@ -205,9 +211,17 @@ impl Proxy {
             Call::TellOptions(head, tape) => unwanted(tape, ticket.options(&head.uri)),
             Call::Forward(exchange) => {
                 self.shared.budget.count_request(ticket.started);
-                self.serve(ticket, exchange, known).await
+                self.serve(Trip { ticket, exchange }, known).await
             }
         }
+    }
+
+    /// Answers a request that could not even be looked at, for a bug of ours.
+    pub fn panicked(&self) -> Response<Body> {
+        // A ticket is counted when it is dropped, but there is none yet.
+        let answer = answer::panicked();
+        self.ledger.ended(Fate::Refused, Some(answer.status()), Duration::ZERO);
+        answer
     }
 
     fn ticket(&self, version: Version) -> Ticket<'_> {
@@ -215,14 +229,10 @@ impl Proxy {
         Ticket::new(ids.fetch_add(1, Ordering::Relaxed), config, brand, version, &self.ledger, &self.pages)
     }
 
-    async fn serve(
-        &self,
-        mut ticket: Ticket<'_>,
-        exchange: &mut Exchange,
-        known: Option<Arc<Snapshot>>,
-    ) -> Response<Body> {
+    async fn serve(&self, mut trip: Trip<'_>, known: Option<Arc<Snapshot>>) -> Response<Body> {
+        let Trip { ticket, exchange } = &mut trip;
         if exchange.tape.announces_too_much() {
-            return self.refuse_large(&ticket, exchange);
+            return self.refuse_large(ticket, exchange);
         }
         if known.is_none() && !self.is_down() {
             // What waits has no table; and without hyper, nothing of what it was read into.
@@ -230,22 +240,21 @@ impl Proxy {
         }
         let Shared { budget, reports, .. } = &*self.shared;
         let way = Way { door: &self.door, budget, reports };
-        let mut toll = Toll::default();
-        let outcome = way.travel(known, &mut Dispatch::new(self, &ticket, exchange), &mut toll).await;
-        ticket.toll = toll;
+        let place = Place { arrived: ticket.started.into_std(), id: ticket.id };
+        let outcome = way.travel(known, &mut Dispatch::new(self, place, exchange), &mut ticket.toll).await;
         match outcome {
-            Outcome::Answered((answer, lease)) => self.pass_on(&ticket, exchange, answer, lease),
-            Outcome::Refused(Refusal::BodyTooLarge) => self.refuse_large(&ticket, exchange),
+            Outcome::Answered((answer, lease)) => self.pass_on(ticket, exchange, answer, lease),
+            Outcome::Refused(Refusal::BodyTooLarge) => self.refuse_large(ticket, exchange),
             Outcome::Refused(refusal) => {
-                let answer = ticket.refuse(exchange.asked(), refusal);
+                let answer = ticket.refuse(exchange.head.asked(), refusal);
                 unwanted(&mut exchange.tape, answer)
             }
             Outcome::Stranded(snapshot, failure, bound) => {
                 if let Some(limit) = limit(bound, failure.as_ref()) {
                     self.shared.meter.reached(limit);
                 }
-                let bound = bound.and_then(|bound| said(bound, &ticket));
-                explain(&ticket, exchange, &snapshot, failure, bound)
+                let bound = bound.and_then(|bound| said(bound, ticket));
+                explain(ticket, exchange, &snapshot, failure, bound)
             }
         }
     }
@@ -253,7 +262,7 @@ impl Proxy {
     /// Refuses a body that is too large.
     fn refuse_large(&self, ticket: &Ticket<'_>, exchange: &mut Exchange) -> Response<Body> {
         self.shared.meter.reached(Limit::BodySize);
-        let answer = ticket.refuse(exchange.asked(), Refusal::BodyTooLarge);
+        let answer = ticket.refuse(exchange.head.asked(), Refusal::BodyTooLarge);
         unwanted(&mut exchange.tape, answer)
     }
 
@@ -332,7 +341,7 @@ impl Proxy {
         let nominated = self.rewrite_answer(&mut answer);
         // hyper knows of that too, but not where an answer goes around it.
         lease.last = is_1_0 || headers::closes(&nominated);
-        let record = ticket.record(&exchange.head, answer.status(), Fate::Passed, None);
+        let record = ticket.record(&exchange.head, Some(answer.status()), Fate::Passed, None);
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(switch) = exchange.switch.take()
         {

@@ -17,6 +17,7 @@ const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 struct Anteroom {
     process: Child,
     address: SocketAddr,
+    admin: SocketAddr,
     lines: mpsc::Receiver<String>,
 }
 
@@ -35,6 +36,7 @@ impl Anteroom {
             .env_clear()
             .env("ANTEROOM_UPSTREAM", format!("http://{upstream}"))
             .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
+            .env("ANTEROOM_MAX_BODY_BYTES", "1KiB")
             .stdout(Stdio::piped())
             .spawn()
             .expect("the binary runs");
@@ -42,14 +44,26 @@ impl Anteroom {
         // Whoever does not take lines keeps them from being read.
         let (tell, lines) = mpsc::channel(1);
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.blocking_send(line)));
-        let mut anteroom = Self { process, address: upstream, lines };
+        let mut anteroom = Self { process, address: upstream, admin: upstream, lines };
         let start = anteroom.line("anteroom listens").await;
-        let address = start.split("listen").find_map(|part| {
+        let mut addresses = start.split("listen").filter_map(|part| {
             let from = part.find(|it: char| it.is_ascii_digit())?;
             part[from..].split(['"', ' ']).next()?.parse().ok()
         });
-        anteroom.address = address.expect("it says where");
+        anteroom.address = addresses.next().expect("it says where");
+        anteroom.admin = addresses.next().expect("it says where");
         anteroom
+    }
+
+    /// Waits until so many requests are held.
+    async fn holds(&self, many: usize) {
+        let told = format!("\nanteroom_requests_held {many}\n");
+        let are_held = async || {
+            let mut admin = Peer::connect(self.admin).await;
+            admin.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            admin.answer().await.body.contains(&told)
+        };
+        soon(async { while !are_held().await {} }).await;
     }
 
     /// The next line with this in it.
@@ -162,6 +176,48 @@ async fn a_diagnosed_request_names_its_finding_and_how_long_it_was_held() {
     assert_eq!(line["finding"], answer.json()["findings"][0]["code"], "{line}");
     assert_eq!(line["bytes"].as_u64(), Some(answer.body.len() as u64), "{line}");
     assert!(line["held_ms"].as_u64() >= Some(900), "{line}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_has_its_line() {
+    let mut anteroom = Anteroom::start(nobody().await, "json").await;
+    for (request, method, status) in [
+        ("TRACE /trace HTTP/1.1\r\nHost: a\r\n\r\n", "TRACE", 405),
+        ("POST /large HTTP/1.1\r\nHost: a\r\nContent-Length: 2000\r\n\r\n", "POST", 413),
+    ] {
+        let mut client = Peer::connect(anteroom.address).await;
+        client.send(request).await;
+        assert_eq!(client.answer().await.status(), status);
+        let line = anteroom.request().await;
+        assert_eq!(
+            (line["outcome"].as_str(), line["status"].as_u64()),
+            (Some("refused"), Some(status.into())),
+            "{line}"
+        );
+        assert_eq!((line["method"].as_str(), line["client"].as_str()), (Some(method), Some("127.0.0.1")), "{line}");
+        assert!(line["path"].as_str().is_some_and(|path| path.len() == 6) && line.get("cut").is_none(), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_before_there_is_an_answer_has_a_line() {
+    let mut anteroom = Anteroom::start(nobody().await, "json").await;
+    // One that is held without hyper, and one with it.
+    for request in [
+        "GET /gone HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\n\r\n",
+        "POST /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nfour",
+    ] {
+        let mut client = Peer::connect(anteroom.address).await;
+        client.send(request).await;
+        anteroom.holds(1).await;
+        client.reset();
+        let line = anteroom.request().await;
+        assert_eq!((line["outcome"].as_str(), line["path"].as_str()), (Some("left"), Some("/gone")), "{line}");
+        assert!(line["held_ms"].is_u64() && line["took_ms"].is_u64(), "{line}");
+        for absent in ["status", "cut", "bytes", "finding"] {
+            assert!(line.get(absent).is_none(), "{absent} in {line}");
+        }
+    }
 }
 
 #[tokio::test]

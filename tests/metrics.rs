@@ -49,6 +49,20 @@ async fn requests_are_counted_by_how_they_end() {
 }
 
 #[tokio::test]
+async fn a_head_that_cannot_be_read_is_counted_as_refused() {
+    let proxy = TestProxy::start(config(nobody().await));
+    let too_long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));
+    let twice = "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx";
+    for (count, request, expected) in
+        [(1.0, "GET / HTTP/1.1\nHost: a\n\n", 400), (2.0, twice, 400), (3.0, &too_long, 431)]
+    {
+        assert_eq!(status(&proxy, request).await, expected);
+        let text = scrape(&proxy).await;
+        assert_eq!(value(&text, "anteroom_requests_total{outcome=\"refused\",status=\"4xx\"}"), Some(count), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_waits_is_seen_waiting_and_then_counted_as_held() {
     let (socket, address) = support::reserved();
     let proxy = TestProxy::start(config(address));
@@ -66,7 +80,7 @@ async fn a_request_that_waits_is_seen_waiting_and_then_counted_as_held() {
     assert_eq!(client.answer().await.status(), 200);
     let text = scrape(&proxy).await;
     assert_eq!(value(&text, "anteroom_requests_total{outcome=\"held\",status=\"2xx\"}"), Some(1.0), "{text}");
-    assert_eq!(value(&text, "anteroom_request_held_seconds_count"), Some(1.0), "{text}");
+    assert_eq!(value(&text, "anteroom_request_held_seconds_count"), Some(2.0), "whatever came of them: {text}");
     assert_eq!(value(&text, "anteroom_requests_held"), Some(0.0), "{text}");
     assert!(value(&text, "anteroom_probes_total{result=\"refused\"}") >= Some(1.0), "{text}");
     assert!(value(&text, "anteroom_probes_total{result=\"passed\"}") >= Some(1.0), "{text}");

@@ -12,7 +12,8 @@ use http::{HeaderMap, Method, Response, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::head::Head;
+use super::exchange::Exchange;
+use super::head::{Asked, Head};
 use super::journey::Toll;
 use super::pages::{Made, Pages, Question};
 use super::record::{Id, Known, Record, cut};
@@ -31,6 +32,9 @@ use crate::watch::Snapshot;
 const STATUS_QUERY: HeaderName = HeaderName::from_static("x-anteroom");
 /// The readiness in an answer to [`STATUS_QUERY`].
 const STATE: HeaderName = HeaderName::from_static("x-anteroom-state");
+/// What a bug of ours is answered with.
+const BUG: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+
 /// Whether a request asks for our own view of the upstream.
 pub fn is_status_query(headers: &HeaderMap) -> bool {
     headers.get(STATUS_QUERY).is_some_and(|value| value == "status")
@@ -52,11 +56,30 @@ pub struct Ticket<'a> {
     settled: AtomicBool,
 }
 
-/// A request that is dropped without an answer: its client has left.
+/// A request that is dropped without an answer: its client has left, or we have a bug, which is answered by others.
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        if !self.settled.load(Relaxed) && !std::thread::panicking() {
+        if self.is_open() {
             self.settle(Fate::Left, None);
+        } else if !self.settled.load(Relaxed) {
+            self.settle(Fate::Refused, Some(BUG));
+        }
+    }
+}
+
+/// A request on its way, with its ticket. Dropped without an answer, as when its client leaves, it has its line all the
+/// same.
+pub struct Trip<'a> {
+    pub ticket: Ticket<'a>,
+    pub exchange: &'a mut Exchange,
+}
+
+impl Drop for Trip<'_> {
+    fn drop(&mut self) {
+        let Self { ticket, exchange } = self;
+        if ticket.is_open() {
+            ticket.toll.end();
+            drop(ticket.record(&exchange.head, None, Fate::Left, None));
         }
     }
 }
@@ -91,8 +114,8 @@ impl<'a> Ticket<'a> {
             self.ledger.diagnosed(code);
         }
         let code = finding.map_or("unknown", Code::as_str);
-        let record = self.record(head, page.status, Fate::Diagnosed, Some(code));
         let status = page.status;
+        let record = self.record(head, Some(status), Fate::Diagnosed, Some(code));
         let mut answer = respond(page).map(|body| body.recorded(record));
         answer.headers_mut().insert(PROXY_STATUS, proxy_status(status, code));
         answer
@@ -113,12 +136,15 @@ impl<'a> Ticket<'a> {
     }
 
     /// Refuses a request, for the client's own mistake as a rule, and closes the connection.
-    pub fn refuse(&self, (method, target): (&Method, &Uri), refusal: Refusal) -> Response<Body> {
+    pub fn refuse(&self, asked: Asked<'_>, refusal: Refusal) -> Response<Body> {
         let (status, reason) = (refusal.status(), refusal.reason());
         self.settle(Fate::Refused, Some(status));
-        let (method, path) = (cut(method.as_str()), cut(target.path()));
+        let (method, path) = (cut(asked.0.as_str()), cut(asked.1.path()));
         tracing::debug!(id = %self.id(), method, path, status = status.as_u16(), reason, "refused");
-        let mut answer = bare(status, proxy_status(status, reason));
+        let known = self.known(Some(status), Fate::Refused, None);
+        // Whoever scans for open ports would fill the log with what is no HTTP.
+        let record = if status == StatusCode::BAD_REQUEST { None } else { Record::of(asked, known) };
+        let mut answer = bare(status, proxy_status(status, reason)).map(|body| body.recorded(record));
         if self.version < Version::HTTP_2 {
             // What follows on the connection may be a part of what was refused. HTTP/2 has its frames.
             headers::close(answer.headers_mut());
@@ -142,7 +168,7 @@ impl<'a> Ticket<'a> {
     pub fn record(
         &self,
         head: &Head,
-        status: StatusCode,
+        status: Option<StatusCode>,
         outcome: Fate,
         finding: Option<&'static str>,
     ) -> Option<Box<Record>> {
@@ -151,9 +177,18 @@ impl<'a> Ticket<'a> {
             Fate::Passed if !self.toll.held.is_zero() => Fate::Held,
             outcome => outcome,
         };
-        self.settle(outcome, Some(status));
+        self.settle(outcome, status);
+        Record::of(head.asked(), self.known(status, outcome, finding))
+    }
+
+    fn known(&self, status: Option<StatusCode>, outcome: Fate, finding: Option<&'static str>) -> Known {
         let Self { id, started, toll, .. } = *self;
-        Record::of(head, Known { id, started, toll, status, outcome, finding })
+        Known { id, started, toll, status, outcome, finding }
+    }
+
+    /// Whether it may still have an answer.
+    fn is_open(&self) -> bool {
+        !self.settled.load(Relaxed) && !std::thread::panicking()
     }
 
     /// Counts the request, once.
@@ -228,8 +263,35 @@ fn bare(status: StatusCode, proxy_status: HeaderValue) -> Response<Body> {
 /// The answer to a request whose handling panicked: a bug of ours, which costs one answer and no connection.
 pub fn panicked() -> Response<Body> {
     tracing::error!("a request's handler panicked; this is a bug in anteroom");
-    let status = StatusCode::INTERNAL_SERVER_ERROR;
-    let mut answer = bare(status, proxy_status(status, "a bug in anteroom"));
+    let mut answer = bare(BUG, proxy_status(BUG, "a bug in anteroom"));
     headers::close(answer.headers_mut());
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::config::{self, Input};
+    use crate::telemetry::meter::{Exposition, Meter};
+
+    #[test]
+    fn a_request_whose_handler_panics_is_counted() {
+        let flags = [("upstream".to_owned(), "http://grafana".to_owned())];
+        let input = Input { flags: &flags, environment: &[], cores: NonZeroUsize::MIN, check_log: |_| Ok(()) };
+        let (config, _) = config::parse(input).expect("it is right");
+        let (meter, brand, pages) = (Meter::default(), Brand::default(), Pages::default());
+        let ledger = meter.ledger();
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            let _ticket = Ticket::new(1, &config, &brand, Version::HTTP_11, &ledger, &pages);
+            panic!("a bug");
+        }));
+        assert!(caught.is_err());
+        let told = meter.tell(Exposition::Text);
+        for series in ["outcome=\"refused\",status=\"5xx\"} 1\n", "outcome=\"left\",status=\"none\"} 0\n"] {
+            assert!(told.contains(series), "{series} in {told}");
+        }
+    }
 }

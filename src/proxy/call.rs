@@ -1,15 +1,16 @@
 //! What a request comes to be before anybody is asked.
 
-use http::{Method, Uri, request};
+use http::request;
 
 use super::exchange::Exchange;
+use super::head::{Asked, Caller};
 use crate::admission::Refusal;
 use crate::upstream::body::Tape;
 
 /// A request, and what is to be done about it. Where that takes no body, it is kept all the same until the answer is written:
 /// a connection that is closed with bytes unread is reset, and the reset may overtake the answer.
 pub enum Call {
-    Refuse(request::Parts, Tape, Refusal),
+    Refuse(request::Parts, Tape, Caller, Refusal),
     TellStatus(request::Parts, Tape),
     /// It has passed here before.
     ExplainLoop(Exchange),
@@ -20,12 +21,12 @@ pub enum Call {
 
 impl Call {
     /// What is asked of what.
-    pub fn asked(&self) -> (&Method, &Uri) {
+    pub fn asked(&self) -> Asked<'_> {
         match self {
-            Self::Refuse(head, ..) | Self::TellStatus(head, _) | Self::TellOptions(head, _) => {
-                (&head.method, &head.uri)
-            }
-            Self::ExplainLoop(exchange) | Self::Forward(exchange) => exchange.asked(),
+            Self::Refuse(head, _, caller, _) => (&head.method, &head.uri, *caller),
+            // Of whom no line tells.
+            Self::TellStatus(head, _) | Self::TellOptions(head, _) => (&head.method, &head.uri, Caller::default()),
+            Self::ExplainLoop(exchange) | Self::Forward(exchange) => exchange.head.asked(),
         }
     }
 }

@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::Proxy;
-use super::answer::Ticket;
 use super::exchange::Exchange;
 use super::hold::Stay;
 use super::journey::{Errand, Sent, Setback};
@@ -25,15 +24,16 @@ use crate::watch::Snapshot;
 /// An exchange, as often as it is sent.
 pub(super) struct Dispatch<'a> {
     proxy: &'a Proxy,
-    ticket: &'a Ticket<'a>,
+    place: Place,
     exchange: &'a mut Exchange,
     /// How long a page view may wait by what was known of a warm-up. It stays so when that is over.
     granted: OnceLock<Duration>,
 }
 
 impl<'a> Dispatch<'a> {
-    pub(super) fn new(proxy: &'a Proxy, ticket: &'a Ticket<'a>, exchange: &'a mut Exchange) -> Self {
-        Self { proxy, ticket, exchange, granted: OnceLock::new() }
+    /// `place` is that of its request in the waiting room.
+    pub(super) fn new(proxy: &'a Proxy, place: Place, exchange: &'a mut Exchange) -> Self {
+        Self { proxy, place, exchange, granted: OnceLock::new() }
     }
 }
 
@@ -89,25 +89,19 @@ impl Errand for Dispatch<'_> {
     }
 
     fn stay(&self) -> Stay {
-        let Self { ticket, exchange: Exchange { head, tape, .. }, proxy, granted } = self;
+        let Self { place, exchange: Exchange { head, tape, .. }, proxy, granted } = self;
         let fields = head.fields();
         let kind = patience::kind(&head.method, &fields, tape.fits());
         let configured = patience::patience(kind, &fields, &proxy.shared.config.patience);
         let patience = if kind == Kind::PageView && patience::preferred_wait(&fields).is_none() {
             let Snapshot { began, usual, .. } = &*proxy.door.newest();
-            let by = |began: Instant| {
-                patience_for_page_view(configured, ticket.started.into_std(), Some(began.into_std()), *usual)
-            };
+            let by = |began: Instant| patience_for_page_view(configured, place.arrived, Some(began.into_std()), *usual);
             let known = began.map(|began| *granted.get_or_init(|| by(began)));
             known.or_else(|| granted.get().copied()).unwrap_or(configured)
         } else {
             configured
         };
-        Stay {
-            place: Place { arrived: ticket.started.into_std(), id: ticket.id },
-            bytes: self.exchange.size(),
-            deadline: ticket.started + patience,
-        }
+        Stay { place: *place, bytes: self.exchange.size(), deadline: Instant::from_std(place.arrived) + patience }
     }
 }
 

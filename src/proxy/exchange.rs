@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Response, StatusCode, Uri};
+use http::{Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::{Instant, sleep_until};
 
@@ -40,11 +40,6 @@ impl Exchange {
     /// What its head takes of memory in bytes, roughly: one that is not written as usual is kept as it came, too.
     pub fn size(&self) -> usize {
         self.head.size() + self.spelling.as_ref().map_or(0, |Spelling(head)| head.len())
-    }
-
-    /// What is asked of what.
-    pub fn asked(&self) -> (&Method, &Uri) {
-        (&self.head.method, &self.head.target)
     }
 
     /// Whether nothing of it is with its connection any more.

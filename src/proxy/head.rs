@@ -34,18 +34,33 @@ enum Fields {
 }
 
 /// Who asks, as the log tells it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Caller {
     pub address: Option<IpAddr>,
     pub trace_id: Option<TraceId>,
 }
 
+impl Caller {
+    /// Of a request as it is forwarded. `trusted` says who is believed about others.
+    pub fn of(headers: &HeaderMap, trusted: impl Fn(IpAddr) -> bool) -> Self {
+        Self { address: headers::client(headers, trusted), trace_id: headers::trace_id(headers) }
+    }
+}
+
+/// What is asked of what, and by whom, as far as that is known.
+pub type Asked<'a> = (&'a Method, &'a Uri, Caller);
+
 impl Head {
     /// Of a request as it is forwarded. `trusted` says who is believed about others.
     pub fn of(head: Parts, trusted: impl Fn(IpAddr) -> bool) -> Self {
         let Parts { method, uri, headers, .. } = head;
-        let caller = Caller { address: headers::client(&headers, trusted), trace_id: headers::trace_id(&headers) };
+        let caller = Caller::of(&headers, trusted);
         Self { method, target: uri, caller, fields: Fields::Table(headers) }
+    }
+
+    /// What it asks, in short.
+    pub fn asked(&self) -> Asked<'_> {
+        (&self.method, &self.target, self.caller)
     }
 
     /// What it says.

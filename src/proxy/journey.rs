@@ -78,8 +78,22 @@ pub enum Outcome<A> {
 pub struct Toll {
     /// How long it was held.
     pub held: Duration,
+    /// Since when it is held, while it is.
+    since: Option<Instant>,
     /// How often it was sent again.
     pub retries: u32,
+}
+
+impl Toll {
+    /// It is held from now on.
+    fn begin(&mut self) {
+        self.since = Some(Instant::now());
+    }
+
+    /// It is not held any more.
+    pub fn end(&mut self) {
+        self.held += self.since.take().map_or(Duration::ZERO, |since| since.elapsed());
+    }
 }
 
 /// What all journeys need.
@@ -153,12 +167,21 @@ impl Way<'_> {
     /// Holds and sends an errand until it has come to its end.
     async fn go_on<E: Errand>(&self, errand: &mut E, toll: &mut Toll, mut detour: Detour) -> Outcome<E::Answer> {
         loop {
+            let stay = || {
+                toll.begin();
+                errand.stay()
+            };
             let hold = tokio::select! {
                 // Whoever passes at once does nothing else.
                 biased;
-                hold = self.door.pass(&mut detour.held, detour.refuted, || errand.stay()) => hold,
-                refusal = errand.while_held() => return Outcome::Refused(refusal),
+                hold = self.door.pass(&mut detour.held, detour.refuted, stay) => hold,
+                refusal = errand.while_held() => {
+                    toll.end();
+                    return Outcome::Refused(refusal);
+                }
             };
+            // Who may not wait was not held, however long it took to find out.
+            toll.since = None;
             toll.held += hold.waited;
             let snapshot = hold.snapshot;
             match hold.end {
@@ -225,9 +248,9 @@ impl Way<'_> {
                         return Some(Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound)));
                     }
                 };
-                let began = Instant::now();
+                toll.begin();
                 let is_welcome = self.is_welcome(errand, aside, snapshot.run, stay.deadline).await;
-                toll.held += began.elapsed();
+                toll.end();
                 if !is_welcome {
                     let bound = Bound::Patience { held: toll.held };
                     return Some(Outcome::Stranded(self.door.newest(), Some(setback.failure), Some(bound)));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::head::{Caller, Head};
+use super::head::{Asked, Caller};
 use super::journey::Toll;
 use crate::headers::TraceId;
 use crate::telemetry::line::{self, ACCESS, key};
@@ -24,7 +24,8 @@ pub struct Known {
     pub id: u64,
     pub started: Instant,
     pub toll: Toll,
-    pub status: StatusCode,
+    /// `None` where there is no answer.
+    pub status: Option<StatusCode>,
     pub outcome: Fate,
     pub finding: Option<&'static str>,
 }
@@ -51,17 +52,11 @@ enum End {
 }
 
 impl Record {
-    /// Of a request as it was forwarded, if the log wants it.
-    pub fn of(head: &Head, known: Known) -> Option<Box<Self>> {
+    /// Of a request as it was forwarded, or refused, if the log wants it.
+    pub fn of((method, target, caller): Asked<'_>, known: Known) -> Option<Box<Self>> {
         tracing::enabled!(target: ACCESS, tracing::Level::INFO).then(|| {
-            Box::new(Self {
-                known,
-                method: head.method.clone(),
-                target: head.target.clone(),
-                caller: head.caller,
-                bytes: 0,
-                end: End::Open,
-            })
+            let (method, target) = (method.clone(), target.clone());
+            Box::new(Self { known, method, target, caller, bytes: 0, end: End::Open })
         })
     }
 
@@ -86,7 +81,7 @@ impl Record {
         match self.end {
             End::Whole => None,
             // There is nothing to take.
-            End::Open if self.method == Method::HEAD => None,
+            End::Open if self.method == Method::HEAD || self.known.status.is_none() => None,
             End::Open => Some("client"),
             End::Broken => Some("upstream"),
         }
@@ -106,7 +101,9 @@ impl Drop for Record {
             line.text(key!("method"), cut(self.method.as_str()));
             // The query may hold tokens, so only the path is logged.
             line.text(key!("path"), cut(self.target.path()));
-            line.number(key!("status"), status.as_u16().into());
+            if let Some(status) = status {
+                line.number(key!("status"), status.as_u16().into());
+            }
             line.text(key!("outcome"), outcome.as_str());
             line.number(key!("took_ms"), millis(started.elapsed()));
             if !toll.held.is_zero() {

@@ -177,7 +177,7 @@ impl Open {
                 let answer = pin!(host.proxy.answer(call, known, version, notes.is_broken(self.number)));
                 AssertUnwindSafe(answer).catch_unwind().await.unwrap_or_else(|_| answer::panicked())
             }
-            Err(_) => answer::panicked(),
+            Err(_) => host.proxy.panicked(),
         };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             notes.switch();

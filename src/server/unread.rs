@@ -1,5 +1,5 @@
 //! The answers to heads that cannot be read. hyper writes them by itself, and bare: here they become answers of ours
-//! like any other, and a line in the log.
+//! like any other, and a line in the log for who looks closely.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -9,11 +9,11 @@ use crate::headers::proxy_status;
 /// In bytes; longer than any of them.
 const LONGEST: usize = 128;
 
-/// What is written in place of `written`, if that is one of hyper's own answers, whole. Only asked between two answers:
-/// an upstream may well send the same bytes within one.
+/// What is written in place of `written`, with its status, if that is one of hyper's own answers, whole. Only asked between
+/// two answers: an upstream may well send the same bytes within one.
 ///
 /// `for_target` says that the first line of the head is too long by itself: hyper only knows that the head is.
-pub fn instead_of(written: &[u8], for_target: bool) -> Option<Bytes> {
+pub fn instead_of(written: &[u8], for_target: bool) -> Option<(StatusCode, Bytes)> {
     if written.len() > LONGEST {
         return None;
     }
@@ -37,5 +37,5 @@ pub fn instead_of(written: &[u8], for_target: bool) -> Option<Bytes> {
         "{version} {status}\r\nConnection: close\r\nContent-Length: 0\r\nCache-Control: no-store\r\n\
          Proxy-Status: {proxy_status}\r\n\r\n"
     );
-    Some(head.into())
+    Some((status, head.into()))
 }

@@ -317,8 +317,11 @@ impl AsyncWrite for Wire {
             && let [piece] = pieces
             && let Some(scanner) = &wire.scanner
         {
-            let answer = unread::instead_of(piece, scanner.first_line() >= wire.head_most);
-            wire.answers.put(answer.map(|answer| Instead::new(answer, piece.len())));
+            let refused = unread::instead_of(piece, scanner.first_line() >= wire.head_most);
+            wire.answers.put(refused.map(|(status, answer)| {
+                wire.meter.refused(status);
+                Instead::new(answer, piece.len())
+            }));
         }
         let written = wire.poll_pieces(cx, pieces);
         wire.notes.pace.writes(&written);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use http::StatusCode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -28,6 +29,8 @@ use crate::evidence::Failure;
 pub struct Meter {
     registry: Registry,
     ledgers: Arc<Ledgers>,
+    /// Of requests that no worker gets to see.
+    unread: Arc<Ledger>,
     rare: Arc<Rare>,
     connections: Gauge,
     tunnels: Gauge,
@@ -125,12 +128,17 @@ impl Meter {
         ours.register_collector(Box::new(Arc::clone(&ledgers)));
         ours.register_collector(Box::new(Arc::clone(&rare)));
         others.into_iter().for_each(|other| ours.register_collector(other));
-        Self { registry, ledgers, rare, connections, tunnels }
+        Self { registry, unread: ledgers.open(), ledgers, rare, connections, tunnels }
     }
 
     /// A worker's own ledger, which is added to those of the others.
     pub fn ledger(&self) -> Arc<Ledger> {
         self.ledgers.open()
+    }
+
+    /// A request was answered with this status, since its head could not be read.
+    pub fn refused(&self, status: StatusCode) {
+        self.unread.ended(Fate::Refused, Some(status), Duration::ZERO);
     }
 
     /// A client came to the end of a limit.
@@ -205,8 +213,6 @@ impl Drop for Counted {
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
-
     use super::*;
 
     #[test]
