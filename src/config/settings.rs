@@ -276,7 +276,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "depends-on",
         value: "SERVICES",
         default: Fallback::Otherwise("what compose's labels say"),
-        takes: "names of services of the target's compose project, separated by commas, e.g. clickhouse,vector",
+        takes: "names of services of the target's compose project, separated by commas, e.g. cvat_clickhouse,cvat_vector",
         meaning: "the services that the upstream needs",
     },
     Setting {
