@@ -10,6 +10,12 @@ use crate::phrase::{Phrase, phrase};
 const SOCKET: &str = "/var/run/docker.sock";
 /// Our service's name in the override that comes with anteroom: without the engine nobody tells us our own.
 const SERVICE: &str = "anteroom";
+/// As docker-compose.anteroom-socket-proxy.yml has them: who may ask, and for the paths that the engine's client asks for.
+/// All of them, since the `command` of an override takes the place of the whole one.
+const PROXY_OPTIONS: &str = r"    command:
+      - -listenip=0.0.0.0
+      - -allowfrom=anteroom
+      - -allowGET=(/v1\.[0-9]+)?/(version|events|containers/json|containers/[^/]+/json|networks)";
 
 /// There is no engine to ask.
 pub(super) fn engine_unavailable(evidence: &Evidence) -> Option<Finding> {
@@ -37,13 +43,11 @@ pub(super) fn engine_unavailable(evidence: &Evidence) -> Option<Finding> {
 pub(super) fn engine_forbidden(evidence: &Evidence) -> Option<Finding> {
     let Engine::Forbidden { reason } = &evidence.engine else { return None };
     let remedies = if reason.contains("401") || reason.contains("403") {
-        // The variables of the usual socket proxies, named after the paths that they let through: those that the
-        // engine's client asks for, and no more.
-        let paths = "    environment:\n      CONTAINERS: 1\n      EVENTS: 1\n      NETWORKS: 1\n      VERSION: 1";
         let effect = phrase!(
-            "For the service of the socket proxy: lets anteroom read what it needs. Nothing that writes is asked for."
+            "For the service of the socket proxy that comes with anteroom: lets anteroom, and nobody else, read what it \
+             needs. Tecnativa's takes variables instead: CONTAINERS, EVENTS, NETWORKS and VERSION, each with the value 1."
         );
-        vec![remedy::service_snippet("docker-socket-proxy", paths, effect)]
+        vec![remedy::service_snippet("docker-socket-proxy", PROXY_OPTIONS, effect)]
     } else {
         let group = "    group_add:\n      - \"${DOCKER_GID:?the number of the socket's group}\"";
         let effect = phrase!(

@@ -168,8 +168,13 @@ fn without_the_engine_it_is_said_how_to_provide_it() {
     assert_eq!(group[0].command, "stat -c %g /var/run/docker.sock");
     assert!(group[1].command.starts_with("services:\n  anteroom:\n    group_add:") && group[1].permanent);
     let proxy = remedies(Engine::Forbidden { reason: "403 Forbidden".into() });
-    let asked = ["environment:", "CONTAINERS: 1", "EVENTS: 1", "NETWORKS: 1", "VERSION: 1"];
-    assert_eq!(proxy[0].command.lines().skip(2).map(str::trim).collect::<Vec<_>>(), asked);
+    let ours = include_str!("../../../deploy/cvat/docker-compose.anteroom-socket-proxy.yml");
+    let (service, options) = proxy[0].command.split_once("    command:\n").expect("the proxy is told what to do");
+    assert_eq!(service, "services:\n  docker-socket-proxy:\n");
+    assert!(ours.contains(&format!("    command:\n{options}\n    user:")), "{options}");
+    assert!(options.contains("-allowfrom=anteroom\n") && options.contains("-allowGET="), "{options}");
+    let effect = proxy[0].effect.to_string();
+    assert!(effect.contains("Tecnativa") && effect.contains("CONTAINERS, EVENTS, NETWORKS and VERSION"), "{effect}");
 }
 
 #[test]
