@@ -67,10 +67,20 @@ impl Complaint {
     /// id (`cvat-grafana-cvat-5f0c…`).
     pub fn is_about(&self, member: &Member) -> bool {
         let Container { id, name, .. } = &member.container;
+        let is_its = |rule: &Rule| self.names(rule);
+        member.setup.routers.iter().any(is_its) || self.router == **name || self.router.ends_with(&format!("-{id}"))
+    }
+
+    /// Whether it is about a router that a label makes.
+    pub fn names(&self, rule: &Rule) -> bool {
         // What is said while the configuration is put together names no provider.
         let bare = |router: &str| router.split('@').next().unwrap_or_default().to_ascii_lowercase();
-        let is_its = |rule: &Rule| bare(&rule.router) == bare(&self.router) && !self.is_of_files();
-        member.setup.routers.iter().any(is_its) || self.router == **name || self.router.ends_with(&format!("-{id}"))
+        bare(&rule.router) == bare(&self.router) && !self.is_of_files()
+    }
+
+    /// Whether it is about an entry point that Traefik does not have: in its words, and in those of its older versions.
+    pub fn is_of_entry_points(&self) -> bool {
+        self.message.contains("ntryPoint")
     }
 
     /// Whether it is about what the file provider has read.

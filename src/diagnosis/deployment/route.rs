@@ -1,10 +1,12 @@
 //! What users get: the answer to the URL that they ask for tells which part of the way is broken.
 
+use std::collections::BTreeSet;
+
 use super::super::redact::redact;
 use super::{Row, found, reach_row};
 use crate::diagnosis::{Code, Confidence, Finding, Remedy, Severity, facts, remedy};
 use crate::evidence::{Container, Failure, Status};
-use crate::project::traefik::Complaint;
+use crate::project::traefik::{Complaint, Rule};
 use crate::project::{Answered, Asked, Member, Project, Standing};
 
 /// What the answer means. `broken`: a service is, so that this is most likely a consequence of it.
@@ -136,7 +138,8 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
         rows.push(("router", complaint.router.clone()));
         rows.push(("Traefik's log", redact(&complaint.message)));
     };
-    if let Some(complaint) = project.complaints.iter().find(of_analytics) {
+    let complaints = || project.complaints.iter().filter(|it| !is_of_a_spare(project, it));
+    if let Some(complaint) = complaints().find(of_analytics) {
         row_of(complaint);
         reason = format!(". Its log says: {}", redact(&complaint.message));
         // Which of the files' routers is that of analytics, only Traefik knows.
@@ -148,7 +151,7 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
             target.container.name,
             how(&target.container)
         );
-    } else if let Some(complaint) = project.complaints.first() {
+    } else if let Some(complaint) = complaints().next() {
         // Of another router, as far as it can be told: worth a look, and no proof.
         row_of(complaint);
     } else if project.rules.is_empty() && labelled.is_none() {
@@ -157,6 +160,27 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
     let confidence = if guessed || reason.is_empty() { Confidence::Likely } else { Confidence::Certain };
     let logs = project.traefik().and_then(|it| remedy::logs(&it.container));
     finding(Code::RouterInvalid, confidence, title + &reason, rows, logs.into_iter().collect())
+}
+
+/// Whether a router lacks nothing but its entry point, while another of the same rule and the same place does not: CVAT's
+/// rules, its labels and ours have one for `websecure` beside that for `web`. Without HTTPS that entry point is not there,
+/// and Traefik says so whenever it reads its configuration.
+fn is_of_a_spare(project: &Project, complaint: &Complaint) -> bool {
+    if !complaint.is_of_entry_points() {
+        return false;
+    }
+    let complaints = || project.complaints.iter();
+    if complaint.is_of_files() {
+        // Their rules are known without the names of the routers, so they are counted.
+        let named: BTreeSet<&str> = complaints().filter(|it| it.is_of_files()).map(|it| &*it.router).collect();
+        let routers = |rule: &Rule| project.rules.iter().filter(|it| it.rule == rule.rule).count();
+        return project.rules.iter().map(routers).min().is_some_and(|fewest| fewest > named.len());
+    }
+    project.members.iter().map(|it| &it.setup.routers).any(|routers| {
+        let works = |rule: &&Rule| !complaints().any(|it| it.names(rule));
+        let is_spare = |rule: &Rule| routers.iter().filter(works).any(|it| it.rule == rule.rule);
+        routers.iter().filter(|rule| complaint.names(rule)).any(is_spare)
+    })
 }
 
 fn how(container: &Container) -> &'static str {

@@ -371,6 +371,54 @@ fn a_router_that_is_left_out_is_said_with_the_reason() {
 }
 
 #[test]
+fn a_router_for_an_entry_point_that_is_not_there_is_no_cause_beside_one_that_is() {
+    const WORDS: &str = "EntryPoint doesn't exist";
+    let complain = |of: &[(&str, &str)]| {
+        let complaint =
+            |(router, message): &(&str, &str)| Complaint { router: (*router).into(), message: (*message).into() };
+        of.iter().map(complaint).collect()
+    };
+    let rule = |router: &str, rule: &str| Rule { router: router.to_owned(), rule: rule.to_owned() };
+    let asked = || answer(404, "404 page not found");
+    let labels = |complaints: &[(&str, &str)]| {
+        with(|it| {
+            let names = ["grafana@docker", "grafana-https@docker"];
+            it.members[0].setup.routers = names.map(|name| rule(name, "PathPrefix(`/analytics`)")).into();
+            it.complaints = complain(complaints);
+            it.asked = asked();
+        })
+    };
+    let files = |rules: &[&str], complaints: &[(&str, &str)]| {
+        with(|it| {
+            it.rules = rules.iter().map(|text| rule("grafana_conf.yml", text)).collect();
+            it.complaints = complain(complaints);
+            it.asked = asked();
+        })
+    };
+    let told = |project: &Project| {
+        let finding = find(project, Code::RouterInvalid).expect("it is told");
+        let quoted = finding.evidence.iter().any(|(name, _)| *name == "Traefik's log");
+        (finding.title.to_string().contains("Its log says"), quoted, finding.confidence)
+    };
+    let (no_cause, cause) = ((false, false, Confidence::Likely), (true, true, Confidence::Certain));
+    let (https, http) = (("grafana-https@docker", WORDS), ("grafana@docker", WORDS));
+    assert_eq!(told(&labels(&[https, ("grafana-https@docker", "No valid entryPoint for this router")])), no_cause);
+    assert_eq!(told(&labels(&[https, http])), cause, "nobody takes the path");
+    assert_eq!(
+        told(&labels(&[("grafana-https@docker", "middleware \"a\" does not exist")])),
+        cause,
+        "who asks is not known"
+    );
+    assert_eq!(told(&labels(&[https, ("grafana@docker", "port is missing")])), cause);
+    let (https, http) = (("grafana_https@file", WORDS), ("grafana@file", WORDS));
+    let (two, one) = (["PathPrefix(`/analytics`)"; 2], ["PathPrefix(`/analytics`)"]);
+    let cause = (true, true, Confidence::Likely);
+    assert_eq!(told(&files(&two, &[https])), no_cause);
+    assert_eq!(told(&files(&two, &[https, http])), cause);
+    assert_eq!(told(&files(&one, &[http])), cause);
+}
+
+#[test]
 fn a_login_backend_that_is_down_is_named_behind_an_empty_500() {
     let project = with(|it| {
         put(it, Container { status: Status::Paused, ..container("cvat_server") });
