@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{HOST, HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
@@ -280,6 +280,10 @@ impl Proxy {
 
     /// Turns what the client sent into what the upstream shall get.
     fn prepare(&self, client: &Sender, mut request: Request<Incoming>) -> Exchange {
+        if request.version() < Version::HTTP_11 {
+            // It cannot switch: an offer in it is to be ignored (RFC 9110 §7.8).
+            request.headers_mut().remove(UPGRADE);
+        }
         let upgraded = headers::upgrade_token(request.headers()).is_some().then(|| hyper::upgrade::on(&mut request));
         let (mut head, incoming) = request.into_parts();
         let nominated = self.rewrite(client, &mut head);

@@ -114,6 +114,20 @@ async fn a_refused_upgrade_is_an_ordinary_answer() {
 }
 
 #[tokio::test]
+async fn an_offer_in_http_1_0_is_not_passed_on() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let mut client = proxy.client().await;
+    client.send(ASK.replace("HTTP/1.1", "HTTP/1.0")).await;
+    let mut served = upstream.accept().await;
+    let head = served.head().await;
+    assert_eq!((header(&head, "upgrade"), header(&head, "connection")), (None, None), "{head}");
+    served.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
+    assert!(client.head().await.starts_with("HTTP/1.0 200 "));
+    assert_eq!(client.exactly(2).await, "ok");
+}
+
+#[tokio::test]
 async fn a_switch_that_was_not_asked_for_is_a_broken_exchange() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));
