@@ -285,8 +285,9 @@ impl Way<'_> {
         match verdict {
             Verdict::GiveUp => Next::GiveUp(failure.clone()),
             Verdict::WithinPatience if now + pause > errand.stay().deadline => Next::GiveUp(failure.clone()),
-            // Nothing was sent, so going back to the waiting room is no load on anyone.
+            // Nothing was sent, so going back to the waiting room is no load on anyone, and neither is a new connection.
             Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
+            Verdict::AtOnce if *reach == Reach::Unsent => Next::AtOnce,
             Verdict::AtOnce | Verdict::WithinPatience if !self.budget.spend(now) => {
                 let may_look = now + FALL_SEEN_WITHIN <= errand.stay().deadline;
                 if matches!(failure, Failure::NotReady { .. }) {
@@ -336,5 +337,72 @@ impl Way<'_> {
 
     fn is_ready(&self) -> bool {
         matches!(self.door.newest().state, State::Ready { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::evidence::{Scheme, Upstream};
+    use crate::line::Place;
+    use crate::retry::Connection;
+    use crate::room::Room;
+    use crate::watch::{Subject, first_snapshot};
+
+    /// Meets a connection that has died of age, and is answered over a new one.
+    struct Unsent;
+
+    impl Errand for Unsent {
+        type Answer = ();
+
+        async fn send(&mut self, _: &Arc<Snapshot>, pooled: bool) -> Sent<()> {
+            let (connection, reach) = (Connection::Pooled, Reach::Unsent);
+            if pooled {
+                Sent::Failed(Setback { failure: Failure::ClosedEarly, connection, reach })
+            } else {
+                Sent::Answered(())
+            }
+        }
+
+        fn is_idempotent(&self) -> bool {
+            false
+        }
+
+        fn is_replayable(&self) -> bool {
+            true
+        }
+
+        fn stay(&self) -> Stay {
+            let now = Instant::now();
+            Stay { place: Place { arrived: now.into_std(), id: 0 }, bytes: 0, deadline: now }
+        }
+
+        async fn while_held(&self) -> Refusal {
+            pending().await
+        }
+
+        fn is_target_proven(&self, _: u64) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_not_sent_is_sent_anew_though_no_retry_is_left() {
+        let upstream = Upstream::at(Scheme::Http, "grafana", 3000);
+        let clock = std::time::SystemTime::now;
+        let first = first_snapshot(&Subject { upstream, booted_at: None, grace: Duration::ZERO, clock });
+        let state = State::Ready { since: Instant::now().into_std(), despite: None };
+        let (_publish, snapshots) = watch::channel(Arc::new(Snapshot { state, ..Snapshot::clone(&first) }));
+        let (reports, _heard) = mpsc::channel(1);
+        let (door, budget) = (Door::new(snapshots, Room::new(1, 1)), Budget::default());
+        let now = Instant::now();
+        while budget.spend(now) {}
+        let way = Way { door: &door, budget: &budget, reports: &reports };
+        let outcome = way.travel(Some(door.newest()), &mut Unsent, &mut Toll::default()).await;
+        assert!(matches!(outcome, Outcome::Answered(())));
     }
 }
