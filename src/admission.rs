@@ -123,6 +123,10 @@ pub fn refuse(method: &Method, uri: &Uri, version: Version, headers: &HeaderMap)
 pub fn target(method: &Method, uri: &Uri, version: Version) -> PathAndQuery {
     let whole_server = *method == Method::OPTIONS && version < Version::HTTP_2 && uri.scheme().is_some();
     match uri.path_and_query() {
+        // `http://host?query` has an empty path, which is written as one slash (RFC 9112 §3.2.1).
+        Some(path) if path.as_str().starts_with('?') => {
+            PathAndQuery::try_from(format!("/{}", path.as_str())).expect("a slash takes less room than the host did")
+        }
         Some(path) if !(whole_server && path == "/") => path.clone(),
         Some(_) => PathAndQuery::from_static("*"),
         None => PathAndQuery::from_static("/"),
@@ -150,6 +154,8 @@ fn target_refused(method: &Method, uri: &Uri, version: Version) -> Option<Refusa
     }
     match uri.path_and_query()?.as_str() {
         "*" => (*method != Method::OPTIONS).then_some(Refusal::TargetForm),
+        // RFC 9113 §8.3.1. In HTTP/1 only an absolute target can be so, and it may.
+        path if path.starts_with('?') && version >= Version::HTTP_2 => Some(Refusal::TargetForm),
         path => (!path.is_ascii()).then_some(Refusal::TargetNotAscii),
     }
 }

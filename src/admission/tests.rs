@@ -29,6 +29,7 @@ fn an_ordinary_request_is_admitted() {
         assert_eq!(verdict(request, &["Host: a"]), None, "{request}");
     }
     assert_eq!(verdict("GET HTTPS://b 1.1", &["Host: a"]), None, "a scheme has no case");
+    assert_eq!(verdict("GET http://b?c 1.1", &["Host: a"]), None, "a path may be empty in an absolute target");
     assert_eq!(verdict("POST / 1.1", &["Host: a", "Content-Length: 5"]), None);
     assert_eq!(verdict("POST / 1.1", &["Host: a", "Transfer-Encoding: Chunked"]), None);
 }
@@ -61,6 +62,7 @@ fn a_target_has_a_form_that_its_method_has() {
     for (request, expected) in [
         ("GET * 1.1", Refusal::TargetForm),
         ("GET * 2", Refusal::TargetForm),
+        ("GET http://a?b 2", Refusal::TargetForm),
         ("GET a:80 1.1", Refusal::TargetForm),
         ("GET a 1.1", Refusal::TargetForm),
         ("GET ftp://a/ 1.1", Refusal::TargetForm),
@@ -108,14 +110,14 @@ fn a_body_has_one_length_said_once() {
 fn the_upstream_gets_the_target_in_origin_form() {
     for (method, given, version, expected) in [
         (Method::GET, "http://a", Version::HTTP_11, "/"),
-        (Method::GET, "http://a?b", Version::HTTP_11, "?b"),
+        (Method::GET, "http://a?b", Version::HTTP_11, "/?b"),
         (Method::GET, "http://a/%2f//?", Version::HTTP_11, "/%2f//?"),
         (Method::GET, "/a?b#c", Version::HTTP_11, "/a?b"),
         (Method::OPTIONS, "*", Version::HTTP_11, "*"),
         (Method::OPTIONS, "/", Version::HTTP_11, "/"),
         (Method::OPTIONS, "http://a", Version::HTTP_11, "*"),
         (Method::OPTIONS, "http://a/b", Version::HTTP_11, "/b"),
-        (Method::OPTIONS, "http://a?", Version::HTTP_11, "?"),
+        (Method::OPTIONS, "http://a?", Version::HTTP_11, "/?"),
         (Method::OPTIONS, "http://a/", Version::HTTP_2, "/"),
     ] {
         let uri: Uri = given.parse().expect("a target");
