@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
+use support::http2::Http2Upstream;
 use support::raw::Peer;
 use support::{FakeUpstream, nobody, soon};
 use tokio::sync::mpsc;
@@ -31,10 +32,14 @@ impl Drop for Anteroom {
 
 impl Anteroom {
     async fn start(upstream: SocketAddr, format: &str) -> Self {
+        Self::before(&format!("http://{upstream}"), format).await
+    }
+
+    async fn before(upstream: &str, format: &str) -> Self {
         let mut process = Command::new(env!("CARGO_BIN_EXE_anteroom"))
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--log-format", format])
             .env_clear()
-            .env("ANTEROOM_UPSTREAM", format!("http://{upstream}"))
+            .env("ANTEROOM_UPSTREAM", upstream)
             .env("DOCKER_HOST", "unix:///nowhere/docker.sock")
             .env("ANTEROOM_MAX_BODY_BYTES", "1KiB")
             .stdout(Stdio::piped())
@@ -44,7 +49,8 @@ impl Anteroom {
         // Whoever does not take lines keeps them from being read.
         let (tell, lines) = mpsc::channel(1);
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| tell.blocking_send(line)));
-        let mut anteroom = Self { process, address: upstream, admin: upstream, lines };
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut anteroom = Self { process, address: nowhere, admin: nowhere, lines };
         let start = anteroom.line("anteroom listens").await;
         let mut addresses = start.split("listen").filter_map(|part| {
             let from = part.find(|it: char| it.is_ascii_digit())?;
@@ -163,6 +169,21 @@ async fn an_answer_that_does_not_get_to_its_end_says_who_cut_it() {
         let line = anteroom.request().await;
         assert_eq!((line["cut"].as_str(), line["bytes"].as_u64()), (Some(cut), Some(4)), "{line}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_has_reached_its_length_is_whole_though_its_stream_has_yet_to_end() {
+    let mut upstream = Http2Upstream::start(h2::server::Builder::new()).await;
+    let mut anteroom = Anteroom::before(&format!("h2c://{}", upstream.address), "json").await;
+    let mut client = Peer::connect(anteroom.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut asked = upstream.accept().await;
+    let head = http::Response::builder().header("content-length", 2).body(()).expect("valid");
+    let mut reply = asked.answer.send_response(head, false).expect("open");
+    reply.send_data(bytes::Bytes::from_static(b"ok"), false).expect("open");
+    assert_eq!(client.answer().await.body, "ok");
+    let line = anteroom.request().await;
+    assert!(line.get("cut").is_none(), "{line}");
 }
 
 #[tokio::test]

@@ -126,16 +126,17 @@ async fn an_answer_that_is_reset_ends_as_broken_and_its_neighbour_goes_on() {
 async fn an_answer_that_is_given_up_without_an_error_ends_as_broken() {
     let mut upstream = Http2Upstream::start(server::Builder::new()).await;
     let proxy = TestProxy::start(h2c(upstream.address));
-    for reason in [Reason::NO_ERROR, Reason::CANCEL] {
+    let unfinished = &POST[..POST.len() - 1];
+    for (request, reason) in [(GET, Reason::NO_ERROR), (GET, Reason::CANCEL), (unfinished, Reason::NO_ERROR)] {
         let mut client = proxy.client().await;
-        client.send(GET).await;
+        client.send(request).await;
         let mut asked = upstream.accept().await;
         let mut reply = asked.answer.send_response(Response::new(()), false).expect("open");
         reply.send_data(Bytes::from_static(b"half"), false).expect("open");
         client.head().await;
         assert_eq!(client.until("half\r\n").await, "4\r\nhalf\r\n");
         reply.send_reset(reason);
-        assert_eq!(client.rest().await, "", "no last chunk after {reason:?}");
+        assert_eq!(client.rest().await, "", "no last chunk after {reason:?} of {request}");
     }
 }
 

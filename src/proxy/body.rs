@@ -41,7 +41,8 @@ pub struct Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let is_whole = http_body::Body::is_end_stream(self);
+        // At its length, hyper asks an answer no more, though the upstream may have yet to end its stream.
+        let is_whole = http_body::Body::is_end_stream(self) || http_body::Body::size_hint(self).exact() == Some(0);
         if let Some(record) = self.record.as_mut().filter(|_| is_whole) {
             record.is_whole();
         }
@@ -149,10 +150,10 @@ impl Body {
     }
 }
 
-/// Whether what hyper takes for the end of an HTTP/2 answer is none: for it, a stream that is reset without an error
-/// has ended. So it has, if the upstream only wants no more of the request (RFC 9113 §8.1).
-fn is_given_up(incoming: &Incoming, left: &SizeHint, request_is_over: bool) -> bool {
-    !http_body::Body::is_end_stream(incoming) && left.exact().map_or(request_is_over, |left| left > 0)
+/// Whether what hyper takes for the end of an HTTP/2 answer is none: for it, a stream that is reset without an error has
+/// ended. Who only wants no more of the request (RFC 9113 §8.1) has ended the answer before, and h2 does not forget that.
+fn is_given_up(incoming: &Incoming, left: &SizeHint) -> bool {
+    !http_body::Body::is_end_stream(incoming) && left.exact() != Some(0)
 }
 
 impl http_body::Body for Body {
@@ -191,7 +192,6 @@ impl http_body::Body for Body {
 
 impl Body {
     fn next_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let request_is_over = self.request_is_over();
         let frame = match &mut self.kind {
             Kind::Own(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Kind::Passed { haul: Some(haul), .. } if !haul.is_ahead() => {
@@ -218,7 +218,7 @@ impl Body {
                         }
                     },
                     Some(Err(error)) => Some(Err(error.into())),
-                    None if shared && is_given_up(incoming, &length, request_is_over) => {
+                    None if shared && is_given_up(incoming, &length) => {
                         return Poll::Ready(Some(Err(BodyError::GivenUp)));
                     }
                     None => None,
