@@ -70,7 +70,13 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for HalfOpen<Io> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.failed.is_some() { Poll::Ready(Ok(())) } else { Pin::new(&mut self.inner).poll_flush(cx) }
+        if self.failed.is_none()
+            // TLS takes what it is to write, and writes it later.
+            && let Err(error) = ready!(Pin::new(&mut self.inner).poll_flush(cx))
+        {
+            self.failed = Some(error.kind());
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -122,6 +128,29 @@ mod tests {
         }
     }
 
+    /// The same, behind something that takes what is written and writes it when it is flushed.
+    struct Late(Reset);
+
+    impl AsyncWrite for Late {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_shutdown(cx)
+        }
+    }
+
+    impl AsyncRead for Late {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.0).poll_read(cx, buffer)
+        }
+    }
+
     #[tokio::test]
     async fn what_was_received_is_read_after_a_write_has_failed_and_then_the_failure_is_told() {
         let mut connection = HalfOpen::new(Reset(b"HTTP/1"));
@@ -130,6 +159,18 @@ mod tests {
         let mut answer = [0; 6];
         connection.read_exact(&mut answer).await.expect("it was received");
         assert_eq!(&answer, b"HTTP/1");
+        let end = connection.read(&mut answer).await.expect_err("no clean end");
+        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn what_was_received_is_read_after_a_write_has_failed_that_was_put_off() {
+        let mut connection = HalfOpen::new(Late(Reset(b"HTTP/1")));
+        connection.write_all(b"request").await.expect("put off");
+        connection.flush().await.expect("swallowed");
+        assert!(connection.has_failed());
+        let mut answer = [0; 6];
+        connection.read_exact(&mut answer).await.expect("it was received");
         let end = connection.read(&mut answer).await.expect_err("no clean end");
         assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
     }
