@@ -352,13 +352,18 @@ async fn the_ready_path_is_asked_over_http2() {
 async fn an_offer_to_upgrade_is_not_made_to_an_upstream_that_speaks_http2() {
     let mut upstream = Http2Upstream::start(server::Builder::new()).await;
     let proxy = TestProxy::start(h2c(upstream.address));
-    let mut client = proxy.client().await;
-    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
-    let mut asked = upstream.accept().await;
-    assert_eq!((asked.header("upgrade"), asked.header("connection")), (None, None));
-    let refused = Response::builder().status(StatusCode::BAD_REQUEST).body(()).expect("valid");
-    asked.answer.send_response(refused, true).expect("open");
-    assert_eq!(client.answer().await.status(), 400, "its own answer");
+    let mut connections = Vec::new();
+    for _ in 0..2 {
+        let mut client = proxy.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+        let mut asked = upstream.accept().await;
+        assert_eq!((asked.header("upgrade"), asked.header("connection")), (None, None));
+        let refused = Response::builder().status(StatusCode::BAD_REQUEST).body(()).expect("valid");
+        asked.answer.send_response(refused, true).expect("open");
+        assert_eq!(client.answer().await.status(), 400, "its own answer");
+        connections.push(asked.connection);
+    }
+    assert_eq!(connections[0], connections[1], "like any other request");
 }
 
 #[tokio::test]

@@ -17,7 +17,6 @@ use crate::evidence::Failure;
 use crate::phrase::{Phrase, phrase};
 use crate::retry::{self, Reach};
 use crate::spelling::Spelling;
-use crate::tls::Protocols;
 use crate::upstream::body::Tape;
 use crate::upstream::{self, Lease, Pool, framing, lease};
 
@@ -57,8 +56,7 @@ impl Exchange {
         patience: Duration,
         lost: impl FnOnce(Option<IpAddr>) -> F,
     ) -> Result<(Response<Incoming>, Lease), Setback> {
-        // Only HTTP/1.1 can switch to a WebSocket with every server.
-        let protocols = if self.switch.is_some() { Protocols::Http1 } else { Protocols::Any };
+        let protocols = pool.protocols(self.switch.is_some());
         let lease = if pooled { pool.take(run, protocols) } else { None };
         let mut lease = match lease {
             Some(lease) => lease,

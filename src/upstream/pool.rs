@@ -27,7 +27,7 @@ use super::heads::{Watched, Wide};
 use super::lease::{Alone, Cut, Lease, Shared, Way};
 use super::places::{Place, Places, Waits};
 use super::trailers::{Slot, Trailing};
-use crate::evidence::Failure;
+use crate::evidence::{Failure, Scheme};
 use crate::retry;
 use crate::tls::{Protocols, Stream};
 
@@ -80,6 +80,16 @@ struct Idle<C> {
     run: u64,
 }
 
+impl Idle<Shared> {
+    /// Whether it is kept: while it is in use, which is no waiting, and a while longer.
+    fn stays(&mut self, now: Instant) -> bool {
+        if self.connection.requests() > 0 {
+            self.since = now;
+        }
+        now - self.since < IDLE_LONGEST && !self.connection.sender.is_closed()
+    }
+}
+
 impl Pool {
     /// An empty pool. Each of its connections takes one of `places`.
     pub fn new(dialer: Dialer, places: Arc<Places>) -> Arc<Self> {
@@ -94,6 +104,12 @@ impl Pool {
             waiting: AtomicUsize::new(0),
             returned: Notify::new(),
         })
+    }
+
+    /// What a request may go over that `offers` to switch protocols, or does not. Only HTTP/1.1 can switch to a WebSocket with
+    /// every server; one that speaks HTTP/2 unasked gets no offer.
+    pub fn protocols(&self, offers: bool) -> Protocols {
+        if offers && self.dialer.scheme() != Scheme::H2c { Protocols::Http1 } else { Protocols::Any }
     }
 
     /// Takes a connection that speaks one of `protocols`, if there is one. `run` is the target's: a connection to a
@@ -200,10 +216,7 @@ impl Pool {
             return None;
         }
         let now = Instant::now();
-        shared.retain(|Idle { connection, since, run: its }| {
-            let used = connection.requests() > 0 || now - *since < IDLE_LONGEST;
-            *its == run && used && !connection.sender.is_closed()
-        });
+        shared.retain_mut(|idle| idle.run == run && idle.stays(now));
         let Idle { connection, since, .. } = shared.iter_mut().find(|idle| idle.connection.has_room())?;
         *since = now;
         Some(connection.clone())
@@ -243,8 +256,8 @@ impl Pool {
         self.stir.notified().await;
     }
 
-    /// Closes those that have waited for too long, or whose places are wanted. To be called from time to time, as long as it says that others still
-    /// wait, and again once something [stirs](Self::stirs).
+    /// Closes those that have waited for too long, or whose places are wanted. To be called from time to time, as long as
+    /// it says that others still wait or may come to, and again once something [stirs](Self::stirs).
     pub fn forget_old(&self) -> bool {
         if self.places.waiting() > 0 {
             self.make_room();
@@ -259,7 +272,9 @@ impl Pool {
         if idle.capacity() > much {
             idle.shrink_to(much);
         }
-        !idle.is_empty()
+        let mut shared = lock(&self.shared);
+        shared.retain_mut(|idle| idle.stays(now));
+        !idle.is_empty() || !shared.is_empty()
     }
 
     /// Gives a connection no further requests.
@@ -364,7 +379,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::evidence::{Scheme, Upstream};
+    use crate::evidence::Upstream;
 
     #[tokio::test]
     async fn what_has_waited_for_too_long_is_closed_though_nobody_asks() {
@@ -388,6 +403,28 @@ mod tests {
         assert!(!pool.forget_old());
         assert_eq!(lock(&pool.idle).len(), 0);
         assert_eq!(served.read(&mut [0]).await.expect("it is closed in good order"), 0);
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_many_requests_has_waited_since_the_last_of_them_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let dialer = Dialer::new(Upstream::at(Scheme::H2c, "127.0.0.1", port), Duration::from_secs(5), None, None);
+        let pool = Pool::new(dialer, Places::new(1));
+        let serve = async { h2::server::handshake(listener.accept().await.expect("a connection").0).await };
+        let (lease, served) = tokio::join!(pool.connect(0, Protocols::Any, true), serve);
+        let (lease, mut served) = (lease.expect("a connection"), served.expect("HTTP/2"));
+        tokio::time::pause();
+        for _ in 0..2 {
+            tokio::time::advance(IDLE_LONGEST).await;
+            assert!(pool.forget_old(), "it is in use");
+        }
+        drop(lease);
+        assert!(pool.forget_old(), "it has just begun to wait");
+        assert_eq!(lock(&pool.shared).len(), 1);
+        tokio::time::advance(IDLE_LONGEST).await;
+        assert!(!pool.forget_old());
+        assert!(served.accept().await.is_none_or(|asked| asked.is_err()), "it is closed");
     }
 
     #[tokio::test]
