@@ -6,7 +6,7 @@
 //! | TLS refused by the upstream after the request was sent | within patience | no |
 //! | pooled connection closed before any byte of the answer | once, at once, on a new connection | no |
 //! | new connection closed before the answer's head | within patience | no |
-//! | refused unprocessed by an HTTP/2 upstream | as a connection that closed, after a pause | the same |
+//! | refused unprocessed by an HTTP/2 upstream | as a connection that closed; on a new one after a pause | the same |
 //! | 502, 503, 504 from an upstream that has never answered otherwise since it started | within patience | no |
 //! | head not in time, answer not HTTP, anything else | no | no |
 //!

@@ -252,6 +252,26 @@ async fn a_client_that_leaves_has_its_stream_reset_at_once_and_its_neighbour_goe
 }
 
 #[tokio::test]
+async fn a_request_beside_an_answer_of_more_empty_frames_than_h2_takes_is_sent_again() {
+    let mut upstream = Http2Upstream::start(server::Builder::new()).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    let (mut client, mut neighbour) = (proxy.client().await, proxy.client().await);
+    client.send(GET).await;
+    let mut asked = upstream.accept().await;
+    neighbour.send(GET).await;
+    let other = upstream.accept().await;
+    assert_eq!(asked.connection, other.connection);
+    let mut reply = asked.answer.send_response(Response::new(()), false).expect("open");
+    for _ in 0..101 {
+        reply.send_data(Bytes::new(), false).expect("open");
+    }
+    let mut again = upstream.accept().await;
+    assert_ne!(again.connection, other.connection);
+    again.ok();
+    assert_eq!(neighbour.answer().await.body, "ok");
+}
+
+#[tokio::test]
 async fn a_post_that_the_upstream_has_not_looked_at_is_sent_again() {
     let mut upstream = Http2Upstream::start(server::Builder::new()).await;
     let proxy = TestProxy::start(h2c(upstream.address));

@@ -2,6 +2,8 @@
 
 use std::error::Error as _;
 
+use h2::Reason;
+
 use super::tongue::{self, Foreign};
 use crate::evidence::Failure;
 use crate::phrase::phrase;
@@ -13,8 +15,11 @@ pub fn failure(error: &hyper::Error) -> Failure {
         return Failure::NotHttp { reason: error.to_string().into() };
     }
     let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
-    // What the upstream sent was against the protocol; most likely it speaks another one.
-    if let Some(error) = http2.filter(|error| error.is_library() && !error.is_remote()) {
+    // What the upstream sent was against the protocol; most likely it speaks another one. Not so where h2 had enough of
+    // something that is allowed: it closes a connection for what one answer of it is like.
+    let is_too_much =
+        |error: &h2::Error| matches!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM | Reason::STREAM_CLOSED));
+    if let Some(error) = http2.filter(|error| error.is_library() && !is_too_much(error)) {
         return Failure::NotHttp { reason: phrase!("it does not speak HTTP/2: {0}", error.to_string()) };
     }
     // In TLS 1.3 the other side refuses our certificate only after we have begun to speak (RFC 8446 §4.4.2.4).
