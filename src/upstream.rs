@@ -16,6 +16,7 @@ pub mod pool;
 pub mod reel;
 pub mod spool;
 pub mod strays;
+mod tasks;
 pub mod tongue;
 pub mod trailers;
 

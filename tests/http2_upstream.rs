@@ -9,13 +9,17 @@ use std::time::Duration;
 use anteroom::config::{Config, UpstreamTls};
 use anteroom::evidence::Scheme;
 use anteroom::tls::Stream;
+use anteroom::upstream::places::Places;
 use bytes::Bytes;
 use h2::{Reason, server};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use support::certificates::{Authority, Folder};
 use support::http2::{Client, Http2Upstream, read};
-use support::raw::header;
+use support::raw::{Peer, header};
+use support::unwatched::Unwatched;
 use support::{FakeUpstream, TestProxy, config, soon};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio_rustls::TlsAcceptor;
 
 const GET: &str = "GET /a//b?c=%2f HTTP/1.1\r\nHost: grafana.example:8080\r\nAccept: application/json\r\n\r\n";
@@ -269,6 +273,55 @@ async fn a_request_beside_an_answer_of_more_empty_frames_than_h2_takes_is_sent_a
     assert_ne!(again.connection, other.connection);
     again.ok();
     assert_eq!(neighbour.answer().await.body, "ok");
+}
+
+#[tokio::test]
+async fn an_upload_that_the_upstream_does_not_take_is_reset_when_its_client_leaves_or_has_its_answer() {
+    let mut upstream = Http2Upstream::start(server::Builder::new()).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    for ended in [false, true] {
+        let mut client = proxy.client().await;
+        client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1048576\r\n\r\n").await;
+        // More than a stream's window, and less than the kernel has room for: beyond that, no end of the client arrives.
+        client.send(vec![0; 96 << 10]).await;
+        let mut asked = upstream.accept().await;
+        let mut came = 0;
+        while came < 65_535 {
+            came += soon(asked.request.body_mut().data()).await.expect("data").expect("whole").len();
+        }
+        let mut reply = asked.answer.send_response(Response::new(()), ended).expect("open");
+        client.head().await;
+        let stays = ended.then_some(client);
+        let reset = std::future::poll_fn(|cx| reply.poll_reset(cx));
+        assert_eq!(soon(reset).await.expect("a reset"), Reason::CANCEL, "{ended}");
+        drop(stays);
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_the_upstream_does_not_read_is_cut_when_nobody_waits_for_it() {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4 << 10).expect("a small buffer");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let frozen = socket.listen(8).expect("it listens");
+    let mut config = h2c(frozen.local_addr().expect("bound"));
+    config.response_timeout = Duration::from_millis(100);
+    let proxy = Unwatched::start_among(config, Places::new(1)).await;
+    let mut client = Client::connect(proxy.address).await;
+    let (answer, mut body) = client.ask(Request::post("http://a/").body(()).expect("valid"), false).await;
+    body.send_data(Bytes::from(vec![0; 16 << 20]), true).expect("open");
+    let (mut served, _) = soon(frozen.accept()).await.expect("a connection");
+    // SETTINGS and WINDOW_UPDATE: as much as there may be, for the stream and for the connection.
+    served.write_all(b"\0\0\x06\x04\0\0\0\0\0\0\x04\x7f\xff\xff\xff").await.expect("there is room");
+    served.write_all(b"\0\0\x04\x08\0\0\0\0\0\x7f\xff\0\0").await.expect("there is room");
+    assert_eq!(soon(answer).await.expect("an answer").status(), StatusCode::GATEWAY_TIMEOUT);
+    let mut other = Peer::connect(proxy.address).await;
+    other.send(GET).await;
+    soon(frozen.accept()).await.expect("the only place is free again");
+    let mut taken = Vec::new();
+    soon(served.read_to_end(&mut taken)).await.expect("what the kernel had is delivered");
+    // Once the upstream reads, whoever has waited for that says GOAWAY.
+    assert_ne!(taken[taken.len() - 17..][..4], [0, 0, 8, 7], "it was closed before");
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use super::gate::Gate;
 use super::reel::{Allowance, BodyError, Fault, Reel};
 use super::spool::Job;
+use super::tasks::{Notice, Upload, Uploads};
 use super::trailers::{self, Slot};
 
 /// The client's body and what is kept of it.
@@ -76,6 +77,7 @@ impl Tape {
                 hint: guard.hint,
                 gate: guard.is_unasked().then(Gate::shut),
                 slot: slot.cloned(),
+                notice: None,
             }
         });
         RequestBody { reader: reel }
@@ -165,9 +167,19 @@ struct Reader {
     /// Shut while the upstream has not asked for the body.
     gate: Option<Gate>,
     slot: Option<Slot>,
+    /// Over HTTP/2, until it is sent.
+    notice: Option<Box<Notice>>,
 }
 
 impl RequestBody {
+    /// Makes it one of `uploads`, if there is anything to send.
+    pub(super) fn upload(&mut self, uploads: &Uploads) -> Option<Upload> {
+        let reader = self.reader.as_mut()?;
+        let (upload, notice) = uploads.begin();
+        reader.notice = Some(Box::new(notice));
+        Some(upload)
+    }
+
     /// What holds the body back, if anything does.
     pub(super) fn gate(&self) -> Option<&Gate> {
         self.reader.as_ref()?.gate.as_ref()
@@ -191,6 +203,9 @@ impl Body for RequestBody {
         let Some(reader) = &mut self.reader else {
             return Poll::Ready(None);
         };
+        if let Some(notice) = reader.notice.take() {
+            notice.give();
+        }
         if let Some(gate) = &mut reader.gate {
             ready!(gate.poll_open(cx));
         }

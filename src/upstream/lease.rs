@@ -21,6 +21,7 @@ use super::gate;
 use super::half_open::HalfOpen;
 use super::haul::Haul;
 use super::heads::Watcher;
+use super::tasks::{Upload, Uploads};
 use super::trailers::Slot;
 use crate::conduit::{Conduit, Pipes};
 use crate::evidence::Scheme;
@@ -33,7 +34,7 @@ use crate::tls::Stream;
 const SETTLE_LONGEST: Duration = Duration::from_secs(5);
 
 /// A connection that is taken. It goes back with [`Lease::give_back`]; one of HTTP/1.1 is closed when it is dropped
-/// instead, and of one of HTTP/2 the request's stream is reset.
+/// instead, and over one of HTTP/2 no more of the request is sent: its stream is reset once nobody has the answer either.
 pub struct Lease {
     pub(super) way: Way,
     pub connection: retry::Connection,
@@ -47,7 +48,8 @@ pub struct Lease {
 /// What is spoken over it.
 pub(super) enum Way {
     Alone(Alone),
-    Shared(Shared),
+    /// And what is being sent over it, if that has a body.
+    Shared(Shared, Option<Upload>),
 }
 
 /// HTTP/1.1: one request at a time.
@@ -68,8 +70,9 @@ pub(super) struct Shared {
     peer: Option<IpAddr>,
     /// How many requests it carries at once, as the upstream last said.
     room: Arc<AtomicUsize>,
-    /// Held once by the pool, and once by each request.
-    holders: Arc<()>,
+    uploads: Uploads,
+    /// Held once by the pool, and once by each request. The connection ends with them.
+    holders: Arc<Option<Cut>>,
 }
 
 /// Ends a connection's task when it is dropped, whatever the connection is doing: one that waits for an upstream which
@@ -91,8 +94,14 @@ impl Drop for Cut {
 }
 
 impl Shared {
-    pub(super) fn new(sender: http2::SendRequest<RequestBody>, peer: Option<IpAddr>, room: Arc<AtomicUsize>) -> Self {
-        Self { sender, peer, room, holders: Arc::new(()) }
+    pub(super) fn new(
+        sender: http2::SendRequest<RequestBody>,
+        peer: Option<IpAddr>,
+        room: Arc<AtomicUsize>,
+        uploads: Uploads,
+        cut: Option<Cut>,
+    ) -> Self {
+        Self { sender, peer, room, uploads, holders: Arc::new(cut) }
     }
 
     /// How many requests run over it.
@@ -125,9 +134,11 @@ impl Lease {
                 gate::opened_by_upstream(&mut request);
                 Either::Left(sender.try_send_request(request))
             }
-            Way::Shared(Shared { sender, .. }) => {
+            Way::Shared(Shared { sender, uploads, .. }, upload) => {
                 write_for_http2(&mut head, self.scheme);
-                Either::Right(sender.try_send_request(Request::from_parts(head, tape.play(None))))
+                let mut body = tape.play(None);
+                *upload = body.upload(uploads);
+                Either::Right(sender.try_send_request(Request::from_parts(head, body)))
             }
         }
     }
@@ -143,7 +154,18 @@ impl Lease {
 
     /// Puts the connection back once request and answer are over; a `haul` has it, if the answer was one.
     pub fn give_back(self, haul: Option<&mut Haul>) {
-        let Self { way: Way::Alone(mut alone), last: false, pool, run, .. } = self else { return };
+        let (mut alone, pool, run) = match self {
+            Self { way: Way::Alone(alone), last: false, pool, run, .. } => (alone, pool, run),
+            Self { way: Way::Shared(shared, Some(mut upload)), .. } if !upload.is_over() => {
+                // The upstream may yet read the end of what it has answered.
+                tokio::spawn(async move {
+                    let _ = timeout(SETTLE_LONGEST, upload.over()).await;
+                    drop(shared);
+                });
+                return;
+            }
+            _ => return,
+        };
         if let Some(haul) = haul {
             let anew = haul.take_source().and_then(|stream| pool.http1(stream, alone.peer));
             let Some(anew) = anew else { return };
@@ -166,7 +188,7 @@ impl Lease {
     pub fn haul(&self, length: u64, conduit: &Conduit, pipes: &Pipes) -> Option<Haul> {
         match &self.way {
             Way::Alone(alone) => Haul::begin(&alone.watcher, length, conduit, pipes),
-            Way::Shared(_) => None,
+            Way::Shared(..) => None,
         }
     }
 
@@ -174,19 +196,19 @@ impl Lease {
     pub fn peer(&self) -> Option<IpAddr> {
         match &self.way {
             Way::Alone(alone) => alone.peer,
-            Way::Shared(shared) => shared.peer,
+            Way::Shared(shared, _) => shared.peer,
         }
     }
 
     /// Whether other requests use the connection too.
     pub fn is_shared(&self) -> bool {
-        matches!(self.way, Way::Shared(_))
+        matches!(self.way, Way::Shared(..))
     }
 
     /// The connection did not bring an answer in time. It may be dead without having said so: nobody else is to wait
     /// for it, and those who do already have their own time.
     pub fn forsake(self) {
-        if let Way::Shared(shared) = &self.way {
+        if let Way::Shared(shared, _) = &self.way {
             self.pool.forget(shared);
         }
     }

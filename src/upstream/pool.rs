@@ -2,7 +2,7 @@
 //! request that runs, and one of HTTP/2 for many.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::Either;
-use futures_util::task::AtomicWaker;
 use hyper::client::conn::{http1, http2};
-use hyper::rt::Executor;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, oneshot};
@@ -26,6 +24,7 @@ use super::half_open::HalfOpen;
 use super::heads::{Watched, Wide};
 use super::lease::{Alone, Cut, Lease, Shared, Way};
 use super::places::{Place, Places, Waits};
+use super::tasks::Tasks;
 use super::trailers::{Slot, Trailing};
 use crate::evidence::{Failure, Scheme};
 use crate::retry;
@@ -123,7 +122,7 @@ impl Pool {
     /// former run is dead, even if nothing has said so yet.
     pub fn take(self: &Arc<Self>, run: u64, protocols: Protocols) -> Option<Lease> {
         let shared = match protocols {
-            Protocols::Any => self.take_shared(run).map(Way::Shared),
+            Protocols::Any => self.take_shared(run).map(|shared| Way::Shared(shared, None)),
             Protocols::Http1 => None,
         };
         let way = shared.or_else(|| self.take_idle(run).map(Way::Alone))?;
@@ -141,7 +140,7 @@ impl Pool {
         };
         let stream = self.dialer.connect(protocols).await?;
         let way = if self.dialer.speaks_http2(&stream) {
-            Way::Shared(self.http2(stream, run, place).await?)
+            Way::Shared(self.http2(stream, run, place).await?, None)
         } else {
             let peer = stream.peer();
             Way::Alone(self.http1(HalfOpen::new(stream).with_place(place), peer).ok_or(Failure::ClosedEarly)?)
@@ -291,8 +290,8 @@ impl Pool {
 
     /// A connection that others may use from now on.
     async fn http2(&self, stream: Stream, run: u64, place: Place) -> Result<Shared, Failure> {
-        let (settings, peer) = (Settings { _place: Some(Arc::new(place)), ..Settings::default() }, stream.peer());
-        let (sender, connection) = http2::Builder::new(settings.clone())
+        let (tasks, peer) = (Tasks::new(place), stream.peer());
+        let (sender, connection) = http2::Builder::new(tasks.clone())
             .timer(TokioTimer::new())
             .max_header_list_size(HEAD_MOST as u32)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -305,15 +304,15 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| Failure::ClosedEarly)?;
-        let room = Arc::clone(&settings.room);
+        let (room, uploads, cut) = (Arc::clone(&tasks.room), tasks.uploads.clone(), tasks.cut());
         let (begin, begun) = oneshot::channel();
         tokio::spawn(async move {
             let (mut connection, mut begin) = (pin!(connection), Some(begin));
             let ended = poll_fn(|cx| {
-                settings.hears.register(cx.waker());
+                tasks.hears.register(cx.waker());
                 let ended = connection.as_mut().poll(cx);
-                settings.room.store(connection.current_max_send_streams().min(STREAMS_MOST), Ordering::Relaxed);
-                if settings.are_known() {
+                tasks.room.store(connection.current_max_send_streams().min(STREAMS_MOST), Ordering::Relaxed);
+                if tasks.know_room() {
                     // An error would mean that nobody waits for it any more.
                     let _ = begin.take().map(|begin| begin.send(Ok(())));
                 }
@@ -330,42 +329,9 @@ impl Pool {
             // Nothing was asked yet.
             Err(_) => return Err(Failure::ConnectTimeout),
         }
-        let connection = Shared::new(sender, peer, room);
+        let connection = Shared::new(sender, peer, room, uploads, cut);
         lock(&self.shared).push(Idle { connection: connection.clone(), since: Instant::now(), run });
         Ok(connection)
-    }
-}
-
-/// How many requests an HTTP/2 connection carries at once, as the upstream last said; 0 before it has.
-///
-/// hyper reads and writes a connection in a task of its own, and the one that can be asked for this number does not
-/// hear of it. The executor of both is ours.
-#[derive(Clone, Default)]
-struct Settings {
-    room: Arc<AtomicUsize>,
-    hears: Arc<AtomicWaker>,
-    /// Kept by each of its tasks, of which one has the socket.
-    _place: Option<Arc<Place>>,
-}
-
-impl Settings {
-    fn are_known(&self) -> bool {
-        self.room.load(Ordering::Relaxed) > 0
-    }
-}
-
-impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Settings {
-    fn execute(&self, future: F) {
-        let settings = self.clone();
-        tokio::spawn(async move {
-            let mut future = pin!(future);
-            poll_fn(|cx| {
-                let ended = future.as_mut().poll(cx);
-                settings.hears.wake();
-                ended
-            })
-            .await;
-        });
     }
 }
 

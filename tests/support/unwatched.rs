@@ -33,9 +33,24 @@ impl Unwatched {
         Self::start_with(config, AtHand::default(), Pipes::default(), |_| {}).await
     }
 
+    /// The same, with places for so many connections to the upstream.
+    pub async fn start_among(config: Config, places: Arc<Places>) -> Self {
+        Self::begin(config, AtHand::default(), Pipes::default(), places, |_| {}).await
+    }
+
     /// The same, with so many places at hand and pipes, and something that happens between listening at an address and
     /// accepting anybody there.
     pub async fn start_with(config: Config, at_hand: AtHand, pipes: Pipes, before: impl FnOnce(SocketAddr)) -> Self {
+        Self::begin(config, at_hand, pipes, Places::new(Semaphore::MAX_PERMITS), before).await
+    }
+
+    async fn begin(
+        config: Config,
+        at_hand: AtHand,
+        pipes: Pipes,
+        places: Arc<Places>,
+        before: impl FnOnce(SocketAddr),
+    ) -> Self {
         let subject = Subject {
             upstream: config.upstream.clone(),
             booted_at: None,
@@ -45,7 +60,7 @@ impl Unwatched {
         let (publish, snapshots) = watch::channel(first_snapshot(&subject));
         let (report, reports) = mpsc::channel(REPORTS_QUEUED);
         let dialer = Dialer::new(config.upstream.clone(), config.connect_timeout, None, None);
-        let pool = Pool::new(dialer, Places::new(Semaphore::MAX_PERMITS));
+        let pool = Pool::new(dialer, places);
         let (limits, meter) = (config.limits, Arc::<Meter>::default());
         let room = Room::new(config.max_held, HEADS_MOST);
         let shared = Shared::new(config, Brand::default(), Arc::clone(&room), report, Arc::clone(&meter));
