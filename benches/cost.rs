@@ -402,11 +402,12 @@ impl Anteroom {
             .by_ref()
             .map_while(Result::ok)
             .find_map(|line| Some((address(&line, " listen=")?, address(&line, " admin_listen=")?)));
+        (anteroom.address, anteroom.admin) = started.context("it does not listen")?;
+        // The first probe is over.
+        let mut rest = lines.by_ref().map_while(Result::ok);
+        rest.find(|line| line.contains("upstream is ")).context("it never looks for its upstream")?;
         // The log is read to its end, as a collector does.
         thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        (anteroom.address, anteroom.admin) = started.context("it does not listen")?;
-        // The first probe is over, and with it the pace of a start.
-        thread::sleep(Duration::from_millis(500));
         Ok(anteroom)
     }
 

@@ -31,6 +31,8 @@ use crate::telemetry::meter::{Exposition, Meter};
 const EXCHANGE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A handful of probes and people ask here. The port may be published by mistake, and must not cost memory then.
 const MOST_CONNECTIONS: usize = 64;
+/// Where there are as many, so long the next one waits for one to end by itself. Whoever asks at once is done in less.
+const TO_ASK: Duration = Duration::from_millis(10);
 /// After `accept` failed (mostly for want of file descriptors), some time for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -66,9 +68,13 @@ async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: A
                 continue;
             }
         };
+        if connections.len() >= MOST_CONNECTIONS {
+            // Of as many as come at once none has been looked at yet.
+            let _one_has_ended = time::timeout(TO_ASK, connections.join_next()).await;
+        }
         while connections.try_join_next().is_some() {}
         open.retain(|connection| !connection.is_finished());
-        // The oldest had time to ask. Those that say nothing keep nobody waiting who does.
+        // Those that say nothing keep nobody waiting who does.
         if open.len() >= MOST_CONNECTIONS
             && let Some(oldest) = open.pop_front()
         {

@@ -120,7 +120,9 @@ impl Visit {
         self.read_definitions(project).await;
         let mut supposed = if address.is_none() && self.here { project.public_addresses() } else { Vec::new() };
         // A certificate that nobody can vouch for here says nothing against it.
-        if supposed.iter().any(|it| it.scheme == Scheme::Https) && !tls::has_roots() {
+        let unasked = supposed.iter().find(|it| it.scheme == Scheme::Https).filter(|_| !tls::has_roots());
+        project.unasked = unasked.map(ToString::to_string);
+        if project.unasked.is_some() {
             supposed.retain(|it| it.scheme != Scheme::Https);
         }
         let dashboard = project.traefik().filter(|traefik| self.here && traefik.runs()).and_then(|traefik| {

@@ -239,6 +239,13 @@ async fn who_leaves_before_there_is_an_answer_has_a_line() {
             assert!(line.get(absent).is_none(), "{absent} in {line}");
         }
     }
+    // In the middle of an upload: which of the two is met first, nobody can say.
+    let mut client = Peer::connect(anteroom.address).await;
+    client.send("POST /gone HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\nfour").await;
+    anteroom.holds(1).await;
+    client.reset();
+    let line = anteroom.request().await;
+    assert!(matches!(line["outcome"].as_str(), Some("left" | "refused")) && line["held_ms"].is_u64(), "{line}");
 }
 
 #[tokio::test]

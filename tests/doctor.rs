@@ -322,7 +322,7 @@ fn a_system_that_gives_nothing_to_look_with_is_no_finding() {
     for word in ["doctor", "wait"] {
         let mut command = Command::new("sh");
         // No file is left for the runtime.
-        command.args(["-c", "ulimit -n 4; exec \"$0\" \"$1\"", env!("CARGO_BIN_EXE_anteroom"), word]);
+        command.args(["-c", "exec 3>&-; ulimit -n 4; exec \"$0\" \"$1\"", env!("CARGO_BIN_EXE_anteroom"), word]);
         let output = command.output().expect("it runs");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{complaint}");

@@ -361,13 +361,19 @@ async fn a_neighbour_that_does_not_answer_once_is_still_there() {
 
 #[tokio::test]
 async fn a_state_that_only_podman_knows_hides_nobody_else() {
-    let (engine, _, ours) = cvat();
+    let (engine, grafana, ours) = cvat();
     let mut stopped = stranger(&["grafana"]);
     stopped["State"]["Status"] = "stopped".into();
     engine.put(stopped);
     let mut watched = Watched::start(engine.host(), Some(&ours));
     let sighting = watched.until("the first sighting", |sighting| sighting.engine != Engine::Unknown).await;
     assert_eq!(sighting.target.found().map(|target| &*target.name), Some("cvat_grafana"));
+    // The target itself, which Podman's inspect calls exited by then.
+    let mut exited = with_id_of(recorded("exited-1", "cvat_grafana", &["grafana"]), &grafana);
+    exited["State"]["Listed"] = "stopped".into();
+    engine.put(exited.clone());
+    engine.emit("die", &exited);
+    watched.until("exited", |sighting| status(sighting) == Some(Status::Exited)).await;
 }
 
 #[tokio::test]

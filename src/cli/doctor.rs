@@ -49,7 +49,8 @@ pub(super) fn command() -> Command {
             Arg::new("watch").long("watch").action(ArgAction::SetTrue).help("look again every two seconds, until stopped"),
         ])
         .after_help(
-            "Exit code: 0 nothing is wrong, 1 something is, 2 it could not look. DOCKER_HOST says where the engine is, \
+            "Exit code: 0 nothing is wrong, 1 something is, 2 it could not look, 130 or 143 it was told to stop, as the first \
+             process of a container. DOCKER_HOST says where the engine is, \
              NO_COLOR switches colour off.",
         )
 }
@@ -197,7 +198,8 @@ pub(super) fn can_ask(address: Option<&Address>) -> Result<(), Failure> {
     match address {
         Some(address) if address.scheme == Scheme::Https && !tls::has_roots() => Err(Failure::Blind(format!(
             "{} cannot be asked, since there are no roots here by which to trust a certificate. From the image: add -v \
-             /etc/ssl/certs:/etc/ssl/certs:ro",
+             /etc/ssl/certs:/etc/ssl/certs:ro, and where links lead out of that folder, what they lead to (-v \
+             /etc/pki:/etc/pki:ro on Fedora and its kin)",
             line(&address.to_string())
         ))),
         Some(_) | None => Ok(()),

@@ -138,8 +138,8 @@ fn missing(project: &Project) -> Vec<Located> {
                     format!("{service} is defined, but there is no container for it"),
                 ),
             };
-            let subcommands: &[&str] = if image.is_some() { &["pull", "up -d"] } else { &["up -d"] };
-            let remedies = remedy::of_service(project, service, subcommands);
+            let image = image.and_then(|image| remedy::image(service, image));
+            let remedies = image.into_iter().chain(remedy::of_service(project, service));
             let finding = found((code, Severity::Error, confidence), title, rows, remedies);
             Located { service: Some(service.into()), finding }
         })

@@ -285,8 +285,8 @@ fn on_which(container: &Container) -> Phrase {
     if container.networks.is_empty() { phrase!("no network") } else { facts::networks(container) }
 }
 
-/// Where a container answers to a name for someone else: by alias, by its name, or by its short id (the engine's
-/// resolver knows no others).
+/// Where a container answers to a name for someone else: by alias (among which is its host name, where the engine's
+/// resolver answers to that), by its name, or by its short id.
 fn answers_to<'a>(container: &'a Container, host: &str, asker: &Container) -> Option<&'a Attachment> {
     container.networks.iter().find(|place| {
         let asked_there = asker.networks.iter().any(|mine| mine.network_id == place.network_id);

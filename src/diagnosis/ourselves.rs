@@ -52,7 +52,8 @@ pub(super) fn engine_forbidden(evidence: &Evidence) -> Option<Finding> {
         let group = "    group_add:\n      - \"${DOCKER_GID:?the number of the socket's group}\"";
         let effect = phrase!(
             "For the override file that defines anteroom, with DOCKER_GID in the environment or in .env. Where the \
-             group is not known, `user: \"0:0\"` does it too."
+             group is not known, `user: \"0:0\"` does it too. Where the engine remaps users, it is `userns_mode: host`; under \
+             SELinux, `security_opt: [label=disable]`."
         );
         vec![
             Some(Remedy {

@@ -122,14 +122,21 @@ pub(super) fn bring_up_ours(evidence: &Evidence) -> Option<Remedy> {
 }
 
 /// Runs compose's subcommands for a service of which there is no container.
-pub(super) fn of_service(project: &Project, service: &str, subcommands: &[&str]) -> Option<Remedy> {
+pub(super) fn of_service(project: &Project, service: &str) -> Option<Remedy> {
     let word = name(service)?;
     let newest = newest_member(project)?;
-    let lines: Vec<String> = subcommands.iter().map(|it| format!("{it} {word}")).collect();
-    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     Some(Remedy {
-        command: Invocation::of(newest)?.lines(&lines),
+        command: Invocation::of(newest)?.lines(&[&format!("up -d {word}")]),
         effect: phrase!("Makes and starts {0}, together with what it depends on; the rest is left alone.", service),
+        permanent: false,
+    })
+}
+
+/// Brings the image of a service. Not by compose, which leaves out what its files say is never pulled, and calls that well.
+pub(super) fn image(service: &str, image: &str) -> Option<Remedy> {
+    Some(Remedy {
+        command: format!("docker pull {}", name(image)?),
+        effect: phrase!("Brings the image of {0} from its registry.", service),
         permanent: false,
     })
 }

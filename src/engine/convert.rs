@@ -311,18 +311,23 @@ fn attachments(networks: HashMap<String, models::EndpointSettings>) -> Vec<Attac
             network_id: cut(end.network_id.as_deref().unwrap_or_default(), NAME_MOST),
             address: address(&end),
             // Since version 25 the resolver answers to the second alone, which hold more: `hostname:`, and the id cut short.
-            aliases: [end.aliases, end.dns_names]
-                .into_iter()
-                .flatten()
-                .flatten()
-                .take(ENTRIES_MOST)
-                .map(|alias| cut(&alias, NAME_MOST))
-                .collect(),
+            aliases: distinct([end.aliases, end.dns_names].into_iter().flatten().flatten()),
         })
         .collect();
     // The engine's order is that of a map: not the same twice.
     attachments.sort_unstable_by(|one, other| one.network.cmp(&other.network));
     attachments
+}
+
+/// Each once, in the engine's order.
+fn distinct(told: impl Iterator<Item = String>) -> Vec<Box<str>> {
+    let mut names = Vec::new();
+    for name in told.take(2 * ENTRIES_MOST).map(|name| cut(&name, NAME_MOST)) {
+        if names.len() < ENTRIES_MOST && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn address(end: &models::EndpointSettings) -> Option<IpAddr> {

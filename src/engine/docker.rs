@@ -277,7 +277,9 @@ async fn take_look(
     let (list, networks, ours) = tokio::try_join!(client.list(), client.networks(), ours)?;
     let search = Search { wanted: &wanted, ours: ours.as_ref(), last: last.as_deref() };
     let mut inspected = Inspected::default();
-    inspected.add(&client, search.worth_inspecting(&list)).await;
+    // One that was there is asked for though the list may not have it: it may be in a state that the list leaves out.
+    let unlisted = last.as_ref().filter(|last| !list.iter().any(|entry| entry.id == last.id)).map(|last| &*last.id);
+    inspected.add(&client, search.worth_inspecting(&list).into_iter().chain(unlisted).collect()).await;
     let target = search.target(&inspected.containers);
     // Nobody is called absent, and nobody takes another's place, while the one that it may be has not answered.
     let is_doubtful =
@@ -289,8 +291,12 @@ async fn take_look(
         let rest = search.rest_of_project(target, &list, &inspected.containers);
         inspected.add(&client, rest).await;
     }
-    let silent = known.iter().filter(|it| inspected.unanswered.iter().any(|(id, _)| *id == it.id));
-    inspected.containers.extend(silent.cloned().map(Arc::new));
+    let is_silent = |it: &&Container| {
+        let has_answered = inspected.containers.iter().any(|container| container.id == it.id);
+        !has_answered && inspected.unanswered.iter().any(|(id, _)| *id == it.id)
+    };
+    let silent: Vec<_> = known.iter().filter(is_silent).cloned().map(Arc::new).collect();
+    inspected.containers.extend(silent);
     let others = search.others(target.as_deref(), &inspected.containers).into();
     let log = match &target {
         Some(target) if wanted.log => client.log(target).await,

@@ -69,7 +69,7 @@ impl Search<'_> {
                 // Of several replicas one that is well is enough, and the same one as long as it is: each change of the
                 // target suspends requests.
                 !is_unhealthy,
-                self.last.is_some_and(|last| last.id == container.id),
+                container.status == Status::Running && self.last.is_some_and(|last| last.id == container.id),
                 container.created.as_ref().map(|created| created.at),
             )
         };

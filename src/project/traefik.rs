@@ -80,7 +80,8 @@ impl Complaint {
 
     /// Whether it is about an entry point that Traefik does not have: in its words, and in those of its older versions.
     pub fn is_of_entry_points(&self) -> bool {
-        self.message.contains("ntryPoint")
+        // What the API tells of a router is joined.
+        self.message.split("; ").all(|one| one.contains("ntryPoint"))
     }
 
     /// Whether it is about what the file provider has read.

@@ -98,8 +98,8 @@ impl<'a> Ticket<'a> {
         Self { started: Instant::now(), toll, id, detail, brand, version, ledger, pages, settled }
     }
 
-    /// Explains why the request did not pass. A snapshot that knows of no reason is no reason to say that all is well:
-    /// with a 200 our page would be taken for what was asked for.
+    /// Explains why the request did not pass. A snapshot that knows of no reason, as where we stop before it is a request's
+    /// turn, is no reason to say that all is well: with a 200 our page would be taken for what was asked for.
     pub fn diagnose(
         &self,
         head: &Head,
@@ -142,8 +142,10 @@ impl<'a> Ticket<'a> {
         let (method, path) = (cut(asked.0.as_str()), cut(asked.1.path()));
         tracing::debug!(id = %self.id(), method, path, status = status.as_u16(), reason, "refused");
         let known = self.known(Some(status), Fate::Refused, None);
-        // Whoever scans for open ports would fill the log with what is no HTTP.
-        let record = if status == StatusCode::BAD_REQUEST { None } else { Record::of(asked, known) };
+        // Whoever scans for open ports would fill the log with what is no HTTP. A body that breaks off is most often a client
+        // that leaves, and its request may have been held, or sent.
+        let is_no_http = status == StatusCode::BAD_REQUEST && refusal != Refusal::BodyBroken;
+        let record = if is_no_http { None } else { Record::of(asked, known) };
         let mut answer = bare(status, proxy_status(status, reason)).map(|body| body.recorded(record));
         if self.version < Version::HTTP_2 {
             // What follows on the connection may be a part of what was refused. HTTP/2 has its frames.

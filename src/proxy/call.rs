@@ -24,7 +24,7 @@ impl Call {
     pub fn asked(&self) -> Asked<'_> {
         match self {
             Self::Refuse(head, _, caller, _) => (&head.method, &head.uri, *caller),
-            // Of whom no line tells.
+            // A line tells of them only if their bodies break off, and not whose they were.
             Self::TellStatus(head, _) | Self::TellOptions(head, _) => (&head.method, &head.uri, Caller::default()),
             Self::ExplainLoop(exchange) | Self::Forward(exchange) => exchange.head.asked(),
         }

@@ -106,13 +106,7 @@ impl Door {
             let (snapshot, waited) = (self.newest(), began.elapsed());
             let end = match turn {
                 Ok(Turn::Go) => End::Passed,
-                Ok(Turn::GiveUp) if self.is_pointless(&snapshot) => match snapshot.state {
-                    // We stop before it is its turn. Without a reason its page would say that all is well.
-                    State::Ready { .. } => End::Bounded(Bound::Patience { held: waited }),
-                    State::Unknown | State::Suspect { .. } | State::Warming { .. } | State::Down { .. } => {
-                        End::Pointless
-                    }
-                },
+                Ok(Turn::GiveUp) if self.is_pointless(&snapshot) => End::Pointless,
                 Ok(Turn::GiveUp) => {
                     // Better news came before this was heard.
                     held.wait_again(refuted);

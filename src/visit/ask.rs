@@ -28,6 +28,8 @@ pub const EXCHANGE_LIMIT: Duration = Duration::from_millis(1800);
 const BODY_LIMIT: Duration = Duration::from_millis(300);
 /// In bytes: of a body that is read. A problem document of ours has a few kilobytes.
 const BODY_MOST: usize = 64 << 10;
+/// Traefik tells a hundred at a time unless it is asked for more.
+const ALL_ROUTERS: &str = "/api/http/routers?per_page=10000";
 /// In bytes: of what the API tells, all of it or nothing. A router has some 300, and a host a few hundred of them.
 const ROUTERS_MOST: usize = 1 << 20;
 /// In bytes: of a body that is kept.
@@ -78,7 +80,7 @@ pub(super) enum Routers {
 pub(super) async fn routers(dashboard: SocketAddr) -> Routers {
     let (host, port, at) = ("localhost".to_owned(), dashboard.port(), Some(dashboard.ip()));
     let address = Address { scheme: Scheme::Http, host, port, path: String::new(), at };
-    let answer = get(&address, "/api/http/routers", EXCHANGE_LIMIT, (EXCHANGE_LIMIT, ROUTERS_MOST)).await;
+    let answer = get(&address, ALL_ROUTERS, EXCHANGE_LIMIT, (EXCHANGE_LIMIT, ROUTERS_MOST)).await;
     let Some((_, body)) = answer.ok().filter(|(response, _)| response.status().is_success()) else {
         return Routers::Silent;
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use crate::diagnosis::{Code, Diagnosis, diagnose};
-use crate::evidence::{Bound, Container, Evidence, Failure, Status};
+use crate::evidence::{Bound, Container, Evidence, Failure, Status, Target};
 use crate::readiness::State;
 use crate::warmup::{Progress, Usual};
 
@@ -40,20 +40,21 @@ impl Snapshot {
     pub fn diagnose(&self, exchange: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
         let mut evidence = self.evidence.clone();
         (evidence.seen_at, evidence.exchange, evidence.bound) = (SystemTime::now(), exchange, bound);
-        evidence.warmup = self.usual.map(|usual| Progress { usual, elapsed: self.elapsed() });
+        evidence.warmup = self.usual.zip(self.elapsed()).map(|(usual, elapsed)| Progress { usual, elapsed });
         let lasted = self.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
         diagnose(self.state, lasted.unwrap_or_default(), evidence)
     }
 
-    /// Since the start of the run that is warming up. None of that is left where the target runs and no such run is known:
-    /// whatever keeps it from being ready, it is not its start.
-    fn elapsed(&self) -> Duration {
-        let runs = self.evidence.target.found().is_some_and(|target| target.status == Status::Running);
-        match self.began {
-            Some(began) => began.elapsed(),
-            None if runs => Duration::MAX,
-            None => Duration::ZERO,
-        }
+    /// Since the target's start; none where it does not run, and `None` where nobody tells of it. A start that was not
+    /// seen only the wall clocks can tell of.
+    fn elapsed(&self) -> Option<Duration> {
+        let target = match (&self.evidence.target, self.began) {
+            (_, Some(began)) => return Some(began.elapsed()),
+            (Target::Unknown, None) => return None,
+            (target, None) => target.found().filter(|target| target.status == Status::Running),
+        };
+        let started = target.and_then(|target| target.started.as_ref());
+        Some(started.and_then(|started| SystemTime::now().duration_since(started.at).ok()).unwrap_or_default())
     }
 
     /// Whether the engine knows an address: the target's, or another container's that matters to it.
@@ -77,7 +78,7 @@ mod tests {
     use super::*;
     use crate::config::Detail;
     use crate::diagnosis::scenes;
-    use crate::evidence::Target;
+    use crate::evidence::{Moment, Target};
     use crate::page::{Audience, Brand, Format, Language, render};
 
     #[test]
@@ -94,7 +95,16 @@ mod tests {
         let Target::Found(target) = &mut exits.evidence.target else { unreachable!("found above") };
         Arc::make_mut(target).status = Status::Exited;
         let starts = Snapshot { began: Some(Instant::now()), ..runs.clone() };
-        for (snapshot, retry_after, remaining) in [(runs, 2, None), (exits, 60, Some(60)), (starts, 60, Some(60))] {
+        // A start that was not seen, as of an anteroom that came later.
+        let mut late = runs.clone();
+        let Target::Found(target) = &mut late.evidence.target else { unreachable!("found above") };
+        let at = SystemTime::now() - seconds(20);
+        Arc::make_mut(target).started = Some(Moment { at, text: "".into() });
+        let mut unknown = runs.clone();
+        unknown.evidence.target = Target::Unknown;
+        for (snapshot, retry_after, remaining) in
+            [(runs, 2, None), (exits, 60, Some(60)), (starts, 60, Some(60)), (late, 40, Some(40)), (unknown, 2, None)]
+        {
             let (brand, method, language) = (Brand::default(), &Method::GET, Language::ENGLISH);
             let reader = Audience { detail: Detail::State, method, request_id: "", language, brand: &brand };
             let page = render(&snapshot.diagnose(None, None), &reader, Format::Problem);

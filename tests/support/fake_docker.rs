@@ -298,9 +298,10 @@ fn listed(container: &Value) -> Value {
     for network in networks.as_object_mut().into_iter().flat_map(|networks| networks.values_mut()) {
         network["Aliases"] = Value::Null;
     }
+    let state = container["State"].get("Listed").unwrap_or(&container["State"]["Status"]);
     json!({
         "Id": container["Id"], "Names": [container["Name"]], "Labels": container["Config"]["Labels"],
-        "State": container["State"]["Status"], "NetworkSettings": { "Networks": networks },
+        "State": state, "NetworkSettings": { "Networks": networks },
     })
 }
 

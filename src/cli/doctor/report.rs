@@ -42,6 +42,9 @@ impl Display for Report<'_> {
             };
             writeln!(f, "\n{} → {answer}", line(&asked.url))?;
         }
+        if let Some(url) = project.unasked.as_ref().filter(|_| project.asked.is_none()) {
+            writeln!(f, "\n{} was not asked: there are no roots here by which to trust a certificate.", line(url))?;
+        }
         if let Some(why) = &project.undefined {
             let unknown = "so leftovers are not known, and of what was never started only what others need";
             writeln!(f)?;

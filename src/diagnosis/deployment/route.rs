@@ -138,8 +138,8 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
         rows.push(("router", complaint.router.clone()));
         rows.push(("Traefik's log", redact(&complaint.message)));
     };
-    let complaints = || project.complaints.iter().filter(|it| !is_of_a_spare(project, it));
-    if let Some(complaint) = complaints().find(of_analytics) {
+    let causes = || project.complaints.iter().filter(|it| !is_of_a_spare(project, it));
+    if let Some(complaint) = causes().find(of_analytics) {
         row_of(complaint);
         reason = format!(". Its log says: {}", redact(&complaint.message));
         // Which of the files' routers is that of analytics, only Traefik knows.
@@ -151,7 +151,7 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
             target.container.name,
             how(&target.container)
         );
-    } else if let Some(complaint) = complaints().next() {
+    } else if let Some(complaint) = project.complaints.first() {
         // Of another router, as far as it can be told: worth a look, and no proof.
         row_of(complaint);
     } else if project.rules.is_empty() && labelled.is_none() {

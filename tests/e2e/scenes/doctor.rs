@@ -221,7 +221,8 @@ fn an_image_that_is_missing_is_told(stack: &Stack) {
     let examined = examine(stack);
     std::fs::write(&file, before).expect("the folder is ours");
     examined.leads("image-missing", "cvat_more");
-    assert_eq!(examined.command(), stack.remedy(&["pull cvat_more", "up -d cvat_more"]));
+    assert_eq!(examined.command(), "docker pull example/absent:7");
+    assert_eq!(examined.first()["remedies"][1]["command"], stack.remedy(&["up -d cvat_more"]));
 }
 
 /// The stack as CVAT ships it: without the override, and with a change of its own.
