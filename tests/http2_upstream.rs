@@ -276,6 +276,47 @@ async fn a_request_beside_an_answer_of_more_empty_frames_than_h2_takes_is_sent_a
 }
 
 #[tokio::test]
+async fn an_answer_whose_head_is_too_large_is_not_asked_for_again() {
+    let mut upstream = Http2Upstream::start(server::Builder::new()).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    let mut client = proxy.client().await;
+    client.send(GET).await;
+    let mut asked = upstream.accept().await;
+    let mut answer = Response::builder();
+    for number in 0..30 {
+        answer = answer.header(format!("x-{number}"), "x".repeat(10 << 10));
+    }
+    asked.answer.send_response(answer.body(()).expect("valid"), true).expect("open");
+    assert_eq!(client.answer().await.status(), 502);
+}
+
+#[tokio::test]
+async fn an_upload_is_brought_to_its_end_though_its_answer_had_all_its_bytes_before() {
+    let mut upstream = Http2Upstream::start(server::Builder::new()).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    let mut client = proxy.client().await;
+    // A little more than a stream's window, so that we have read it all.
+    let all = 65_535 + 1000;
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {all}\r\n\r\n")).await;
+    client.send(vec![0; all]).await;
+    let mut asked = upstream.accept().await;
+    let mut came = 0;
+    while came < 65_535 {
+        came += soon(asked.request.body_mut().data()).await.expect("data").expect("whole").len();
+    }
+    let head = Response::builder().header("content-length", 2).body(()).expect("valid");
+    let mut reply = asked.answer.send_response(head, false).expect("open");
+    reply.send_data("ok".into(), false).expect("open");
+    assert_eq!(client.answer().await.body, "ok");
+    // Only now the rest of it may come.
+    asked.request.body_mut().flow_control().release_capacity(came).expect("that much came");
+    while let Some(data) = soon(asked.request.body_mut().data()).await {
+        came += data.expect("it is not reset").len();
+    }
+    assert_eq!(came, all);
+}
+
+#[tokio::test]
 async fn an_upload_that_the_upstream_does_not_take_is_reset_when_its_client_leaves_or_has_its_answer() {
     let mut upstream = Http2Upstream::start(server::Builder::new()).await;
     let proxy = TestProxy::start(h2c(upstream.address));

@@ -1,5 +1,6 @@
 //! `anteroom doctor`: what is wrong with a deployment, told from its host, without any configuration.
 
+use std::future::pending;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -125,13 +126,16 @@ pub(super) fn look(errand: impl Future<Output = Result<(), Failure>>) -> Result<
     let outcome = block_on(async {
         // Linux lets no signal end the first process of a container that does not listen to it. Any other one had better
         // end by the signal itself: a shell whose command ends in another way goes on with its script.
-        if std::process::id() != FIRST {
-            return errand.await;
-        }
-        let mut signals = Signals::listen()?;
+        let mut signals = if std::process::id() == FIRST { Some(Signals::listen()?) } else { None };
+        let signal = async {
+            match &mut signals {
+                Some(signals) => signals.next().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             outcome = errand => outcome,
-            signal = signals.next() => Err(Failure::Stopped(signal.as_raw_value().try_into().unwrap_or_default())),
+            signal = signal => Err(Failure::Stopped(signal.as_raw_value().try_into().unwrap_or_default())),
         }
     });
     outcome.map_err(|failure| match failure {

@@ -1,6 +1,7 @@
 //! `anteroom serve`: settings in, an [`Instance`] that runs until a signal out.
 
 use std::future::{Future, pending};
+use std::pin::Pin;
 
 use tokio::runtime::Builder;
 use tokio::select;
@@ -48,6 +49,8 @@ pub fn run(input: Input<'_>) -> Result<(), Failure> {
 
 /// Runs on the runtime of the main thread, which everything slow shares.
 pub(super) fn block_on(future: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    // The runtime's loop is large, and each kind of future would have its own.
+    let future: Pin<Box<dyn Future<Output = Result<(), Failure>> + '_>> = Box::pin(future);
     let runtime = Builder::new_current_thread().enable_all().build().map_err(Failure::Run)?;
     let outcome = runtime.block_on(future);
     // Does not wait for a resolver that hangs: it may for 10 s where the host's does not answer.

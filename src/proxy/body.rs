@@ -41,10 +41,17 @@ pub struct Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        // At its length, hyper asks an answer no more, though the upstream may have yet to end its stream.
-        let is_whole = http_body::Body::is_end_stream(self) || http_body::Body::size_hint(self).exact() == Some(0);
+        let is_read = http_body::Body::is_end_stream(self);
+        let is_whole = is_read || http_body::Body::size_hint(self).exact() == Some(0);
         if let Some(record) = self.record.as_mut().filter(|_| is_whole) {
             record.is_whole();
+        }
+        // At its length, hyper asks an answer no more, though the upstream may have yet to end its stream.
+        if is_whole && !is_read && self.request_is_over() {
+            let kind = std::mem::replace(&mut self.kind, Kind::Own(None));
+            if let Kind::Passed { incoming, lease: Some(lease), .. } = kind {
+                lease.read_to_its_end(incoming);
+            }
         }
     }
 }

@@ -285,7 +285,7 @@ impl Way<'_> {
         match verdict {
             Verdict::GiveUp => Next::GiveUp(failure.clone()),
             Verdict::WithinPatience if now + pause > errand.stay().deadline => Next::GiveUp(failure.clone()),
-            // Nothing was sent, so going back to the waiting room is no load on anyone, and neither is a new connection.
+            // Nothing was sent, so going back to the waiting room is no load on anyone; at once, it costs a connection.
             Verdict::WithinPatience if *reach == Reach::Unsent => Next::OnNews,
             Verdict::AtOnce if *reach == Reach::Unsent => Next::AtOnce,
             Verdict::AtOnce | Verdict::WithinPatience if !self.budget.spend(now) => {

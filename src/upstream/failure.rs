@@ -2,8 +2,6 @@
 
 use std::error::Error as _;
 
-use h2::Reason;
-
 use super::tongue::{self, Foreign};
 use crate::evidence::Failure;
 use crate::phrase::phrase;
@@ -16,9 +14,11 @@ pub fn failure(error: &hyper::Error) -> Failure {
     }
     let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     // What the upstream sent was against the protocol; most likely it speaks another one. Not so where h2 had enough of
-    // something that is allowed: it closes a connection for what one answer of it is like.
-    let is_too_much =
-        |error: &h2::Error| matches!(error.reason(), Some(Reason::ENHANCE_YOUR_CALM | Reason::STREAM_CLOSED));
+    // frames that are allowed, most likely another answer's: that the words of its error tell alone.
+    let is_too_much = |error: &h2::Error| {
+        let words = error.to_string();
+        ["too_many_data_frames", "too_many_internal_resets"].iter().any(|it| words.contains(it))
+    };
     if let Some(error) = http2.filter(|error| error.is_library() && !is_too_much(error)) {
         return Failure::NotHttp { reason: phrase!("it does not speak HTTP/2: {0}", error.to_string()) };
     }

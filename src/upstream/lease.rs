@@ -10,6 +10,7 @@ use futures_util::future::Either;
 use http::header::{CONNECTION, HOST, UPGRADE};
 use http::uri::{self, Authority, Uri};
 use http::{Request, Response, Version, request};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use tokio::task::AbortHandle;
@@ -182,6 +183,17 @@ impl Lease {
                 }
             });
         }
+    }
+
+    /// Keeps the stream of an answer of which only the end is missing, until that comes: given up, it would be reset, and the
+    /// upstream's work on it with it.
+    pub fn read_to_its_end(self, mut answer: Incoming) {
+        tokio::spawn(async move {
+            let rest = async { while let Some(Ok(_)) = answer.frame().await {} };
+            if timeout(SETTLE_LONGEST, rest).await.is_ok() {
+                self.give_back(None);
+            }
+        });
     }
 
     /// Takes the rest of an answer's body of this length around hyper, if that is worth it.

@@ -52,13 +52,15 @@ const STREAMS_MOST: usize = 100;
 /// few clients that do not read would keep all others waiting.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = SMALL_FRAMES * STREAM_WINDOW * STREAMS_MOST as u32;
-/// How many times that, which costs no memory by itself. h2 closes a connection once the frames that clients have yet to
+/// How many times that: it costs up to 25 MiB of each connection, but only where clients leave so many small frames. h2 closes a connection once the frames that clients have yet to
 /// take come short of 256 bytes by half of its window in all. So all of them may leave frames of 52 bytes; without this it
 /// would be 171.
 const SMALL_FRAMES: u32 = 8;
 /// Streams that were reset, of which h2 remembers so many for a second. What the upstream has sent meanwhile is answered by
 /// another reset for those that it does not.
 const RESET_MOST: usize = 1024;
+/// Of those resets, in the life of a connection: beyond it is closed. Some hundred bytes each for an upstream that reads none.
+const LATE_MOST: usize = 1 << 16;
 
 /// Connections that wait for their next request.
 ///
@@ -300,7 +302,7 @@ impl Pool {
             .initial_max_send_streams(0)
             .max_concurrent_reset_streams(RESET_MOST)
             // An upstream is not to blame for what it sends for a stream before it hears of the reset.
-            .max_local_error_reset_streams(None)
+            .max_local_error_reset_streams(Some(LATE_MOST))
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|_| Failure::ClosedEarly)?;
