@@ -121,8 +121,8 @@ impl Visit {
         let mut supposed = if address.is_none() && self.here { project.public_addresses() } else { Vec::new() };
         // A certificate that nobody can vouch for here says nothing against it.
         let unasked = supposed.iter().find(|it| it.scheme == Scheme::Https).filter(|_| !tls::has_roots());
-        project.unasked = unasked.map(ToString::to_string);
-        if project.unasked.is_some() {
+        let unasked = unasked.map(ToString::to_string);
+        if unasked.is_some() {
             supposed.retain(|it| it.scheme != Scheme::Https);
         }
         let dashboard = project.traefik().filter(|traefik| self.here && traefik.runs()).and_then(|traefik| {
@@ -136,6 +136,7 @@ impl Visit {
         let complaints = self.complaints(project);
         let (asked, api, complaints) =
             join!(ask_one(project, address, supposed), optional(dashboard, ask::routers), complaints);
+        project.unasked = unasked.filter(|_| asked.is_none());
         project.asked = asked;
         // What the API says is true now; a log only tells what was.
         let is_silent = matches!(api, Some(ask::Routers::Silent));

@@ -17,10 +17,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Exit code, standard output and standard error.
 async fn doctor(host: String, words: &'static [&'static str]) -> (i32, String, String) {
+    doctor_with(host, words, &[]).await
+}
+
+/// The same, with something in its environment.
+async fn doctor_with(
+    host: String,
+    words: &'static [&'static str],
+    environment: &'static [(&'static str, &'static str)],
+) -> (i32, String, String) {
     let run = move || {
         let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"));
         doctor.arg("doctor").args(words).env("DOCKER_HOST", host).env_remove("NO_COLOR");
-        doctor.env_remove("COMPOSE_PROJECT_NAME");
+        doctor.env_remove("COMPOSE_PROJECT_NAME").envs(environment.iter().copied());
         let output = doctor.output().expect("the doctor runs");
         let text = |bytes| String::from_utf8(bytes).expect("it is UTF-8");
         (output.status.code().expect("it ends by itself"), text(output.stdout), text(output.stderr))
@@ -315,6 +324,22 @@ fn where_nobody_can_vouch_for_a_certificate_https_is_not_judged() {
         assert!(complaint.contains("cannot look: https://localhost:1/analytics/ cannot be asked"), "{complaint}");
         assert!(complaint.contains("-v /etc/ssl/certs:/etc/ssl/certs:ro"), "{complaint}");
     }
+}
+
+#[tokio::test]
+async fn where_users_ask_over_https_is_said_though_nobody_can_vouch_for_it() {
+    let engine = FakeDocker::start();
+    let mut traefik = recorded("running", "traefik", &["traefik"]);
+    traefik["Config"]["Image"] = json!("traefik:v3.7");
+    traefik["NetworkSettings"]["Ports"] = json!({ "443/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "1" }] });
+    engine.put(traefik);
+    engine.put(recorded("exited-1", "cvat_grafana", &["grafana"]));
+    let without_roots = &[("SSL_CERT_FILE", "/no/roots.pem"), ("SSL_CERT_DIR", "/no")];
+    let (_, report, _) = doctor_with(engine.host(), &["--json"], without_roots).await;
+    let document: Value = serde_json::from_str(&report).expect("a document");
+    assert_eq!((&document["asked"], &document["unasked"]), (&Value::Null, &json!("https://localhost:1/analytics/")));
+    let (_, report, _) = doctor_with(engine.host(), &[], without_roots).await;
+    assert!(report.contains("\nhttps://localhost:1/analytics/ was not asked: there are no roots here"), "{report}");
 }
 
 #[test]

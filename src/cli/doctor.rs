@@ -51,8 +51,7 @@ pub(super) fn command() -> Command {
         ])
         .after_help(
             "Exit code: 0 nothing is wrong, 1 something is, 2 it could not look, 130 or 143 it was told to stop, as the first \
-             process of a container. DOCKER_HOST says where the engine is, \
-             NO_COLOR switches colour off.",
+             process of a container. DOCKER_HOST says where the engine is, NO_COLOR switches colour off.",
         )
 }
 

@@ -66,9 +66,8 @@ pub(super) fn command() -> Command {
         .after_help(
             "Exit code: 0 all are ready, 1 waiting is pointless, 2 it could not look, 3 there is no such service or \
              project, 4 time is up, 64 the arguments make no sense, 130 or 143 it was told to stop, as the first process of \
-             a container. A service or a project without any container gets 10 s \
-             to appear, unless the compose files tell that it never will. DOCKER_HOST says where the engine is, NO_COLOR \
-             switches colour off.",
+             a container. A service or a project without any container gets 10 s to appear, unless the compose files tell \
+             that it never will. DOCKER_HOST says where the engine is, NO_COLOR switches colour off.",
         )
 }
 

@@ -171,6 +171,7 @@ impl Write for &'static Outlet {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::sync::mpsc;
 
     use super::*;
@@ -238,19 +239,17 @@ mod tests {
         assert_eq!(state(&STUCK), (6, 0, true), "it was not written, and not waited for without end");
     }
 
-    /// Takes half of a line, then fails once, and takes everything from then on.
+    /// Takes so many bytes at each call, or fails, and everything from then on.
     struct Full {
-        calls: usize,
+        takes: VecDeque<Option<usize>>,
         taken: mpsc::Sender<Vec<u8>>,
     }
 
     impl Write for Full {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.calls += 1;
-            let taken = match self.calls {
-                1 => &bytes[..2],
-                2 => return Err(io::ErrorKind::StorageFull.into()),
-                _ => bytes,
+            let taken = match self.takes.pop_front() {
+                Some(most) => &bytes[..most.ok_or(io::ErrorKind::StorageFull)?],
+                None => bytes,
             };
             self.taken.send(taken.to_owned()).map_err(io::Error::other)?;
             Ok(taken.len())
@@ -265,7 +264,8 @@ mod tests {
     fn what_a_full_disk_does_not_take_is_counted_and_no_line_runs_into_another() {
         static FULL: Outlet = Outlet::new();
         let (taken, out) = mpsc::channel();
-        FULL.open(Full { calls: 0, taken }, |lost| format!("{lost} lost\n")).expect("a thread");
+        let takes = [Some(2), None].into();
+        FULL.open(Full { takes, taken }, |lost| format!("{lost} lost\n")).expect("a thread");
         (&FULL).write_all(b"one\n").expect("there is room");
         assert_eq!(out.recv().expect("it is written"), b"on");
         assert_eq!(FULL.drain(), (0, 1));
@@ -273,42 +273,18 @@ mod tests {
         assert_eq!(out.recv().expect("it is written"), b"\n1 lost\ntwo\n");
     }
 
-    /// Takes nothing at first, so often, and everything from then on.
-    struct Broken {
-        times: usize,
-        taken: mpsc::Sender<Vec<u8>>,
-    }
-
-    impl Write for Broken {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            match self.times.checked_sub(1) {
-                Some(left) => {
-                    self.times = left;
-                    Err(io::ErrorKind::StorageFull.into())
-                }
-                None => {
-                    self.taken.send(bytes.to_owned()).map_err(io::Error::other)?;
-                    Ok(bytes.len())
-                }
-            }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn what_is_lost_again_and_again_is_told_in_all() {
-        static BROKEN: Outlet = Outlet::new();
+        static FULL: Outlet = Outlet::new();
         let (taken, out) = mpsc::channel();
-        BROKEN.open(Broken { times: 3, taken }, |lost| format!("{lost} lost\n")).expect("a thread");
+        let takes = [None; 3].into();
+        FULL.open(Full { takes, taken }, |lost| format!("{lost} lost\n")).expect("a thread");
         for (lines, lost) in [("one\ntwo\n", 2), ("three\n", 3), ("four\n", 4)] {
-            (&BROKEN).write_all(lines.as_bytes()).expect("there is room");
-            assert_eq!(BROKEN.drain(), (0, lost));
+            (&FULL).write_all(lines.as_bytes()).expect("there is room");
+            assert_eq!(FULL.drain(), (0, lost));
         }
-        (&BROKEN).write_all(b"five\n").expect("there is room");
+        (&FULL).write_all(b"five\n").expect("there is room");
         assert_eq!(out.recv().expect("it is written"), b"4 lost\nfive\n");
-        assert_eq!(BROKEN.drain(), (0, 0));
+        assert_eq!(FULL.drain(), (0, 0));
     }
 }

@@ -17,6 +17,8 @@ struct Document {
     engine_version: String,
     services: Vec<Service>,
     asked: Option<Asked>,
+    /// Where they ask, if there is nothing here by which to judge a certificate.
+    unasked: Option<String>,
     /// Why the compose files could not be read, if so.
     compose_files_unread: Option<String>,
     findings: Vec<Found>,
@@ -84,6 +86,7 @@ pub(super) fn write(project: &Project, findings: &[Located], in_one_line: bool) 
             url: line(&asked.url),
             status: asked.outcome.as_ref().ok().map(|answered| answered.status),
         }),
+        unasked: project.unasked.as_deref().map(line),
         compose_files_unread: project.undefined.as_ref().map(|why| line(&why.to_string())),
         findings: findings.iter().map(found).collect(),
     };

@@ -42,7 +42,7 @@ impl Display for Report<'_> {
             };
             writeln!(f, "\n{} → {answer}", line(&asked.url))?;
         }
-        if let Some(url) = project.unasked.as_ref().filter(|_| project.asked.is_none()) {
+        if let Some(url) = &project.unasked {
             writeln!(f, "\n{} was not asked: there are no roots here by which to trust a certificate.", line(url))?;
         }
         if let Some(why) = &project.undefined {

@@ -55,6 +55,7 @@ fn documents() -> Vec<Value> {
             let mut project = project(&evidence);
             // Where nothing was asked, nothing could be read, either.
             project.undefined = asked.is_none().then_some(Unread::Slow);
+            project.unasked = asked.is_none().then(|| "https://localhost/analytics/".to_owned());
             project.asked = asked;
             project
         })
