@@ -3,8 +3,7 @@
 #[path = "support/fake_docker.rs"]
 mod fake_docker;
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anteroom::engine::docker::{Limits, watch_within};
@@ -96,20 +95,6 @@ fn is_available(sighting: &Sighting) -> bool {
 
 fn is_unavailable(sighting: &Sighting) -> bool {
     matches!(sighting.engine, Engine::Unavailable { .. })
-}
-
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("no writer panics").write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[tokio::test]
@@ -260,36 +245,6 @@ async fn an_engine_that_fails_again_soon_is_in_trouble_though_it_answers_in_betw
     watched.look.notify_one();
     watched.until("trouble", is_unavailable).await;
     watched.until("the target again", |sighting| status(sighting).is_some()).await;
-}
-
-#[tokio::test]
-async fn an_engines_words_forge_no_line_of_the_log() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // The tests' runtimes are single-threaded: the engine's task logs here too.
-    let _guard = tracing::subscriber::set_default(subscriber);
-    let (engine, _, ours) = cvat();
-    let vector = recorded("running", "cvat_vector", &["vector"]);
-    engine.put(vector.clone());
-    for path in ["/events", "/networks", vector["Id"].as_str().expect("an id")] {
-        engine.set_mood(path, Some(Mood::Refuses(403)));
-    }
-    let mut watched = Watched::start(engine.host(), Some(&ours));
-    watched.until("the target", |sighting| status(sighting).is_some()).await;
-    engine.set_mood("/containers/json", Some(Mood::Refuses(500)));
-    watched.look.notify_one();
-    watched.until("trouble", is_unavailable).await;
-    let log = String::from_utf8(log.0.lock().expect("no panic").clone()).expect("text");
-    for said in ["its events", "its networks", "was not told of", "asked once more", "what it knows"] {
-        let line = log.lines().find(|line| line.contains(said)).unwrap_or_else(|| panic!("{said}: {log}"));
-        assert!(line.contains("forged paint"), "the words stay in their line: {line}");
-    }
-    assert!(!log.contains(['\r', '\x1b']), "{log:?}");
 }
 
 #[tokio::test]
