@@ -18,6 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::evidence::{Failure, Stray};
+use crate::retry::Connection;
 use crate::tls::{Protocols, Stream};
 use crate::upstream::half_open::HalfOpen;
 use crate::upstream::{Dialer, failure, lease, tongue};
@@ -82,7 +83,8 @@ impl Probe for Prober {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static("anteroom-probe"));
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         let asked = timeout(PROBE_TIMEOUT, self.ask(stream, request));
-        let (status, start) = asked.await.map_err(|_| Failure::NoAnswer)?.map_err(|error| failure(&error))?;
+        let (status, start) =
+            asked.await.map_err(|_| Failure::NoAnswer)?.map_err(|error| failure(&error, Connection::New))?;
         match status {
             status if status.is_success() || status.is_redirection() => Ok(()),
             StatusCode::BAD_REQUEST if tongue::asks_for_tls(&start) => Err(Failure::SpeaksTls),

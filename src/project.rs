@@ -128,6 +128,13 @@ pub struct Asked {
     pub outcome: Result<Answered, Failure>,
 }
 
+impl Asked {
+    /// Whether the answer is no more than that HTTPS is to be asked.
+    pub fn is_sent_on(&self) -> bool {
+        self.outcome.as_ref().is_ok_and(|answered| answered.only_to_tls)
+    }
+}
+
 /// What was answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {

@@ -27,7 +27,7 @@ use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
 
-use self::answer::{Ticket, Trip};
+use self::answer::{Ticket, Trip, in_tenths};
 pub use self::body::Body;
 use self::budget::Budget;
 pub use self::call::Call;
@@ -360,7 +360,11 @@ impl Proxy {
             return answer.map(|_| Body::empty());
         }
         close_if_unasked(&exchange.tape, &mut answer);
-        answer.map(|incoming| Body::passed(incoming, lease, exchange.tape.take(), nominated).recorded(record))
+        let status = answer.status();
+        answer.map(|incoming| {
+            let body = Body::passed(incoming, lease, exchange.tape.take(), nominated);
+            body.in_answer(&exchange.head.method, status).recorded(record)
+        })
     }
 
     fn rewrite_answer(&self, answer: &mut Response<Incoming>) -> Vec<HeaderName> {
@@ -396,11 +400,7 @@ fn said(bound: Bound, ticket: &Ticket<'_>) -> Option<Bound> {
     match bound {
         Bound::Number { .. } | Bound::Bytes { .. } => Some(bound),
         Bound::Patience { .. } if ticket.toll.held.is_zero() => None,
-        // To a tenth of a second, so that those who waited together get the same page; up, since it was not nothing.
-        Bound::Patience { .. } => {
-            let tenths = u64::try_from(ticket.toll.held.as_millis().div_ceil(100)).unwrap_or(u64::MAX);
-            Some(Bound::Patience { held: Duration::from_millis(tenths.saturating_mul(100)) })
-        }
+        Bound::Patience { .. } => Some(Bound::Patience { held: in_tenths(ticket.toll.held) }),
     }
 }
 

@@ -136,7 +136,7 @@ impl Visit {
         let complaints = self.complaints(project);
         let (asked, api, complaints) =
             join!(ask_one(project, address, supposed), optional(dashboard, ask::routers), complaints);
-        project.unasked = unasked.filter(|_| asked.is_none());
+        project.unasked = unasked.filter(|_| asked.as_ref().is_none_or(Asked::is_sent_on));
         project.asked = asked;
         // What the API says is true now; a log only tells what was.
         let is_silent = matches!(api, Some(ask::Routers::Silent));
@@ -245,7 +245,8 @@ fn events_of(container: &Container, history: &[Occurrence]) -> Vec<Happening> {
     its[its.len().saturating_sub(EVENTS_KEPT)..].to_vec()
 }
 
-/// What users get at the address that was given, or at the first of those that are supposed where anybody answers.
+/// What users get at the address that was given, or at the first of those that are supposed where anybody answers. Who is
+/// sent on to HTTPS has no answer yet: Traefik does so whatever stands behind it.
 async fn ask_one(project: &Project, given: Option<Address>, supposed: Vec<Address>) -> Option<Asked> {
     let ask = async |address: &Address, supposed: bool| Asked {
         url: address.to_string(),
@@ -256,15 +257,18 @@ async fn ask_one(project: &Project, given: Option<Address>, supposed: Vec<Addres
     if let Some(address) = given {
         return Some(ask(&address, false).await);
     }
-    let mut first = None;
+    let mut told: Option<Asked> = None;
     for address in supposed.into_iter().take(ADDRESSES_MOST) {
         let asked = ask(&address, true).await;
-        if asked.outcome.is_ok() {
-            return Some(asked);
+        let is_sent_on = told.as_ref().is_some_and(Asked::is_sent_on);
+        match &asked.outcome {
+            Ok(_) if !asked.is_sent_on() => return Some(asked),
+            Ok(_) if !is_sent_on => told = Some(asked),
+            Err(_) if told.is_none() || is_sent_on && address.scheme == Scheme::Https => told = Some(asked),
+            Ok(_) | Err(_) => {}
         }
-        first = first.or(Some(asked));
     }
-    first
+    told
 }
 
 async fn optional<T, O>(input: Option<T>, ask: impl AsyncFnOnce(T) -> O) -> Option<O> {

@@ -375,10 +375,10 @@ impl Watcher {
                     self.meter.warmed_up(took);
                 }
                 tracing::info!(from = before.name(), "upstream is ready");
-                if outlook == Outlook::Running {
+                // What the engine told last may be of the run before: where it tells no events, it has to be asked.
+                if before == State::Unknown && outlook == Outlook::Running {
                     return;
                 }
-                // It came back before the engine told of it; where it tells no events, it has to be asked.
             }
             State::Suspect { .. } | State::Unknown => tracing::debug!(from = before.name(), "upstream is suspect"),
             State::Warming { .. } | State::Down { .. } => {

@@ -5,6 +5,7 @@ mod support;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use support::http2::Http2Upstream;
@@ -184,6 +185,26 @@ async fn an_answer_that_has_reached_its_length_is_whole_though_its_stream_has_ye
     assert_eq!(client.answer().await.body, "ok");
     let line = anteroom.request().await;
     assert!(line.get("cut").is_none(), "{line}");
+}
+
+#[tokio::test]
+async fn an_answer_without_a_body_is_whole_and_its_stream_is_left_to_end() {
+    let mut upstream = Http2Upstream::start(h2::server::Builder::new()).await;
+    let mut anteroom = Anteroom::before(&format!("h2c://{}", upstream.address), "json").await;
+    for (method, status) in [("GET", 204), ("GET", 304), ("HEAD", 200)] {
+        let mut client = Peer::connect(anteroom.address).await;
+        client.send(format!("{method} / HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        let mut asked = upstream.accept().await;
+        let head = http::Response::builder().status(status).body(()).expect("valid");
+        let mut reply = asked.answer.send_response(head, false).expect("open");
+        client.until("\r\n\r\n").await;
+        let line = anteroom.request().await;
+        assert!(line["status"] == status && line.get("cut").is_none(), "{line}");
+        let reset = std::future::poll_fn(|cx| reply.poll_reset(cx));
+        let reset = tokio::time::timeout(Duration::from_millis(50), reset).await;
+        assert!(reset.is_err(), "{method} {status}: {reset:?}");
+        reply.send_data(bytes::Bytes::new(), true).expect("still open");
+    }
 }
 
 #[tokio::test]

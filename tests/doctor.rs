@@ -1,5 +1,8 @@
 //! `anteroom doctor` as a program: exit codes, what it asks an engine, and what it lets out of it.
 
+#[expect(dead_code, reason = "the tests of TLS need more of it")]
+#[path = "support/certificates.rs"]
+mod certificates;
 #[expect(dead_code, reason = "the tests of the engine's task need more of it")]
 #[path = "support/fake_docker.rs"]
 mod fake_docker;
@@ -11,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use certificates::Authority;
 use fake_docker::{FakeDocker, recorded};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -340,6 +344,40 @@ async fn where_users_ask_over_https_is_said_though_nobody_can_vouch_for_it() {
     assert_eq!((&document["asked"], &document["unasked"]), (&Value::Null, &json!("https://localhost:1/analytics/")));
     let (_, report, _) = doctor_with(engine.host(), &[], without_roots).await;
     assert!(report.contains("\nhttps://localhost:1/analytics/ was not asked: there are no roots here"), "{report}");
+}
+
+/// As where CVAT is served over HTTPS: Traefik sends everybody on, whatever stands behind it.
+#[tokio::test]
+async fn who_is_sent_on_to_https_has_not_been_answered() {
+    let onward =
+        "HTTP/1.1 301 Moved Permanently\r\nLocation: https://localhost/analytics/\r\nContent-Length: 0\r\n\r\n";
+    let (web, _) = answering(onward).await;
+    let engine = FakeDocker::start();
+    let mut traefik = recorded("running", "traefik", &["traefik"]);
+    traefik["Config"]["Image"] = json!("traefik:v3.7");
+    let published = |port: u16| json!([{ "HostIp": "127.0.0.1", "HostPort": port.to_string() }]);
+    // Nobody listens on the first and the last.
+    traefik["NetworkSettings"]["Ports"] =
+        json!({ "8080/tcp": published(2), "80/tcp": published(web.port()), "443/tcp": published(1) });
+    engine.put(traefik);
+    engine.put(recorded("exited-1", "cvat_grafana", &["grafana"]));
+    let without_roots = &[("SSL_CERT_FILE", "/no/roots.pem"), ("SSL_CERT_DIR", "/no")];
+    let (_, report, _) = doctor_with(engine.host(), &["--json"], without_roots).await;
+    let document: Value = serde_json::from_str(&report).expect("a document");
+    assert_eq!(
+        (&document["asked"]["status"], &document["unasked"]),
+        (&json!(301), &json!("https://localhost:1/analytics/")),
+        "{report}"
+    );
+    let roots = std::env::temp_dir().join(format!("anteroom-roots-{}.pem", std::process::id()));
+    std::fs::write(&roots, Authority::new().pem()).expect("it can be written");
+    let with_roots = vec![("SSL_CERT_FILE", &*roots.to_str().expect("UTF-8").to_owned().leak())].leak();
+    let (_, report, _) = doctor_with(engine.host(), &["--json"], with_roots).await;
+    std::fs::remove_file(roots).expect("it was written");
+    let document: Value = serde_json::from_str(&report).expect("a document");
+    let told = (&document["asked"]["url"], &document["asked"]["status"], &document["unasked"]);
+    assert_eq!(told, (&json!("https://localhost:1/analytics/"), &Value::Null, &Value::Null), "{report}");
+    assert!(report.contains("port-refused"), "{report}");
 }
 
 #[test]

@@ -291,6 +291,36 @@ async fn an_answer_whose_head_is_too_large_is_not_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_large_costs_no_other_request_its_answer() {
+    let mut upstream = Http2Upstream::start(server::Builder::new()).await;
+    let proxy = TestProxy::start(h2c(upstream.address));
+    let mut first = proxy.client().await;
+    first.send(GET).await;
+    upstream.accept().await.ok();
+    assert_eq!(first.answer().await.body, "ok");
+    // Both go over the connection that is there, which is closed for the first one's answer.
+    let mut clients = Vec::new();
+    let mut asked = Vec::new();
+    for path in ["/large", "/other"] {
+        let mut client = proxy.client().await;
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n")).await;
+        clients.push(client);
+        asked.push(upstream.accept().await);
+    }
+    let mut answer = Response::builder();
+    for number in 0..30 {
+        answer = answer.header(format!("x-{number}"), "x".repeat(10 << 10));
+    }
+    asked[0].answer.send_response(answer.body(()).expect("valid"), true).expect("open");
+    for _ in 0..2 {
+        upstream.accept().await.ok();
+    }
+    for mut client in clients {
+        assert_eq!(client.answer().await.status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn an_upload_is_brought_to_its_end_though_its_answer_had_all_its_bytes_before() {
     let mut upstream = Http2Upstream::start(server::Builder::new()).await;
     let proxy = TestProxy::start(h2c(upstream.address));

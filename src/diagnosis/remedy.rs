@@ -136,7 +136,10 @@ pub(super) fn of_service(project: &Project, service: &str) -> Option<Remedy> {
 pub(super) fn image(service: &str, image: &str) -> Option<Remedy> {
     Some(Remedy {
         command: format!("docker pull {}", name(image)?),
-        effect: phrase!("Brings the image of {0} from its registry.", service),
+        effect: phrase!(
+            "Brings the image of {0} from its registry. One that is in none has to be built on this host, or loaded.",
+            service
+        ),
         permanent: false,
     })
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptions,
     LogsOptionsBuilder,
@@ -15,7 +16,7 @@ use futures_util::{Stream, StreamExt};
 use http::uri::PathAndQuery;
 
 use crate::engine::convert::{self, Listed, Occurrence};
-use crate::evidence::{self, Container, Network};
+use crate::evidence::{self, Container, Network, Status};
 use crate::project::Setup;
 
 /// The states that Podman's list and bollard's models have in common. Podman has two more: `stopped`, until it has cleaned up
@@ -139,20 +140,36 @@ impl Client {
 
     /// The same, with what a look at a whole project needs beside it.
     pub async fn inspect_with_setup(&self, id: &str) -> Result<Option<(Container, Setup)>, Trouble> {
+        let answer = self.call(self.inspected(id)).await?;
+        Ok(answer.and_then(|inspected| {
+            let setup = convert::setup(&inspected);
+            convert::container(inspected).map(|container| (container, setup))
+        }))
+    }
+
+    /// One that was seen before. In a state that the models do not know it is as it was, but for that.
+    pub async fn inspect_again(&self, last: &Container) -> Result<Option<Container>, Trouble> {
+        let answer = async {
+            match self.inspected(&last.id).await {
+                Err(errors::Error::JsonDataError { .. }) => {
+                    Ok(Some(Container { status: Status::Other, ..last.clone() }))
+                }
+                answer => Ok(answer?.and_then(convert::container)),
+            }
+        };
+        self.call(answer).await
+    }
+
+    /// `None` if it is gone.
+    async fn inspected(&self, id: &str) -> Result<Option<ContainerInspectResponse>, errors::Error> {
         if !convert::is_id(id) {
             return Ok(None);
         }
-        let gone_is_none = async {
-            match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
-                Ok(inspected) => {
-                    let setup = convert::setup(&inspected);
-                    Ok(convert::container(inspected).map(|container| (container, setup)))
-                }
-                Err(errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
-                Err(error) => Err(error),
-            }
-        };
-        self.call(gone_is_none).await
+        match self.docker.inspect_container(id, None::<InspectContainerOptions>).await {
+            Ok(inspected) => Ok(Some(inspected)),
+            Err(errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether the engine has an image of this name; true for a name that no image can have.

@@ -277,9 +277,11 @@ async fn take_look(
     let (list, networks, ours) = tokio::try_join!(client.list(), client.networks(), ours)?;
     let search = Search { wanted: &wanted, ours: ours.as_ref(), last: last.as_deref() };
     let mut inspected = Inspected::default();
+    inspected.add(&client, search.worth_inspecting(&list)).await;
     // One that was there is asked for though the list may not have it: it may be in a state that the list leaves out.
-    let unlisted = last.as_ref().filter(|last| !list.iter().any(|entry| entry.id == last.id)).map(|last| &*last.id);
-    inspected.add(&client, search.worth_inspecting(&list).into_iter().chain(unlisted).collect()).await;
+    if let Some(last) = last.as_ref().filter(|last| !list.iter().any(|entry| entry.id == last.id)) {
+        inspected.take(&last.id, client.inspect_again(last).await);
+    }
     let target = search.target(&inspected.containers);
     // Nobody is called absent, and nobody takes another's place, while the one that it may be has not answered.
     let is_doubtful =
@@ -318,12 +320,16 @@ impl Inspected {
         let calls: Vec<_> = ids.into_iter().map(|id| async move { (id, client.inspect(id).await) }).collect();
         let mut answers = stream::iter(calls).buffered(CALLS_AT_ONCE);
         while let Some((id, answer)) = answers.next().await {
-            match answer {
-                Ok(container) => self.containers.extend(container.map(Arc::new)),
-                Err(trouble) => {
-                    tracing::debug!(id, reason = trouble.to_string(), "a container was not told of");
-                    self.unanswered.push((id.into(), trouble));
-                }
+            self.take(id, answer);
+        }
+    }
+
+    fn take(&mut self, id: &str, answer: Result<Option<Container>, Trouble>) {
+        match answer {
+            Ok(container) => self.containers.extend(container.map(Arc::new)),
+            Err(trouble) => {
+                tracing::debug!(id, reason = trouble.to_string(), "a container was not told of");
+                self.unanswered.push((id.into(), trouble));
             }
         }
     }

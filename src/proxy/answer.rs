@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
@@ -108,7 +109,7 @@ impl<'a> Ticket<'a> {
         bound: Option<Bound>,
     ) -> Response<Body> {
         let is_unexplained = failure.is_none() && matches!(snapshot.state, State::Ready { .. });
-        let bound = bound.or_else(|| is_unexplained.then_some(Bound::Patience { held: self.toll.held }));
+        let bound = bound.or_else(|| is_unexplained.then(|| Bound::Patience { held: in_tenths(self.toll.held) }));
         let Made { page, finding } = self.render(&head.method, &head.fields(), snapshot, failure, bound);
         if let Some(code) = finding {
             self.ledger.diagnosed(code);
@@ -231,6 +232,12 @@ impl<'a> Ticket<'a> {
     fn id(&self) -> impl fmt::Display {
         Id(self.id)
     }
+}
+
+/// To a tenth of a second, so that those who waited together get the same page; up, since it was not nothing.
+pub fn in_tenths(held: Duration) -> Duration {
+    let tenths = u64::try_from(held.as_millis().div_ceil(100)).unwrap_or(u64::MAX);
+    Duration::from_millis(tenths.saturating_mul(100))
 }
 
 fn respond(page: Page) -> Response<Body> {

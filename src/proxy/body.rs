@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::HeaderName;
+use http::{Method, StatusCode};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -36,17 +37,19 @@ pub struct Body {
     /// Where trailers go, if the client's connection speaks HTTP/1.1.
     trailers: Option<Slot>,
     unread: Unread,
+    /// Nothing can follow the head (RFC 9110 §6.4.1), though over HTTP/2 the end may have a frame of its own.
+    is_bodiless: bool,
     record: Option<Box<Record>>,
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
         let is_read = http_body::Body::is_end_stream(self);
-        let is_whole = is_read || http_body::Body::size_hint(self).exact() == Some(0);
+        let is_whole = is_read || self.is_bodiless || http_body::Body::size_hint(self).exact() == Some(0);
         if let Some(record) = self.record.as_mut().filter(|_| is_whole) {
             record.is_whole();
         }
-        // At its length, hyper asks an answer no more, though the upstream may have yet to end its stream.
+        // At its length, or where it has none, hyper asks an answer no more, though the upstream may have yet to end its stream.
         if is_whole && !is_read && self.request_is_over() {
             let kind = std::mem::replace(&mut self.kind, Kind::Own(None));
             if let Kind::Passed { incoming, lease: Some(lease), .. } = kind {
@@ -105,6 +108,13 @@ impl Body {
         self
     }
 
+    /// Of an answer to this method, with this status.
+    pub fn in_answer(mut self, method: &Method, status: StatusCode) -> Self {
+        self.is_bodiless =
+            *method == Method::HEAD || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        self
+    }
+
     /// Sends trailers over the client's HTTP/1.1 connection, if there is a slot of one.
     pub fn with_trailers(mut self, slot: Option<Slot>) -> Self {
         self.trailers = slot;
@@ -133,7 +143,7 @@ impl Body {
     }
 
     fn new(kind: Kind) -> Self {
-        Self { kind, trailers: None, unread: Unread(None), record: None }
+        Self { kind, trailers: None, unread: Unread(None), is_bodiless: false, record: None }
     }
 
     fn without_lease(mut self) -> Self {

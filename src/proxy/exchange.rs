@@ -101,7 +101,7 @@ impl Exchange {
                 } else {
                     Reach::Sent
                 };
-                Err(Setback { failure: upstream::failure(error.error()), connection, reach })
+                Err(Setback { failure: upstream::failure(error.error(), connection), connection, reach })
             }
         }
     }

@@ -52,9 +52,10 @@ const STREAMS_MOST: usize = 100;
 /// few clients that do not read would keep all others waiting.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = SMALL_FRAMES * STREAM_WINDOW * STREAMS_MOST as u32;
-/// How many times that: it costs up to 25 MiB of each connection, but only where clients leave so many small frames. h2 closes a connection once the frames that clients have yet to
-/// take come short of 256 bytes by half of its window in all. So all of them may leave frames of 52 bytes; without this it
-/// would be 171.
+/// How many times that. h2 closes a connection once the frames that clients have yet to take come short of 256 bytes by half
+/// of its window in all, less what larger frames are beyond that, whosever they are. So all of them may leave frames of 52
+/// bytes; without this it would be 171. What they take is bounded by the streams' windows: a frame has some hundred bytes
+/// beside its own.
 const SMALL_FRAMES: u32 = 8;
 /// Streams that were reset, of which h2 remembers so many for a second. What the upstream has sent meanwhile is answered by
 /// another reset for those that it does not.
@@ -322,7 +323,7 @@ impl Pool {
             });
             if let Err(error) = ended.await {
                 tracing::debug!(%error, "upstream connection ended");
-                let _ = begin.map(|begin| begin.send(Err(failure(&error))));
+                let _ = begin.map(|begin| begin.send(Err(failure(&error, retry::Connection::New))));
             }
         });
         match timeout(self.dialer.timeout(), begun).await {

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::evidence::{Failure, Scheme, Upstream};
 use crate::project::traefik::Complaint;
 use crate::project::{Address, Answered};
+use crate::retry::Connection;
 use crate::tls::{self, Protocols};
 use crate::upstream::half_open::HalfOpen;
 use crate::upstream::{Dialer, failure};
@@ -132,10 +133,10 @@ async fn get(
     let until = Instant::now() + head;
     let stream = timeout_at(until, dialer.connect(Protocols::Http1)).await.map_err(|_| Failure::NoAnswer)??;
     let (mut sender, connection) =
-        http1::handshake(TokioIo::new(HalfOpen::new(stream))).await.map_err(|it| failure(&it))?;
+        http1::handshake(TokioIo::new(HalfOpen::new(stream))).await.map_err(|it| failure(&it, Connection::New))?;
     let answer = async {
         let response = timeout_at(until, sender.send_request(request(address, path)?)).await;
-        Ok(whole(response.map_err(|_| Failure::NoAnswer)?.map_err(|it| failure(&it))?, body).await)
+        Ok(whole(response.map_err(|_| Failure::NoAnswer)?.map_err(|it| failure(&it, Connection::New))?, body).await)
     };
     tokio::pin!(answer);
     tokio::select! {

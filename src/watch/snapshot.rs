@@ -45,16 +45,19 @@ impl Snapshot {
         diagnose(self.state, lasted.unwrap_or_default(), evidence)
     }
 
-    /// Since the target's start; none where it does not run, and `None` where nobody tells of it. A start that was not
-    /// seen only the wall clocks can tell of.
+    /// Since the target's start; none where it does not run, and `None` where nobody tells of it, or whose clock is ahead
+    /// does. A start that was not seen only the wall clocks can tell of. What has served since has no rest of it.
     fn elapsed(&self) -> Option<Duration> {
         let target = match (&self.evidence.target, self.began) {
             (_, Some(began)) => return Some(began.elapsed()),
             (Target::Unknown, None) => return None,
             (target, None) => target.found().filter(|target| target.status == Status::Running),
         };
-        let started = target.and_then(|target| target.started.as_ref());
-        Some(started.and_then(|started| SystemTime::now().duration_since(started.at).ok()).unwrap_or_default())
+        match target.and_then(|target| target.started.as_ref()) {
+            Some(_) if self.evidence.was_ready => Some(Duration::MAX),
+            Some(started) => SystemTime::now().duration_since(started.at).ok(),
+            None => Some(Duration::ZERO),
+        }
     }
 
     /// Whether the engine knows an address: the target's, or another container's that matters to it.
@@ -100,11 +103,24 @@ mod tests {
         let Target::Found(target) = &mut late.evidence.target else { unreachable!("found above") };
         let at = SystemTime::now() - seconds(20);
         Arc::make_mut(target).started = Some(Moment { at, text: "".into() });
+        let mut fell = late.clone();
+        fell.evidence.was_ready = true;
+        // As an engine elsewhere tells it, whose clock is ahead.
+        let mut ahead = runs.clone();
+        let Target::Found(target) = &mut ahead.evidence.target else { unreachable!("found above") };
+        let at = SystemTime::now() + seconds(20);
+        Arc::make_mut(target).started = Some(Moment { at, text: "".into() });
         let mut unknown = runs.clone();
         unknown.evidence.target = Target::Unknown;
-        for (snapshot, retry_after, remaining) in
-            [(runs, 2, None), (exits, 60, Some(60)), (starts, 60, Some(60)), (late, 40, Some(40)), (unknown, 2, None)]
-        {
+        for (snapshot, retry_after, remaining) in [
+            (runs, 2, None),
+            (exits, 60, Some(60)),
+            (starts, 60, Some(60)),
+            (late, 40, Some(40)),
+            (fell, 2, None),
+            (ahead, 2, None),
+            (unknown, 2, None),
+        ] {
             let (brand, method, language) = (Brand::default(), &Method::GET, Language::ENGLISH);
             let reader = Audience { detail: Detail::State, method, request_id: "", language, brand: &brand };
             let page = render(&snapshot.diagnose(None, None), &reader, Format::Problem);

@@ -21,6 +21,8 @@ pub(super) struct Warming {
     key: Option<Key>,
     /// When the container that was seen last had been started, as the engine wrote it.
     started: Option<(Box<str>, SystemTime)>,
+    /// When the engine told of it last.
+    told: Option<Instant>,
     run: Option<Run>,
 }
 
@@ -34,7 +36,7 @@ struct Run {
 
 impl Warming {
     pub(super) fn new(learned: watch::Sender<History>) -> Self {
-        Self { learned, key: None, started: None, run: None }
+        Self { learned, key: None, started: None, told: None, run: None }
     }
 
     /// How long the target usually takes.
@@ -49,8 +51,10 @@ impl Warming {
 
     /// The engine told of the target, at a moment of the wall clock; `None` if it did not.
     pub(super) fn saw(&mut self, target: Option<&Container>, wall: SystemTime) {
+        let (now, mut untold) = (Instant::now(), Duration::MAX);
         if let Some(target) = target {
             self.key = Some(Key::of(target));
+            untold = self.told.replace(now).map_or(Duration::MAX, |told| now - told);
         }
         let running = target.filter(|target| target.status == Status::Running);
         let Some((container, at)) = running.and_then(|it| Some((it, it.started.as_ref()?.at))) else {
@@ -63,14 +67,14 @@ impl Warming {
         }
         let is_first = self.started.is_none();
         self.started = this;
-        let late = wall.duration_since(at).unwrap_or_default();
-        if is_first && late > SEEN_LATE {
-            // Whatever keeps it from being ready now, it is not its start.
+        // It had not begun when the engine told last.
+        let late = wall.duration_since(at).unwrap_or_default().min(untold);
+        if late > SEEN_LATE {
+            // Whatever keeps it from being ready now, it need not be its start.
             self.run = None;
             return;
         }
-        let now = Instant::now();
-        self.run = Some(Run { began: now.checked_sub(late.min(SEEN_LATE)).unwrap_or(now), was_away: !is_first });
+        self.run = Some(Run { began: now.checked_sub(late).unwrap_or(now), was_away: !is_first });
     }
 
     /// A probe has failed.

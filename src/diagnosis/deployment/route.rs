@@ -151,7 +151,7 @@ fn router_invalid(project: &Project, asked: &Asked, answered: &Answered, title: 
             target.container.name,
             how(&target.container)
         );
-    } else if let Some(complaint) = project.complaints.first() {
+    } else if let Some(complaint) = causes().next().or(project.complaints.first()) {
         // Of another router, as far as it can be told: worth a look, and no proof.
         row_of(complaint);
     } else if project.rules.is_empty() && labelled.is_none() {

@@ -408,6 +408,12 @@ fn a_router_for_an_entry_point_that_is_not_there_is_no_cause_beside_one_that_is(
         "who asks is not known"
     );
     assert_eq!(told(&labels(&[https, ("grafana@docker", "port is missing")])), cause);
+    let words = |project: &Project| {
+        let rows = find(project, Code::RouterInvalid).expect("it is told").evidence;
+        let quoted = rows.iter().filter(|(name, _)| *name == "Traefik's log").map(|(_, value)| value.to_string());
+        quoted.collect::<Vec<_>>()
+    };
+    assert_eq!(words(&labels(&[https, ("wiki@docker", "port is missing")])), ["port is missing"], "of two strangers");
     let both = ("grafana-https@docker", "EntryPoint doesn't exist; middleware \"a\" does not exist");
     assert_eq!(told(&labels(&[both])), cause);
     let (https, http) = (("grafana_https@file", WORDS), ("grafana@file", WORDS));

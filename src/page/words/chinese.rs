@@ -206,7 +206,7 @@ const PHRASES: &[(&str, &str)] = &[
     ("1 hour", "1 小时"),
     ("1 minute", "1 分钟"),
     ("1 second", "1 秒"),
-    ("Brings the image of {0} from its registry.", "从镜像仓库获取 {0} 的镜像。"),
+    ("Brings the image of {0} from its registry. One that is in none has to be built on this host, or loaded.", "从镜像仓库获取 {0} 的镜像。不在任何仓库中的镜像须在本机构建或载入。"),
     ("For an override file: Traefik takes the address of {0} on this network. Takes effect with the next `up -d`.",
      "写入 override 文件：Traefik 使用 {0} 在此网络上的地址。下次执行 `up -d` 时生效。"),
     ("For an override file: doubles the memory limit of {0}. If the limit is written as deploy.resources.limits.memory, raise it there. Takes effect with the next `up -d`.",
