@@ -135,7 +135,9 @@ impl Open {
                 };
             }
             // What follows an offer to switch protocols was not looked at by the scanner.
-            Ok(self.conclude(&mut call, known, version, upgrade).await)
+            // Pinned where it is made: what is awaited at once is copied twice before.
+            let answer = pin!(self.conclude(&mut call, known, version, upgrade));
+            Ok(answer.await)
         }
     }
 
