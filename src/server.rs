@@ -133,18 +133,20 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
             stopping.mark_changed();
         }
         connections.spawn(async move {
-            let mut opening = std::pin::pin!(connection::open(stream, &host));
-            let opened = tokio::select! {
-                opened = &mut opening => opened,
-                _ = stopping.changed() => match timeout(ASKED_WITHIN, opening).await {
-                    Ok(opened) => {
+            // A future of its own, or the connection would keep its room: what is held over several awaits has one.
+            let opened = async {
+                let mut opening = std::pin::pin!(connection::open(stream, &host));
+                tokio::select! {
+                    opened = &mut opening => Some(opened),
+                    _ = stopping.changed() => {
+                        let opened = timeout(ASKED_WITHIN, opening).await.ok();
                         stopping.mark_changed();
                         opened
                     }
-                    // Nothing was asked yet.
-                    Err(_) => return,
-                },
+                }
             };
+            // Else nothing was asked yet, and we stop.
+            let Some(opened) = opened.await else { return };
             match opened {
                 Ok((stream, protocol)) => connection::serve(stream, protocol, client, place, &host, stopping).await,
                 Err(error) => {

@@ -257,15 +257,20 @@ async fn ask_one(project: &Project, given: Option<Address>, supposed: Vec<Addres
     if let Some(address) = given {
         return Some(ask(&address, false).await);
     }
-    let mut told: Option<Asked> = None;
-    for address in supposed.into_iter().take(ADDRESSES_MOST) {
-        let asked = ask(&address, true).await;
+    let (mut told, mut left): (Option<Asked>, _) = (None, ADDRESSES_MOST);
+    for address in supposed {
         let is_sent_on = told.as_ref().is_some_and(Asked::is_sent_on);
+        if left == 0 || is_sent_on && address.scheme != Scheme::Https {
+            continue;
+        }
+        left -= 1;
+        let asked = ask(&address, true).await;
         match &asked.outcome {
             Ok(_) if !asked.is_sent_on() => return Some(asked),
-            Ok(_) if !is_sent_on => told = Some(asked),
-            Err(_) if told.is_none() || is_sent_on && address.scheme == Scheme::Https => told = Some(asked),
-            Ok(_) | Err(_) => {}
+            // To where users are sent, it is of no use that something before it failed.
+            Ok(_) => told = Some(asked),
+            Err(_) if told.is_none() || is_sent_on => told = Some(asked),
+            Err(_) => {}
         }
     }
     told

@@ -356,9 +356,14 @@ async fn who_is_sent_on_to_https_has_not_been_answered() {
     let mut traefik = recorded("running", "traefik", &["traefik"]);
     traefik["Config"]["Image"] = json!("traefik:v3.7");
     let published = |port: u16| json!([{ "HostIp": "127.0.0.1", "HostPort": port.to_string() }]);
-    // Nobody listens on the first and the last.
-    traefik["NetworkSettings"]["Ports"] =
-        json!({ "8080/tcp": published(2), "80/tcp": published(web.port()), "443/tcp": published(1) });
+    // Nobody listens on the first and the last. One that is not for users answers all the same.
+    let (metrics, _) = answering("HTTP/1.1 404 Not Found\r\nContent-Length: 18\r\n\r\n404 page not found").await;
+    traefik["NetworkSettings"]["Ports"] = json!({
+        "8080/tcp": published(2),
+        "80/tcp": published(web.port()),
+        "8082/tcp": published(metrics.port()),
+        "443/tcp": published(1),
+    });
     engine.put(traefik);
     engine.put(recorded("exited-1", "cvat_grafana", &["grafana"]));
     let without_roots = &[("SSL_CERT_FILE", "/no/roots.pem"), ("SSL_CERT_DIR", "/no")];

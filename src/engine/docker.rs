@@ -277,11 +277,10 @@ async fn take_look(
     let (list, networks, ours) = tokio::try_join!(client.list(), client.networks(), ours)?;
     let search = Search { wanted: &wanted, ours: ours.as_ref(), last: last.as_deref() };
     let mut inspected = Inspected::default();
-    inspected.add(&client, search.worth_inspecting(&list)).await;
     // One that was there is asked for though the list may not have it: it may be in a state that the list leaves out.
-    if let Some(last) = last.as_ref().filter(|last| !list.iter().any(|entry| entry.id == last.id)) {
-        inspected.take(&last.id, client.inspect_again(last).await);
-    }
+    let unlisted = last.as_ref().filter(|last| !list.iter().any(|entry| entry.id == last.id)).map(|last| &*last.id);
+    let ids = search.worth_inspecting(&list).into_iter().chain(unlisted).collect();
+    inspected.add(&client, ids, last.as_deref()).await;
     let target = search.target(&inspected.containers);
     // Nobody is called absent, and nobody takes another's place, while the one that it may be has not answered.
     let is_doubtful =
@@ -291,7 +290,7 @@ async fn take_look(
     }
     if let Some(target) = &target {
         let rest = search.rest_of_project(target, &list, &inspected.containers);
-        inspected.add(&client, rest).await;
+        inspected.add(&client, rest, None).await;
     }
     let is_silent = |it: &&Container| {
         let has_answered = inspected.containers.iter().any(|container| container.id == it.id);
@@ -316,20 +315,20 @@ struct Inspected {
 
 impl Inspected {
     /// Asks for each of these; one that is gone since the list was made is left out: its `destroy` event is on the way.
-    async fn add(&mut self, client: &Client, ids: Vec<&str>) {
-        let calls: Vec<_> = ids.into_iter().map(|id| async move { (id, client.inspect(id).await) }).collect();
+    async fn add(&mut self, client: &Client, ids: Vec<&str>, last: Option<&Container>) {
+        let ask = async |id: &str| match last.filter(|last| *last.id == *id) {
+            Some(last) => client.inspect_again(last).await,
+            None => client.inspect(id).await,
+        };
+        let calls: Vec<_> = ids.into_iter().map(|id| async move { (id, ask(id).await) }).collect();
         let mut answers = stream::iter(calls).buffered(CALLS_AT_ONCE);
         while let Some((id, answer)) = answers.next().await {
-            self.take(id, answer);
-        }
-    }
-
-    fn take(&mut self, id: &str, answer: Result<Option<Container>, Trouble>) {
-        match answer {
-            Ok(container) => self.containers.extend(container.map(Arc::new)),
-            Err(trouble) => {
-                tracing::debug!(id, reason = trouble.to_string(), "a container was not told of");
-                self.unanswered.push((id.into(), trouble));
+            match answer {
+                Ok(container) => self.containers.extend(container.map(Arc::new)),
+                Err(trouble) => {
+                    tracing::debug!(id, reason = trouble.to_string(), "a container was not told of");
+                    self.unanswered.push((id.into(), trouble));
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ pub fn failure(error: &hyper::Error, connection: Connection) -> Failure {
     }
     let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
     // What the upstream sent was against the protocol; most likely it speaks another one. Not so where h2 has closed all of a
-    // connection that had served, or had enough of frames that are allowed: most likely that was another answer's. The
+    // connection that was there before, or had enough of frames that are allowed: most likely that was another answer's. The
     // latter the words of its error tell alone.
     let is_anothers = |error: &h2::Error| {
         let words = error.to_string();

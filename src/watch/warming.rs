@@ -21,8 +21,8 @@ pub(super) struct Warming {
     key: Option<Key>,
     /// When the container that was seen last had been started, as the engine wrote it.
     started: Option<(Box<str>, SystemTime)>,
-    /// When the engine told of it last.
-    told: Option<Instant>,
+    /// Which container the engine told of last, and when.
+    told: Option<(Box<str>, Instant)>,
     run: Option<Run>,
 }
 
@@ -54,7 +54,8 @@ impl Warming {
         let (now, mut untold) = (Instant::now(), Duration::MAX);
         if let Some(target) = target {
             self.key = Some(Key::of(target));
-            untold = self.told.replace(now).map_or(Duration::MAX, |told| now - told);
+            let last = self.told.replace((target.id.clone(), now)).filter(|(id, _)| *id == target.id);
+            untold = last.map_or(Duration::MAX, |(_, told)| now - told);
         }
         let running = target.filter(|target| target.status == Status::Running);
         let Some((container, at)) = running.and_then(|it| Some((it, it.started.as_ref()?.at))) else {
@@ -67,8 +68,11 @@ impl Warming {
         }
         let is_first = self.started.is_none();
         self.started = this;
-        // It had not begun when the engine told last.
-        let late = wall.duration_since(at).unwrap_or_default().min(untold);
+        let mut late = wall.duration_since(at).unwrap_or_default();
+        if late > SEEN_LATE {
+            // Whatever the wall clocks say, it had not begun when the engine told of the same container last.
+            late = late.min(untold);
+        }
         if late > SEEN_LATE {
             // Whatever keeps it from being ready now, it need not be its start.
             self.run = None;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -70,8 +71,11 @@ struct Socket {
 }
 
 impl Load<'_> {
-    /// From before something happens until after it.
+    /// From before something happens until after it. One at a time, however many stacks play: what is tried is not how much
+    /// the machine bears.
     pub fn during(self, happening: impl FnOnce() + Send) -> Tally {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             let load = scope.spawn(|| {

@@ -100,3 +100,20 @@ fn a_start_that_is_told_of_when_it_is_long_over_teaches_nothing() {
         assert_eq!(learned(&stage), None);
     });
 }
+
+#[test]
+fn another_container_that_has_run_for_long_teaches_nothing() {
+    play(|| async {
+        let mut stage = Stage::set(refused());
+        stage.sees(Status::Running, 1);
+        stage.becomes("warming").await;
+        stage.sees(Status::Exited, 1);
+        stage.becomes("down").await;
+        // As after `docker rename`.
+        let other = Container { id: "c0c0a".into(), ..container(Status::Running, 2) };
+        stage.answer(Answer::Passes);
+        stage.sightings.send_modify(|sighting| sighting.target = Target::Found(Arc::new(other)));
+        stage.becomes("ready").await;
+        assert_eq!(learned(&stage), None);
+    });
+}

@@ -148,6 +148,8 @@ fn with_second_engine(
             ("ANTEROOM_LISTEN", "127.0.0.1:8080"),
             ("ANTEROOM_READY_PATH", "/api/health"),
             ("ANTEROOM_CONTAINER", GRAFANA),
+            // How long the engine takes to bring Grafana back is not tried here.
+            ("ANTEROOM_MAX_HELD", "4096"),
             ("DOCKER_HOST", SecondEngine::HOST),
         ];
         engine.run(&stack.program(), &["serve"], &environment, "anteroom")?;

@@ -55,7 +55,7 @@ fn waits(stack: &Stack) {
     let listening = Duration::from_millis(held.json()["listening_since"].as_u64().expect("the stub says since when"));
     let (answer, echoed) = upgraded.join().expect("no panic").expect("an upgraded connection");
     assert_eq!(echoed, b"early bird", "{answer}");
-    // 50 ms are promised, and measured where nothing else runs. Here two stacks share two cores with the engine.
+    // 50 ms are promised, and measured where nothing else runs. Here several stacks share two cores with the engine.
     let late = answered.saturating_sub(listening);
     assert!(late < Duration::from_secs(1), "released {late:?} after Grafana listened\n{held}");
 }
