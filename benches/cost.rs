@@ -1,4 +1,5 @@
-//! What a request costs, counted and not timed: instructions and heap allocations are the same on a noisy machine.
+//! What a request and an idle connection cost, counted and not timed: instructions, heap allocations and memory are the
+//! same on a noisy machine.
 //!
 //! The program is run twice for each kind of request, with some and with more of them; what the second run takes more,
 //! divided by how many more requests it had, is what one of them takes. `benches/cost.txt` says what it was when somebody
@@ -6,8 +7,8 @@
 //! figures are written there instead. Where compiler or C library are others, they are shown and not judged.
 //!
 //! valgrind counts: its callgrind the instructions of the release build that is shipped, without those of the kernel; its
-//! memcheck the allocations of the build that is tested. Without valgrind nothing is counted: this says so and passes,
-//! unless `ANTEROOM_E2E=required`.
+//! memcheck the allocations of the build that is tested. What is shipped is resident as the kernel says. Without valgrind
+//! nothing is counted: this says so and passes, unless `ANTEROOM_E2E=required`.
 
 #[path = "../tests/support/shipped.rs"]
 mod shipped;
@@ -45,17 +46,19 @@ const SEGMENT: usize = 60 << 10;
 /// How long a piece of an answer may take: valgrind is slow.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// A kind of request.
+/// A kind of request, or of connection.
 #[derive(Clone, Copy)]
 enum Kind {
     Small,
     Bulk,
     Held,
     Diagnosed,
+    /// A connection that rests after one request.
+    Idle,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Small, Self::Bulk, Self::Held, Self::Diagnosed];
+    const ALL: [Self; 5] = [Self::Small, Self::Bulk, Self::Held, Self::Diagnosed, Self::Idle];
 
     const fn name(self) -> &'static str {
         match self {
@@ -63,18 +66,19 @@ impl Kind {
             Self::Bulk => "bulk-1-mib",
             Self::Held => "held",
             Self::Diagnosed => "diagnosed",
+            Self::Idle => "idle-connection",
         }
     }
 
     /// How many in the one run, and how many in the other.
     const fn numbers(self, tool: Tool) -> (usize, usize) {
         match (self, tool) {
-            (Self::Small, Tool::Instructions) => (500, 2500),
             (Self::Small, Tool::Allocations) => (200, 1200),
-            (Self::Bulk, Tool::Instructions) => (20, 120),
-            (Self::Bulk, Tool::Allocations) => (20, 120),
+            (Self::Small, _) => (500, 2500),
+            (Self::Bulk, _) => (20, 120),
             // Not every machine has files for more.
             (Self::Held, _) => (60, 300),
+            (Self::Idle, _) => (100, 500),
             (Self::Diagnosed, _) => (100, 600),
         }
     }
@@ -85,30 +89,51 @@ impl Kind {
 enum Tool {
     Instructions,
     Allocations,
+    Memory,
 }
 
 impl Tool {
-    const ALL: [Self; 2] = [Self::Instructions, Self::Allocations];
+    const ALL: [Self; 3] = [Self::Instructions, Self::Allocations, Self::Memory];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Instructions => "instructions",
             Self::Allocations => "allocations",
+            Self::Memory => "bytes",
         }
     }
 
-    const fn switches(self) -> &'static [&'static str] {
-        match self {
+    /// Whether it has something to say of these that is not chance.
+    const fn counts(self, kind: Kind) -> bool {
+        match (self, kind) {
+            (Self::Memory, Kind::Idle) => true,
+            // Whether a request that is let go finds a connection that another one has just given back.
+            (Self::Memory, _) | (_, Kind::Idle) | (Self::Allocations, Kind::Held) => false,
+            (Self::Instructions | Self::Allocations, _) => true,
+        }
+    }
+
+    /// What runs a program so that it is counted.
+    fn command(self, program: &Path) -> Command {
+        let switches: &[&str] = match self {
             Self::Instructions => &["--tool=callgrind", "--callgrind-out-file=/dev/null"],
             Self::Allocations => &["--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"],
-        }
+            Self::Memory => return Command::new(program),
+        };
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(switches).arg(program);
+        valgrind
     }
 
-    /// The count in what it prints at the end.
-    fn read(self, report: &str) -> Option<f64> {
+    /// The count in what is printed at the end; of memory, in what the kernel says before it.
+    fn read(self, report: &str, status: &str) -> Option<f64> {
         let (before, after) = match self {
             Self::Instructions => ("Collected : ", ""),
             Self::Allocations => ("total heap usage: ", " allocs"),
+            Self::Memory => {
+                let kib = status.split_once("VmRSS:")?.1.split_once("kB")?.0;
+                return Some(kib.trim().parse::<f64>().ok()? * 1024.0);
+            }
         };
         let rest = report.split_once(before)?.1.lines().next()?;
         let number = if after.is_empty() { rest } else { rest.split_once(after)?.0 };
@@ -157,13 +182,11 @@ fn count() -> Result<BTreeMap<String, f64>> {
     let mut counted = BTreeMap::new();
     for tool in Tool::ALL {
         let program = match tool {
-            Tool::Instructions => &shipped,
+            Tool::Instructions | Tool::Memory => &shipped,
             // A static program brings its own allocator along, which memcheck does not know.
             Tool::Allocations => &tested,
         };
-        // Whether a request that is let go finds a connection that another one has just given back, is chance.
-        let is_countable = |kind: &Kind| !matches!((tool, kind), (Tool::Allocations, Kind::Held));
-        for kind in Kind::ALL.into_iter().filter(is_countable) {
+        for kind in Kind::ALL.into_iter().filter(|kind| tool.counts(*kind)) {
             let name = format!("{} {}", kind.name(), tool.name());
             let (few, many) = kind.numbers(tool);
             let each = || -> Result<f64> {
@@ -226,14 +249,24 @@ fn compiler() -> Result<String> {
 /// Runs the program for so many requests, and counts.
 fn run(program: &Path, tool: Tool, kind: Kind, requests: usize) -> Result<f64> {
     let mut upstream = Upstream::reserve()?;
-    if matches!(kind, Kind::Small | Kind::Bulk) {
+    if matches!(kind, Kind::Small | Kind::Bulk | Kind::Idle) {
         upstream.listen(kind)?;
     }
     let mut anteroom = Anteroom::start(program, tool, upstream.address)?;
+    let mut open = Vec::new();
     match kind {
-        Kind::Small => ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], SMALL, &upstream.taken)?,
-        Kind::Bulk => ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], BULK, &upstream.taken)?,
-        Kind::Diagnosed => ask(anteroom.address, &diagnosed(requests), 0, &upstream.taken)?,
+        Kind::Idle => {
+            for _ in 0..requests {
+                open.push(ask(anteroom.address, &[request("GET", "*/*", "en")], SMALL, &upstream.taken)?);
+            }
+            // hyper's part of the last ones is kept for a second.
+            thread::sleep(Duration::from_secs(2));
+        }
+        Kind::Small => {
+            drop(ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], SMALL, &upstream.taken)?)
+        }
+        Kind::Bulk => drop(ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], BULK, &upstream.taken)?),
+        Kind::Diagnosed => drop(ask(anteroom.address, &diagnosed(requests), 0, &upstream.taken)?),
         Kind::Held => {
             // In the first seconds of a start it looks for the upstream all the time if somebody waits.
             thread::sleep(Duration::from_secs(5));
@@ -274,15 +307,15 @@ fn diagnosed(number: usize) -> Vec<String> {
     all.collect::<Vec<_>>().into_iter().cycle().take(number).collect()
 }
 
-/// One after the other on one connection. 0 is a page of ours, whatever its length.
-fn ask(address: SocketAddr, requests: &[String], length: usize, taken: &Sender<()>) -> Result<()> {
+/// One after the other on one connection, which stays open. 0 is a page of ours, whatever its length.
+fn ask(address: SocketAddr, requests: &[String], length: usize, taken: &Sender<()>) -> Result<BufReader<TcpStream>> {
     let mut client = BufReader::new(TcpStream::connect(address)?);
     client.get_ref().set_read_timeout(Some(LONGEST))?;
     for request in requests {
         client.get_mut().write_all(request.as_bytes())?;
         answer(&mut client, length, taken)?;
     }
-    Ok(())
+    Ok(client)
 }
 
 fn answer(client: &mut BufReader<TcpStream>, wanted: usize, taken: &Sender<()>) -> Result<()> {
@@ -379,9 +412,8 @@ struct Anteroom {
 
 impl Anteroom {
     fn start(program: &Path, tool: Tool, upstream: SocketAddr) -> Result<Self> {
-        let mut process = Command::new("valgrind")
-            .args(tool.switches())
-            .arg(program)
+        let mut process = tool
+            .command(program)
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .env_clear()
             .env("ANTEROOM_UPSTREAM", format!("http://{upstream}"))
@@ -394,7 +426,7 @@ impl Anteroom {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .context("valgrind does not run")?;
+            .context("it does not run")?;
         let mut lines = BufReader::new(process.stdout.take().context("it is piped")?).lines();
         let mut anteroom = Self { process, address: upstream, admin: upstream };
         let address = |line: &str, name: &str| line.split_once(name)?.1.split(' ').next()?.parse().ok();
@@ -424,12 +456,13 @@ impl Anteroom {
 
     /// Asks it to stop, and reads the count.
     fn count(&mut self, tool: Tool) -> Result<f64> {
+        let running = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let stopped = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status()?;
         ensure!(stopped.success(), "it has ended already");
         let mut report = String::new();
         self.process.stderr.take().context("it is piped")?.read_to_string(&mut report)?;
         let status = self.process.wait()?;
-        match tool.read(&report) {
+        match tool.read(&report, &running) {
             Some(count) if status.success() => Ok(count),
             _ => bail!("{status}: {report}"),
         }
