@@ -33,8 +33,8 @@ const TOLERANCE: f64 = 0.02;
 /// The same for requests that are held: whether one that is let go finds a connection that another one has just given
 /// back, and how often the upstream was looked for meanwhile, is chance. Seen are 2 % either way.
 const TOLERANCE_OF_CHANCE: f64 = 0.06;
-/// The same for memory: a page that another thread touches meanwhile is ten bytes of each connection. Seen are 5 % either way.
-const TOLERANCE_OF_PAGES: f64 = 0.1;
+/// The same for memory: a page that another thread touches meanwhile is ten bytes of each connection. Seen are 8 % either way.
+const TOLERANCE_OF_PAGES: f64 = 0.2;
 /// As `cargo test` calls it.
 const NAME: &str = "what_a_request_costs";
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/cost.txt");
