@@ -48,7 +48,7 @@ pub struct Project {
     pub complaints: Vec<Complaint>,
     /// What came of asking the way that users ask.
     pub asked: Option<Asked>,
-    /// Where users ask, if nobody did, since there is nothing here by which to judge a certificate.
+    /// Where users ask, or are sent on to, if nobody did, since there is nothing here by which to judge a certificate.
     pub unasked: Option<String>,
     /// The ports of Traefik's that nobody listens behind, as that of a dashboard which is not enabled.
     pub silent_ports: Vec<u16>,

@@ -10,7 +10,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anteroom::engine::docker::{Limits, watch_within};
+use anteroom::engine::docker;
 use anteroom::engine::{Sighting, Wanted};
 use anteroom::evidence::Engine;
 use fake_docker::{FakeDocker, Mood, recorded};
@@ -19,14 +19,6 @@ use tokio::time::timeout;
 
 /// Longer than anything here takes, so that a test that cannot pass ends.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-const LIMITS: Limits = Limits {
-    call: PATIENCE,
-    look: PATIENCE,
-    pace: Duration::from_millis(1),
-    asked_pace: Duration::from_millis(5),
-    away_most: Duration::from_millis(20),
-};
 
 /// What was logged.
 #[derive(Clone, Default)]
@@ -66,7 +58,7 @@ async fn an_engines_words_forge_no_line_of_the_log() {
     let wanted = Wanted { host: "grafana".into(), container: None, own_id, log: false };
     let (sender, mut sightings) = watch::channel(Sighting::default());
     let look = Arc::new(Notify::new());
-    let _task = tokio::spawn(watch_within(LIMITS, Some(engine.host()), wanted, look.clone(), sender));
+    let _task = tokio::spawn(docker::watch(Some(engine.host()), wanted, look.clone(), sender));
 
     let found = sightings.wait_for(|sighting| sighting.target.found().is_some());
     timeout(PATIENCE, found).await.expect("a look ends").expect("the task publishes");
