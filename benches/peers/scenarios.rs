@@ -11,10 +11,11 @@ use crate::proxies::{Origin, Proxy, Running};
 
 type Scenario = (&'static str, fn(Effort) -> Result<String>);
 
-pub const ALL: [Scenario; 8] = [
+pub const ALL: [Scenario; 9] = [
     ("steady", steady),
     ("latency", latency),
     ("bulk", bulk),
+    ("others", others),
     ("tunnel", tunnel),
     ("memory", memory),
     ("connections", connections),
@@ -38,18 +39,39 @@ struct Taken {
     cpu: Duration,
 }
 
-/// One load on each proxy in turn, round after round, so that what the machine does otherwise meets all of them.
-fn rounds(proxies: &[Running], effort: Effort, connections: u32, path: &str) -> Result<Vec<Vec<Taken>>> {
+impl Taken {
+    fn each(&self) -> f64 {
+        micros(self.cpu) / self.seen.requests
+    }
+}
+
+/// One load on each proxy in turn, for so many seconds and round after round, so that what the machine does otherwise meets
+/// all of them.
+fn rounds(
+    proxies: &[Running],
+    effort: Effort,
+    load: impl Fn(&Running, u32) -> Result<Seen>,
+) -> Result<Vec<Vec<Taken>>> {
     let mut all: Vec<Vec<Taken>> = proxies.iter().map(|_| Vec::new()).collect();
     for _ in 0..effort.rounds {
         for (proxy, taken) in proxies.iter().zip(&mut all) {
-            load::wrk(proxy.address, connections, 1, path)?;
+            load(proxy, 1)?;
             let before = proxy.cpu()?;
-            let seen = load::wrk(proxy.address, connections, effort.seconds, path)?;
+            let seen = load(proxy, effort.seconds)?;
             taken.push(Taken { seen, cpu: proxy.cpu()? - before });
         }
     }
     Ok(all)
+}
+
+/// A figure of each proxy: the middle of its rounds.
+fn medians(all: &[Vec<Taken>], figure: impl Fn(&Taken) -> f64) -> Vec<f64> {
+    all.iter().map(|its| median(its.iter().map(&figure).collect())).collect()
+}
+
+/// Whether any of a proxy's answers was wrong.
+fn errors(its: &[Taken]) -> &'static str {
+    if its.iter().any(|it| it.seen.errors) { "yes" } else { "no" }
 }
 
 fn micros(duration: Duration) -> f64 {
@@ -72,37 +94,78 @@ fn table(head: &str, proxies: &[Running], figures: &[f64], more: &[String]) -> S
 fn steady(effort: Effort) -> Result<String> {
     let origin = Origin::start()?;
     let proxies = start_all(origin.port)?;
-    let all = rounds(&proxies, effort, 64, "/")?;
-    let cost = |taken: &Taken| micros(taken.cpu) / taken.seen.requests;
-    let figures: Vec<f64> = all.iter().map(|it| median(it.iter().map(cost).collect())).collect();
+    let all = rounds(&proxies, effort, |proxy, seconds| load::wrk(proxy.address, 64, seconds, "/"))?;
+    let (p50, p99) = (medians(&all, |it| micros(it.seen.p50)), medians(&all, |it| micros(it.seen.p99)));
     let more: Vec<String> = all
         .iter()
-        .map(|it| {
-            let of = |figure: fn(&Taken) -> f64| median(it.iter().map(figure).collect());
-            let (p50, p99) = (of(|it| micros(it.seen.p50)), of(|it| micros(it.seen.p99)));
-            format!("| {p50:.0} | {p99:.0} | {} ", if it.iter().any(|it| it.seen.errors) { "yes" } else { "no" })
-        })
+        .zip(p50.iter().zip(&p99))
+        .map(|(its, (p50, p99))| format!("| {p50:.0} | {p99:.0} | {} ", errors(its)))
         .collect();
-    Ok(table("CPU µs per request | p50 µs | p99 µs | errors", &proxies, &figures, &more))
+    Ok(table("CPU µs per request | p50 µs | p99 µs | errors", &proxies, &medians(&all, Taken::each), &more))
 }
 
 fn latency(effort: Effort) -> Result<String> {
     let origin = Origin::start()?;
     let proxies = start_all(origin.port)?;
-    let all = rounds(&proxies, effort, 1, "/")?;
-    let figures: Vec<f64> = all.iter().map(|it| median(it.iter().map(|it| micros(it.seen.p50)).collect())).collect();
-    let more: Vec<String> =
-        all.iter().map(|it| format!("| {:.0} ", median(it.iter().map(|it| micros(it.seen.p99)).collect()))).collect();
-    Ok(table("p50 µs | p99 µs", &proxies, &figures, &more))
+    let all = rounds(&proxies, effort, |proxy, seconds| load::wrk(proxy.address, 1, seconds, "/"))?;
+    let more: Vec<String> = medians(&all, |it| micros(it.seen.p99)).iter().map(|p99| format!("| {p99:.0} ")).collect();
+    Ok(table("p50 µs | p99 µs", &proxies, &medians(&all, |it| micros(it.seen.p50)), &more))
 }
 
 fn bulk(effort: Effort) -> Result<String> {
     let origin = Origin::start()?;
     let proxies = start_all(origin.port)?;
-    let all = rounds(&proxies, effort, 8, "/big")?;
-    let cost = |taken: &Taken| taken.cpu.as_secs_f64() * 1e3 / (taken.seen.requests * 10.0 / 1024.0);
-    let figures: Vec<f64> = all.iter().map(|it| median(it.iter().map(cost).collect())).collect();
+    let all = rounds(&proxies, effort, |proxy, seconds| load::wrk(proxy.address, 8, seconds, "/big"))?;
+    let figures = medians(&all, |it| it.cpu.as_secs_f64() * 1e3 / (it.seen.requests * 10.0 / 1024.0));
     Ok(table("CPU ms per GiB", &proxies, &figures, &vec![String::new(); figures.len()]))
+}
+
+/// A browser's request as Traefik sends it on: with `Host`, eighteen fields.
+const BROWSER: [&str; 17] = [
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Encoding: gzip, deflate, br, zstd",
+    "Accept-Language: en-US,en;q=0.5",
+    "Cookie: csrftoken=0123456789abcdef0123456789abcdef; sessionid=0123456789abcdef0123456789abcdef",
+    "Dnt: 1",
+    "Priority: u=0, i",
+    "Referer: https://cvat.example.org/tasks?page=1",
+    "Sec-Fetch-Dest: document",
+    "Sec-Fetch-Mode: navigate",
+    "Sec-Fetch-Site: same-origin",
+    "Upgrade-Insecure-Requests: 1",
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    "X-Forwarded-Host: cvat.example.org",
+    "X-Forwarded-Port: 443",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Server: 0123456789ab",
+    "X-Real-Ip: 192.0.2.1",
+];
+
+/// Requests other than the smallest, and HTTP/2.
+fn others(effort: Effort) -> Result<String> {
+    type Load<'a> = &'a dyn Fn(&Running, u32) -> Result<Seen>;
+    let origin = Origin::start()?;
+    let proxies = start_all(origin.port)?;
+    let post = load::Post::of(1 << 10)?;
+    let loads: [(&str, Load<'_>); 6] = [
+        ("18 fields, and 18 in the answer", &|it, seconds| {
+            load::wrk_with(it.address, 64, seconds, "/fields", &BROWSER)
+        }),
+        ("POST of 1 KiB", &|it, seconds| post.wrk(it.address, 64, seconds)),
+        ("64 KiB", &|it, seconds| load::wrk(it.address, 64, seconds, "/64k")),
+        ("HTTP/2, 200 bytes", &|it, seconds| load::h2load(it.http2, 16, 8, seconds, "/")),
+        ("HTTP/2, 64 KiB", &|it, seconds| load::h2load(it.http2, 16, 8, seconds, "/64k")),
+        ("HTTP/2, 10 MiB", &|it, seconds| load::h2load(it.http2, 8, 1, seconds, "/big")),
+    ];
+    let mut text = String::new();
+    for (name, load) in loads {
+        let all = rounds(&proxies, effort, load)?;
+        let more: Vec<String> = all.iter().map(|its| format!("| {} ", errors(its))).collect();
+        let head = format!("CPU µs, {name} | errors");
+        text += &table(&head, &proxies, &medians(&all, Taken::each), &more);
+        text.push('\n');
+    }
+    Ok(text)
 }
 
 fn tunnel(effort: Effort) -> Result<String> {
@@ -133,16 +196,24 @@ fn memory(_: Effort) -> Result<String> {
     const CONNECTIONS: usize = 2000;
     let origin = Origin::start()?;
     let proxies = start_all(origin.port)?;
-    let mut text =
-        "| proxy | ms to the first connection | MiB idle | KiB per idle connection |\n|---|---|---|---|\n".to_owned();
+    const SLOW: usize = 1000;
+    let mut text = "| proxy | ms to the first connection | MiB idle | KiB per idle connection | per slow client |\n\
+                    |---|---|---|---|---|\n"
+        .to_owned();
     for proxy in proxies {
         std::thread::sleep(Duration::from_secs(2));
         let idle = proxy.memory()?;
         let open = load::idle(proxy.address, CONNECTIONS)?;
         let each = (proxy.memory()? - idle) / CONNECTIONS as f64;
-        let (name, started) = (proxy.proxy.name(), proxy.started_in.as_secs_f64() * 1e3);
-        let _ = writeln!(text, "| {name} | {started:.0} | {:.1} | {each:.1} |", idle / 1024.0);
         drop(open);
+        std::thread::sleep(Duration::from_secs(2));
+        let before = proxy.memory()?;
+        let slow = load::slow(proxy.address, SLOW, "/big")?;
+        // The most that it had at a time, less what it had anyway: what one left behind, the next ones had of it.
+        let each_slow = (proxy.memory()? - before.min(idle)) / SLOW as f64;
+        drop(slow);
+        let (name, started) = (proxy.proxy.name(), proxy.started_in.as_secs_f64() * 1e3);
+        let _ = writeln!(text, "| {name} | {started:.0} | {:.1} | {each:.1} | {each_slow:.0} |", idle / 1024.0);
     }
     Ok(text)
 }
