@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::spelling::{self, Spelling, Writing};
@@ -52,32 +52,22 @@ struct Inner<Io> {
     /// How the request is written that hyper begins to write next.
     spelling: Option<Spelling>,
     wide: Wide,
-    stage: Stage,
-}
-
-/// What is read.
-#[derive(Debug)]
-enum Stage {
-    /// Nothing that was asked for, or the head of an answer.
-    Head,
-    /// The body of an answer, which may be large.
-    Body,
-    /// One of which much comes at once.
-    Large(#[allow(dead_code, reason = "it is held")] OwnedSemaphorePermit),
-    /// Another protocol, whose reader says how much.
-    Tunnel,
+    /// It may read much at once, and did so last.
+    place: Option<OwnedSemaphorePermit>,
+    /// It speaks another protocol, and its reader says how much is read at once.
+    is_tunnel: bool,
 }
 
 impl<Io> Inner<Io> {
     /// Whether so much may be read at once.
     fn may_read(&mut self, most: usize) -> bool {
-        if most > NARROW
-            && matches!(self.stage, Stage::Body)
-            && let Ok(place) = Arc::clone(&self.wide.0).try_acquire_owned()
-        {
-            self.stage = Stage::Large(place);
+        if most <= NARROW || self.is_tunnel {
+            return true;
         }
-        most <= NARROW || matches!(self.stage, Stage::Large(_) | Stage::Tunnel)
+        if self.place.is_none() {
+            self.place = Arc::clone(&self.wide.0).try_acquire_owned().ok();
+        }
+        self.place.is_some()
     }
 }
 
@@ -137,7 +127,8 @@ impl<Io> Watched<Io> {
     /// One over which nothing was asked yet.
     pub fn new(io: Io, wide: &Wide) -> Self {
         let (look, writing, wide) = (Look::default(), Writing::default(), wide.clone());
-        Self(Arc::new(Mutex::new(Inner { io: Some(io), look, writing, spelling: None, wide, stage: Stage::Head })))
+        let (spelling, place, is_tunnel) = (None, None, false);
+        Self(Arc::new(Mutex::new(Inner { io: Some(io), look, writing, spelling, wide, place, is_tunnel })))
     }
 
     /// What knows of it without keeping it open.
@@ -160,7 +151,7 @@ impl<Io> Drop for Watched<Io> {
     fn drop(&mut self) {
         let mut inner = self.lock();
         inner.io = None;
-        inner.stage = Stage::Head;
+        inner.place = None;
     }
 }
 
@@ -173,18 +164,18 @@ impl<Io> Watcher<Io> {
     pub fn expect(&self, spelling: Option<&Spelling>) {
         let mut inner = lock(&self.0);
         inner.spelling = Some(spelling.cloned().unwrap_or_default());
-        inner.stage = Stage::Head;
+        inner.place = None;
         inner.look = Look { awaited: true, ..Look::default() };
     }
 
     /// The answer is over.
     pub fn rest(&self) {
-        lock(&self.0).stage = Stage::Head;
+        lock(&self.0).place = None;
     }
 
     /// It becomes a tunnel.
     pub fn switch(&self) {
-        lock(&self.0).stage = Stage::Tunnel;
+        lock(&self.0).is_tunnel = true;
     }
 
     /// How the head is written that has come, if not as usual.
@@ -195,9 +186,9 @@ impl<Io> Watcher<Io> {
     /// Takes the connection back from hyper, which goes on waiting for the rest of an answer, if it has written all that
     /// was to be written, and `fits` says so; it is told how much hyper has read of the answer's body, in bytes.
     pub fn take_back(&self, fits: impl FnOnce(&Io, u64) -> bool) -> Option<Io> {
-        let Inner { io, look, writing, stage, .. } = &mut *lock(&self.0);
+        let Inner { io, look, writing, place, .. } = &mut *lock(&self.0);
         let taken = io.take_if(|io| writing.is_flushed() && fits(io, look.beyond))?;
-        *stage = Stage::Head;
+        *place = None;
         Some(taken)
     }
 }
@@ -212,28 +203,21 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
         if inner.io.is_none() {
             return Poll::Pending;
         }
-        let is_narrow = !inner.may_read(buffer.remaining());
-        let Inner { io: Some(io), look, stage, .. } = &mut *inner else { return Poll::Pending };
+        let may_read_all = inner.may_read(buffer.remaining());
+        let Inner { io: Some(io), look, place, .. } = &mut *inner else { return Poll::Pending };
         let before = buffer.filled().len();
-        let polled = if is_narrow {
-            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(NARROW));
-            let polled = Pin::new(io).poll_read(cx, &mut part);
-            let read = part.filled().len();
-            buffer.advance(read);
-            polled
-        } else {
+        let polled = if may_read_all {
             Pin::new(io).poll_read(cx, buffer)
+        } else {
+            Pin::new(&mut io.take(NARROW as u64)).poll_read(cx, buffer)
         };
         let read = &buffer.filled()[before..];
-        if read.len() <= NARROW && matches!(stage, Stage::Large(_)) {
-            *stage = Stage::Body;
+        if read.len() <= NARROW {
+            *place = None;
         }
         ready!(polled)?;
         if look.awaited {
             look.look_at(read);
-            if !look.awaited && matches!(stage, Stage::Head) {
-                *stage = Stage::Body;
-            }
         } else {
             look.beyond += read.len() as u64;
         }
@@ -278,7 +262,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncWriteExt, DuplexStream};
 
     use super::*;
 
@@ -352,15 +336,18 @@ mod tests {
         assert!(watcher.take_unusual().is_some());
     }
 
+    /// A connection, and its other end.
+    fn lent(wide: &Wide) -> (Watched<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1 << 20);
+        (Watched::new(ours, wide), theirs)
+    }
+
     #[tokio::test]
     async fn only_so_many_read_much_at_once_and_those_who_have_done_make_room() {
         let wide = Wide::new(1);
-        let [mut one, mut other] = [(); 2].map(|()| {
-            let (ours, theirs) = tokio::io::duplex(1 << 20);
-            (Watched::new(ours, &wide), theirs)
-        });
+        let [mut one, mut other] = [(); 2].map(|()| lent(&wide));
         let mut room = vec![0; 3 * NARROW];
-        let ask = async |(lent, theirs): &mut (Watched<_>, tokio::io::DuplexStream)| {
+        let ask = async |(lent, theirs): &mut (Watched<_>, DuplexStream)| {
             lent.watcher().expect(None);
             theirs.write_all(b"HTTP/1.1 200\n\n").await.expect("room");
             // A head takes no place, however much might have come.
@@ -398,6 +385,24 @@ mod tests {
         theirs.write_all(&[b'x'; 6 * NARROW]).await.expect("room");
         assert_eq!(tunnel.read(&mut room).await.expect("it is there"), room.len());
         assert_eq!(wide.0.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_at_once_is_read_at_once_where_there_is_a_place() {
+        let wide = Wide::new(1);
+        let (mut one, mut its_end) = lent(&wide);
+        let (mut other, mut others_end) = lent(&wide);
+        let answer = [b"HTTP/1.1 200\n\n".as_slice(), &[b'x'; 2 * NARROW]].concat();
+        for (lent, theirs) in [(&one, &mut its_end), (&other, &mut others_end)] {
+            lent.watcher().expect(None);
+            theirs.write_all(&answer).await.expect("room");
+        }
+        let mut room = vec![0; 3 * NARROW];
+        assert_eq!(one.read(&mut room).await.expect("it is there"), answer.len());
+        assert_eq!(other.read(&mut room).await.expect("it is there"), NARROW);
+        one.watcher().rest();
+        assert_eq!(other.read(&mut room).await.expect("it is there"), answer.len() - NARROW);
+        assert_eq!(wide.0.available_permits(), 0, "more may follow");
     }
 
     #[test]
