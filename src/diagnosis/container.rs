@@ -106,14 +106,19 @@ fn mended_start(evidence: &Evidence, container: &Container) -> Option<super::Rem
 /// The engine's own network set-up may lack permissions, too: that is no matter of the container's files.
 fn is_denied(error: &str) -> bool {
     let error = error.to_ascii_lowercase();
-    let of_engine = ["iptables", "external connectivity", "endpoint"].iter().any(|sign| error.contains(sign));
+    let signs = ["iptables", "external connectivity", "endpoint", "privileged port"];
+    let of_engine = signs.iter().any(|sign| error.contains(sign));
     error.contains("permission denied") && !of_engine
 }
 
-/// The words of the engine and of its runtime.
+/// The words of the engine and of its runtime. Where there is no room on the disk, that is what is wrong.
 fn is_mount_failure(error: &str) -> bool {
     let signs = ["error mounting", "error while mounting", "bind source path does not exist", "invalid mount config"];
-    signs.iter().any(|sign| error.contains(sign))
+    signs.iter().any(|sign| error.contains(sign)) && !is_disk_full(error)
+}
+
+fn is_disk_full(error: &str) -> bool {
+    error.contains("no space left on device")
 }
 
 /// The engine could not start it, for a reason that has no rule of its own.
@@ -126,7 +131,7 @@ pub(super) fn start_failed(evidence: &Evidence) -> Option<Finding> {
     let error = &container.error;
     let first = if error.contains("exec format error") {
         remedy::architecture(container)
-    } else if error.contains("no space left on device") {
+    } else if is_disk_full(error) {
         Some(remedy::disk_use())
     } else {
         None
@@ -307,12 +312,17 @@ fn is_port_conflict(error: &str) -> bool {
     error.contains("port is already allocated") || error.contains("address already in use")
 }
 
-/// The port that an error like `Bind for 0.0.0.0:8080 failed: port is already allocated` names.
+/// The port that an error like `Bind for 0.0.0.0:8080 failed: port is already allocated` names. In
+/// `host port for 0.0.0.0:8080:172.18.0.2:80/tcp` the container's follows.
 fn conflicting_port(error: &str) -> Option<u16> {
+    let after = |before: &str| error.split_once(before)?.1.split([' ', '/']).next();
+    if let Some(both) = after("host port for ") {
+        let (_, port) = both.split_once(if both.starts_with('[') { "]:" } else { ":" })?;
+        return port.split(':').next()?.parse().ok();
+    }
     ["Bind for ", "host port ", "bind port ", "listen tcp4 ", "listen tcp "].iter().find_map(|before| {
-        let address = error.split_once(before)?.1.split(' ').next()?.trim_end_matches(':');
-        let port = address.rsplit_once(':')?.1;
-        port.split('/').next()?.parse().ok()
+        let (_, port) = after(before)?.trim_end_matches(':').rsplit_once(':')?;
+        port.parse().ok()
     })
 }
 

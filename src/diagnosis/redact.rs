@@ -16,6 +16,7 @@
 mod assigned;
 mod blocks;
 mod commands;
+mod escapes;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod names;
@@ -37,9 +38,10 @@ pub(crate) fn redact(text: &str) -> String {
 }
 
 /// Lines that follow each other, as a log has them, without their secrets: as many as there were, each in its place.
-/// Together, since some secrets take several lines.
+/// Together, since some secrets take several lines. Colours go, too.
 pub(crate) fn redact_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let lines: Vec<&str> = lines.into_iter().collect();
+    let lines: Vec<Cow<'_, str>> = lines.into_iter().map(escapes::without_sequences).collect();
+    let lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
     let mut blocks = blocks::Blocks::over(&lines);
     let mut clean: Vec<String> = Vec::with_capacity(lines.len());
     for (number, line) in lines.iter().enumerate() {

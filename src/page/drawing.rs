@@ -232,9 +232,11 @@ mod tests {
         others[0].name = "</title></svg><script>alert(1)</script>\" onload=\"x\u{1b}\u{202e}".into();
         diagnosis.evidence.others = others.into();
         let svg = drawing(&diagnosis);
-        assert!(svg.contains(
-            "&lt;/title&gt;&lt;/svg&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&quot;x\u{fffd}\u{fffd}"
-        ));
+        assert!(
+            svg.contains(
+                "&lt;/title&gt;&lt;/svg&gt;&lt;script&gt;alert(1)&lt;/script&gt;&quot; onload=&quot;x\u{fffd}"
+            )
+        );
         assert!(svg.contains(">&lt;/title&gt;&lt;/svg&gt;…</text>"), "{svg}");
         assert!(!svg.contains("<script") && !svg.contains("\" onload") && !svg.contains('\u{1b}'), "{svg}");
         assert_eq!(svg.matches("<g ").count(), 5);

@@ -169,6 +169,9 @@ impl Name<'_> {
     /// What stands between the name and what may be its value, and how long that is.
     fn joint(&self) -> Option<(Joint, usize)> {
         let after = &self.line[self.end..];
+        if let Some(end) = self.tag(after) {
+            return Some((Joint::Element, end));
+        }
         let mut at = quote_mark(after);
         let is_closed = at > 0;
         if is_closed && !ends_with_quote(self.before()) {
@@ -186,6 +189,8 @@ impl Name<'_> {
             ("=", Joint::Equals),
             ("%3D", Joint::Equals),
             ("%3d", Joint::Equals),
+            ("%22%3A%22", Joint::Equals),
+            ("%22%3a%22", Joint::Equals),
             (":", Joint::Colon),
             ("：", Joint::Colon),
         ];
@@ -198,14 +203,22 @@ impl Name<'_> {
             None if !is_closed && spaces == 0 && tail.starts_with('(') && quote_mark(&tail[1..]) > 0 => {
                 (Joint::Call, 1)
             }
-            None if !is_closed && at == 0 && tail.starts_with('>') && self.before().ends_with('<') => {
-                (Joint::Element, 1)
-            }
             None if !is_closed && spaces > 0 => return Some((Joint::Space, spaces)),
             None => return None,
         };
         let length = at + spaces + length;
         Some((joint, length + blanks(&after[length..])))
+    }
+
+    /// Where the tag ends that it is the name of: `<password>`, `<wsse:Password Type="x">`.
+    fn tag(&self, after: &str) -> Option<usize> {
+        let before = self.before();
+        let prefixed = |before: &str| before.trim_end_matches(|c: char| c.is_ascii_alphanumeric()).ends_with('<');
+        let attributes = near(after);
+        let end = attributes.find(['>', '<']).filter(|end| attributes[*end..].starts_with('>'))?;
+        let is_opening = before.ends_with('<') || before.strip_suffix(':').is_some_and(prefixed);
+        let is_whole = end == 0 || attributes.starts_with(is_blank) && !attributes[..end].ends_with('/');
+        (is_opening && is_whole).then_some(end + 1)
     }
 
     /// Whether the value is the name of a secret; then also where that secret is, if it follows at once.
@@ -384,16 +397,15 @@ impl Name<'_> {
                 is_announced = rest.starts_with(':');
                 rest = rest.trim_start_matches(':').trim_start_matches(is_blank);
             }
-            if rest.len() == whole {
-                // `the password for admin is x1`
-                let said = [": ", " is "].iter().filter_map(|sign| Some(rest.rfind(sign)? + sign.len())).max();
-                match said.filter(|_| is_prose(rest)).map(|at| &rest[at..]) {
-                    Some(last) if is_last(last) && is_made_up(last) => {
-                        rest = last;
-                        true
-                    }
-                    _ => !is_prose(rest),
-                }
+            // `the password for admin is x1`, `password is generated for root@localhost: x1`
+            let sentence = &rest[..rest.find(is_quote).unwrap_or(rest.len())];
+            let said = [": ", " is "].iter().filter_map(|sign| Some(sentence.rfind(sign)? + sign.len())).max();
+            let said = said.filter(|_| is_prose(sentence)).map(|at| &sentence[at..]);
+            if let Some(last) = said.filter(|last| is_last(last) && is_made_up(last)) {
+                rest = last;
+                true
+            } else if rest.len() == whole {
+                !is_prose(rest)
             } else {
                 let value = &rest[..self.length(Joint::Space, rest)];
                 quote_mark(rest) > 0 || is_made_up(value) || is_announced && !complains(rest)

@@ -244,9 +244,11 @@ fn is_base64(c: char) -> bool {
 fn is_body(line: &str, prefixed: bool) -> bool {
     let words = line.trim();
     let last = words.rsplit(values::is_blank).next().unwrap_or_default();
+    // Each line may be a text of its own in JSON, or of a list.
+    let run = last.split(values::is_quote).max_by_key(|run| run.len()).unwrap_or_default();
+    let run = run.strip_suffix("\\n").unwrap_or(run);
     let headers = ["Proc-Type:", "DEK-Info:", "Version:", "Comment:", "Hash:"];
-    let base64 =
-        last.chars().all(is_base64) && (last.len().is_multiple_of(4) || last.len() > 40 || last.starts_with('='));
+    let base64 = run.chars().all(is_base64) && (run.len().is_multiple_of(4) || run.len() > 40 || run.starts_with('='));
     let alone = prefixed || last.len() == words.len();
     words == REMOVED || base64 && alone || headers.iter().any(|header| words.contains(header))
 }
@@ -263,7 +265,9 @@ fn is_of_secret(line: &str) -> bool {
 
 /// Whether the next word may be a secret: `Please use the following password to proceed:`.
 fn is_announcement(words: &str) -> bool {
-    let lower = words.to_lowercase();
+    // What stands in brackets last is a remark: `Password (reset with bin/x):`.
+    let remark = words.strip_suffix("):").and_then(|words| words.rfind('('));
+    let lower = words[..remark.unwrap_or(words.len())].to_lowercase();
     let is_path = lower.contains('/') || lower.contains('=');
     !is_path
         && ["password", "passphrase", "token", "secret", "api key", "credential"].iter().any(|it| lower.contains(it))

@@ -44,6 +44,8 @@ fn taken_by(before: &str, program: &str) -> Option<(&'static [&'static str], Tak
         "mc" | "mcli" => (&["set", "add"], Takes::Words(4, 4)),
         // `htpasswd -b FILE USER PASSWORD`, `-nb USER PASSWORD`, `-bBC 12 FILE USER PASSWORD`
         "htpasswd" => (&["-b"], Takes::Words(2, 4)),
+        // As PHP shows calls: `mysqli_connect('db', 'root', 'x')`
+        "PDO->__construct" | "mysqli->__construct" | "mysqli_connect" => (&[], Takes::Words(3, 3)),
         // `aws configure set profile.x.aws_secret_access_key x`
         "configure" if before == "aws" => (&["aws_secret_access_key", "aws_session_token"], Takes::Words(1, 1)),
         _ => return None,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::values::{ends_word, is_quote};
-use super::{Cuts, REMOVED};
+use super::{Cuts, REMOVED, find};
 
 /// How the authority of a URL begins, and what its user information ends with: plain, within JSON of some makers, and
 /// within another URL's query.
@@ -14,8 +14,30 @@ const HOOKS: [&str; 5] =
 /// How the addresses of Go's MySQL driver go on after their credentials.
 const TRANSPORTS: [&str; 3] = ["@tcp(", "@unix(", "@//"];
 
+/// What Go, Python and libpq say of an address whose password is taken for its port or its host, since it holds a `#`, a
+/// `/` or an `@`: after what, and before what.
+const MISTAKEN: [(&str, &str); 3] = [
+    ("invalid port \":", "\" after host"),
+    ("Port could not be cast to integer value as '", "'"),
+    ("could not translate host name \"", "@"),
+];
+
 /// The line without credentials in its addresses.
 pub(super) fn without_credentials(line: &str) -> Cow<'_, str> {
+    let mistaken = MISTAKEN.iter().find_map(|(before, after)| {
+        let start = find(line, before)? + before.len();
+        Some(start..start + line[start..].rfind(after)?)
+    });
+    if let Some(secret) = mistaken {
+        let mut cuts = Cuts::of(line);
+        cuts.cut(secret);
+        let clean = cuts.finish();
+        return Cow::Owned(of_words(&clean).into_owned());
+    }
+    of_words(line)
+}
+
+fn of_words(line: &str) -> Cow<'_, str> {
     // Almost every line goes by here.
     if !line.contains(['@', '%']) && !line.contains("hook") {
         return Cow::Borrowed(line);
@@ -24,13 +46,26 @@ pub(super) fn without_credentials(line: &str) -> Cow<'_, str> {
     let mut start = 0;
     while start < line.len() {
         let word = &line[start..];
-        let end = start + word.find(ends_word).unwrap_or(word.len());
+        let end = start + length(word);
         if start < end {
             of_word(&mut cuts, line, start, end);
         }
         start = end + line[end..].chars().next().map_or(0, char::len_utf8);
     }
     cuts.finish()
+}
+
+/// Of the word at the start. A quote in it may be a password's: `scheme://user:it's@host`.
+fn length(text: &str) -> usize {
+    let end = text.find(ends_word).unwrap_or(text.len());
+    let word = &text[..end];
+    let after = text[end..].strip_prefix(is_quote).and_then(|after| after.chars().next());
+    let goes_on = after.is_some_and(|c| !ends_word(c) && !",:;)]}>\\".contains(c));
+    if !goes_on || !word.contains("://") || word.contains('@') {
+        return end;
+    }
+    let whole = text.find(char::is_whitespace).unwrap_or(text.len());
+    if text[..whole].contains('@') { whole } else { end }
 }
 
 fn of_word(cuts: &mut Cuts<'_>, line: &str, start: usize, end: usize) {

@@ -292,6 +292,19 @@ fn a_start_that_fails_for_another_reason_is_not_taken_for_a_permission_of_the_fi
         failed("write /x: no space left on device"),
         (Code::TargetStartFailed, "docker system df -v".to_owned())
     );
+    assert_eq!(failed("error mounting \"/x\" to rootfs: no space left on device").1, "docker system df -v");
+    let port = "rootlessport cannot expose privileged port 80, listen tcp 0.0.0.0:80: bind: permission denied";
+    assert_eq!(failed(port).0, Code::TargetStartFailed);
+    for (address, publishes) in [
+        ("host port for 0.0.0.0:3000:172.18.0.2:80/tcp", true),
+        ("host port for [::]:3000:[fd00::2]:80/tcp", true),
+        ("host port 0.0.0.0:3000/tcp", true),
+        ("listen tcp4 0.0.0.0:3000: bind", true),
+        ("something", false),
+    ] {
+        let (code, command) = failed(&format!("failed to bind {address}: address already in use"));
+        assert!(code == Code::PortConflict && command.contains("publish=3000") == publishes, "{address}: {command}");
+    }
     for sign in
         ["error mounting \"/x\"", "error while mounting", "bind source path does not exist: /x", "invalid mount config"]
     {
