@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::header::{HOST, HeaderName, HeaderValue, UPGRADE};
+use http::header::{CONTENT_LENGTH, HOST, HeaderName, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode, Uri, Version, request};
 use hyper::body::Incoming;
 use tokio::sync::{mpsc, watch};
@@ -186,6 +186,12 @@ impl Proxy {
     /// Whether a request would wait in vain, by what is known now.
     pub fn is_down(&self) -> bool {
         self.door.is_closed()
+    }
+
+    /// Whether we are about to stop, so that whoever is answered asks nothing more on its connection. Who was held hears of it
+    /// here first.
+    pub fn stops(&self) -> bool {
+        self.door.is_abandoned()
     }
 
     /// Answers a request that came in HTTP of this `version`, and whose body may have turned out to be `broken` before it
@@ -371,6 +377,10 @@ impl Proxy {
         let (status, received) = (answer.status(), answer.version());
         let headers = answer.headers_mut();
         let nominated = headers::strip_hop_by_hop_of_answer(status, headers);
+        if status == StatusCode::NO_CONTENT {
+            // RFC 9110 §8.6 forbids it, and over HTTP/2 a client would miss what it announces.
+            headers.remove(CONTENT_LENGTH);
+        }
         self.shared.via.append(headers, received);
         // RFC 9209 §2: for those who look. Where nobody before us has written one, nobody does.
         if headers.contains_key(PROXY_STATUS) {

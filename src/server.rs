@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::yield_now;
@@ -54,6 +55,12 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// a worker has all hands full.
 const ACCEPTS: usize = 4;
 
+/// Silence after which a client's kernel is asked whether the connection still exists, then how often and how many times. One
+/// that has lost its power closes nothing, and a tunnel or a stream may be silent for hours.
+const ALIVE_AFTER: Duration = Duration::from_secs(60);
+const ALIVE_EVERY: Duration = Duration::from_secs(15);
+const ALIVE_TIMES: u32 = 4;
+
 /// How often a worker's clock ticks while requests are sent.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -74,6 +81,9 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(shared)?;
+    // What is accepted has it from here (tcp(7)).
+    let keepalive = TcpKeepalive::new().with_time(ALIVE_AFTER).with_interval(ALIVE_EVERY).with_retries(ALIVE_TIMES);
+    SockRef::from(&socket).set_tcp_keepalive(&keepalive)?;
     socket.bind(address)?;
     Ok(socket)
 }
@@ -149,13 +159,7 @@ pub async fn run(listener: TcpListener, host: Arc<Host>, permits: Arc<Semaphore>
             let Some(opened) = opened.await else { return };
             match opened {
                 Ok((stream, protocol)) => connection::serve(stream, protocol, client, place, &host, stopping).await,
-                Err(error) => {
-                    if error.kind() == io::ErrorKind::TimedOut {
-                        let handshake = host.tls.is_some();
-                        host.meter.reached(if handshake { Limit::HeaderTimeout } else { Limit::IdleTimeout });
-                    }
-                    tracing::debug!(%error, "connection ended without a request");
-                }
+                Err(error) => tracing::debug!(%error, "connection ended without a request"),
             }
         });
     }
@@ -201,4 +205,21 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>, host: &Host) -
     // An IPv4 client of a socket that listens on IPv6 too is an IPv4 client.
     let client = host.proxy.client(peer.ip().to_canonical(), host.tls.is_some());
     Some((stream, client, Place { _permit: permit, _counted: host.meter.connection() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_has_vanished_is_noticed_by_the_kernel() {
+        let listener = bind(([127, 0, 0, 1], 0).into(), 1).expect("a free port").remove(0);
+        let _client = std::net::TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (accepted, _) = listener.accept().expect("the client");
+        let socket = SockRef::from(&accepted);
+        assert!(socket.keepalive().expect("an option"));
+        let times = (socket.tcp_keepalive_time().expect("one"), socket.tcp_keepalive_interval().expect("another"));
+        assert_eq!(times, (ALIVE_AFTER, ALIVE_EVERY));
+        assert_eq!(socket.tcp_keepalive_retries().expect("a third"), ALIVE_TIMES);
+    }
 }

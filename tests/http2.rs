@@ -73,6 +73,48 @@ async fn trailers_pass_between_http2_and_http1() {
 }
 
 #[tokio::test]
+async fn head_is_answered_by_us_as_by_the_upstream_with_a_length_and_no_more() {
+    let proxy = TestProxy::start(config(nobody().await));
+    let mut client = Client::connect(proxy.address).await;
+    for (name, value, status) in [("prefer", "wait=0", 503), ("x-anteroom", "status", 200)] {
+        let ask = |method: &str| {
+            let request = Request::builder().method(method).uri("http://a/").header(name, value);
+            request.header("accept", "text/html").body(()).expect("valid")
+        };
+        let (answer, _) = client.ask(ask("HEAD"), true).await;
+        let mut head = soon(answer).await.expect("an answer");
+        assert_eq!(head.status(), status);
+        assert!(head.body().is_end_stream(), "nothing follows");
+        assert_eq!(read(head.body_mut()).await.expect("whole").0, "");
+        let length: usize = head.headers()["content-length"].to_str().expect("text").parse().expect("a number");
+        assert!(length > 1_000, "{length}, which is that of the page");
+        let (answer, _) = client.ask(ask("GET"), true).await;
+        let page = soon(answer).await.expect("an answer");
+        assert_eq!((page.status(), page.body().is_end_stream()), (head.status(), false));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_content_announces_none() {
+    let (upstream, proxy) = stage().await;
+    let mut client = Client::connect(proxy.address).await;
+    let mut served = None;
+    for method in ["DELETE", "HEAD"] {
+        let request = Request::builder().method(method).uri("http://a/").body(()).expect("valid");
+        let (answer, _) = client.ask(request, true).await;
+        if served.is_none() {
+            served = Some(upstream.accept().await);
+        }
+        let served = served.as_mut().expect("a connection");
+        served.head().await;
+        served.send("HTTP/1.1 204 No Content\r\nContent-Length: 5\r\nETag: a\r\n\r\n").await;
+        let mut answer = soon(answer).await.expect("an answer");
+        assert_eq!((answer.status(), answer.headers().get("content-length")), (StatusCode::NO_CONTENT, None));
+        assert_eq!(read(answer.body_mut()).await.expect("whole").0, "");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_is_cut_short_resets_its_stream_and_no_other() {
     let (upstream, proxy) = stage().await;
     let mut client = Client::connect(proxy.address).await;

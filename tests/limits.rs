@@ -95,6 +95,8 @@ async fn a_preface_that_does_not_end_is_cut() {
     let mut client = proxy.client().await;
     client.send("PRI * HTTP").await;
     assert_eq!(client.rest().await, "");
+    counts(&proxy, "header_timeout", 1).await;
+    assert_eq!(reached(&proxy, "idle_timeout").await, 0);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anteroom::config::Patience;
 use support::raw::{Peer, header};
-use support::{FakeUpstream, TestProxy, config, nobody};
+use support::{FakeUpstream, TestProxy, config, nobody, soon};
 
 const ASK: &str = "GET /live HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
@@ -186,6 +186,19 @@ async fn a_reset_on_one_side_is_a_reset_on_the_other_side() {
         resetting.reset();
         assert!(other.is_reset().await, "not an end that looks like one");
     }
+    upstream.left_alone().await;
+}
+
+#[tokio::test]
+async fn who_sends_to_an_upstream_that_has_gone_is_told() {
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let (mut client, mut served) = tunnel(&proxy, &upstream).await;
+    client.send("hello").await;
+    served.exactly(5).await;
+    // It closes both directions, which its client learns only by what it sends.
+    drop(served);
+    soon(async { while client.try_send("more").await.is_ok() {} }).await;
     upstream.left_alone().await;
 }
 

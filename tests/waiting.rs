@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anteroom::engine::Sighting;
 use anteroom::evidence::{Engine, Failure};
-use support::raw::Peer;
+use support::raw::{Peer, header};
 use support::unwatched::Unwatched;
 use support::{FakeUpstream, TestProxy, config, nobody, soon};
 
@@ -435,4 +435,22 @@ async fn warming(proxy: &TestProxy) {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_is_answered_when_the_watcher_has_gone_is_told_that_it_was_the_last() {
+    let upstream = FakeUpstream::start().await;
+    let mut unwatched = Some(Unwatched::start(config(upstream.address)).await);
+    let mut client = Peer::connect(unwatched.as_ref().expect("it runs").address).await;
+    client.send(GET).await;
+    let mut served = upstream.accept().await;
+    for end in [None, Some("close")] {
+        served.head().await;
+        served.send(OK).await;
+        let answer = client.answer().await;
+        assert_eq!(header(&answer.head, "connection"), end, "{}", answer.head);
+        if unwatched.take().is_some() {
+            client.send(GET).await;
+        }
+    }
 }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
-    RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
+    HeaderValue, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, Version};
@@ -117,7 +117,7 @@ impl<'a> Ticket<'a> {
         let code = finding.map_or("unknown", Code::as_str);
         let status = page.status;
         let record = self.record(head, Some(status), Fate::Diagnosed, Some(code));
-        let mut answer = respond(page).map(|body| body.recorded(record));
+        let mut answer = respond(page, &head.method).map(|body| body.recorded(record));
         answer.headers_mut().insert(PROXY_STATUS, proxy_status(status, code));
         answer
     }
@@ -129,7 +129,7 @@ impl<'a> Ticket<'a> {
         page.status = StatusCode::OK;
         page.retry_after = None;
         self.settle(Fate::Own, Some(page.status));
-        let mut answer = respond(page);
+        let mut answer = respond(page, &head.method);
         answer.headers_mut().insert(STATE, HeaderValue::from_static(snapshot.state.name()));
         answer.headers_mut().append(VARY, HeaderValue::from_static("x-anteroom"));
         answer.headers_mut().insert(PROXY_STATUS, proxy_status_without_error());
@@ -240,11 +240,16 @@ pub fn in_tenths(held: Duration) -> Duration {
     Duration::from_millis(tenths.saturating_mul(100))
 }
 
-fn respond(page: Page) -> Response<Body> {
-    // hyper leaves the body of an answer to HEAD away, but not its length.
-    let mut answer = Response::new(Body::own(page.body));
+fn respond(page: Page, method: &Method) -> Response<Body> {
+    // To HEAD, with its length alone. hyper sees to that over HTTP/1.1 only.
+    let length = HeaderValue::from(page.body.len());
+    let is_head = *method == Method::HEAD;
+    let mut answer = Response::new(if is_head { Body::empty() } else { Body::own(page.body) });
     *answer.status_mut() = page.status;
     let headers = answer.headers_mut();
+    if is_head {
+        headers.insert(CONTENT_LENGTH, length);
+    }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
     headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(page.language.tag()));
     // Nothing may store it, but whoever does all the same should know that others get another format or language.

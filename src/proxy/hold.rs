@@ -71,6 +71,11 @@ impl Door {
         matches!(self.snapshots.borrow().state, State::Down { .. })
     }
 
+    /// Whether the watcher has gone, as when we are about to stop: nothing will change any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.snapshots.has_changed().is_err()
+    }
+
     /// Passes at once when the upstream is ready and nobody waits; else takes a place in the line, or the old one if it
     /// is `held` already. The snapshot whose number it has `refuted` is no longer believed.
     pub async fn pass(&self, held: &mut Option<Held>, refuted: Option<u64>, stay: impl FnOnce() -> Stay) -> Hold {
@@ -144,7 +149,6 @@ impl Door {
     }
 
     fn is_pointless(&self, snapshot: &Snapshot) -> bool {
-        // An error means that the watcher has gone: nothing will change any more.
-        matches!(snapshot.state, State::Down { .. }) || self.snapshots.has_changed().is_err()
+        matches!(snapshot.state, State::Down { .. }) || self.is_abandoned()
     }
 }

@@ -1,6 +1,7 @@
 //! One connection of a client: which HTTP it speaks, and how it ends.
 
 use std::error::Error;
+use std::future::Future;
 use std::io;
 use std::num::NonZeroUsize;
 use std::pin::pin;
@@ -98,23 +99,34 @@ pub(super) struct Crowd {
 /// The connection broke, or nothing came in time.
 pub async fn open(stream: TcpStream, host: &Host) -> io::Result<(Stream, Protocol)> {
     let Some(served) = &host.tls else {
-        let protocol = sniff(&stream, &host.limits).await?;
+        let protocol = sniff(&stream, host).await?;
         return Ok((Stream::Plain(stream), protocol));
     };
     // The newest: the files may have changed since the last connection.
     let newest = Arc::clone(&served.borrow());
     // Boxed, or the task of every plain connection would have room for a handshake.
     let handshake = Box::pin(TlsAcceptor::from(newest).accept(stream));
-    let stream = Stream::Tls(Box::new(timeout(host.limits.header_timeout, handshake).await??.into()));
+    let stream = within(host, Limit::HeaderTimeout, handshake).await?;
+    let stream = Stream::Tls(Box::new(stream.into()));
     let protocol = if stream.is_h2() { Protocol::Http2 } else { Protocol::Http1 };
     Ok((stream, protocol))
 }
 
+/// Waits for as long as a limit allows.
+async fn within<T>(host: &Host, limit: Limit, result: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let Limits { header_timeout, idle_timeout, .. } = host.limits;
+    let longest = if limit == Limit::HeaderTimeout { header_timeout } else { idle_timeout };
+    timeout(longest, result).await.unwrap_or_else(|late| {
+        host.meter.reached(limit);
+        Err(late.into())
+    })
+}
+
 /// What a client without TLS speaks. HTTP/2 is known by its preface alone (RFC 9113 §3.3).
-async fn sniff(stream: &TcpStream, limits: &Limits) -> io::Result<Protocol> {
+async fn sniff(stream: &TcpStream, host: &Host) -> io::Result<Protocol> {
     let mut start = [0; PREFACE.len()];
     // The first byte may come late, as between two requests; the rest of a preface may not.
-    let mut read = timeout(limits.idle_timeout, stream.peek(&mut start)).await??;
+    let mut read = within(host, Limit::IdleTimeout, stream.peek(&mut start)).await?;
     let rest = async {
         let mut pause = PREFACE_AGAIN;
         loop {
@@ -129,7 +141,7 @@ async fn sniff(stream: &TcpStream, limits: &Limits) -> io::Result<Protocol> {
             read = stream.peek(&mut start).await?;
         }
     };
-    timeout(limits.header_timeout, rest).await?
+    within(host, Limit::HeaderTimeout, rest).await
 }
 
 /// Serves a connection until it ends; once `stopping` changes, until the requests that run have ended.

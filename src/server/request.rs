@@ -183,7 +183,7 @@ impl Open {
         };
         if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
             notes.switch();
-        } else if version < Version::HTTP_2 && (full || last) {
+        } else if version < Version::HTTP_2 && (full || last || host.proxy.stops()) {
             headers::close(answer.headers_mut());
         }
         let spelling = answer.extensions_mut().remove().unwrap_or_default();

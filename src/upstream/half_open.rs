@@ -13,10 +13,12 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::places::Place;
 use super::tongue;
 
-/// Swallows what is written once a write has failed, so that everything that was received is read.
+/// Swallows what is written once a write has failed, so that everything that was received is read. In a [tunnel](Self::tunnel)
+/// each direction stands for itself.
 #[derive(Debug)]
 pub struct HalfOpen<Io> {
     inner: Io,
+    is_tunnel: bool,
     /// The kernel tells of a reset only once, to the first who asks: the reader is told at the end.
     failed: Option<io::ErrorKind>,
     /// Nothing was read yet.
@@ -37,7 +39,12 @@ impl<Io> HalfOpen<Io> {
 
     /// Nothing has failed yet.
     pub fn new(inner: Io) -> Self {
-        Self { inner, failed: None, is_new: true, _place: None }
+        Self { inner, is_tunnel: false, failed: None, is_new: true, _place: None }
+    }
+
+    /// It speaks another protocol from now on: what is written in vain is told.
+    pub fn tunnel(&mut self) {
+        self.is_tunnel = true;
     }
 
     /// Keeps this place for as long as it is there.
@@ -58,9 +65,12 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for HalfOpen<Io> {
     ) -> Poll<io::Result<usize>> {
         if self.failed.is_none() {
             match ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)) {
-                Ok(written) => return Poll::Ready(Ok(written)),
-                Err(error) => self.failed = Some(error.kind()),
+                Err(error) if !self.is_tunnel => self.failed = Some(error.kind()),
+                written => return Poll::Ready(written),
             }
+        }
+        if let Some(kind) = self.failed.filter(|_| self.is_tunnel) {
+            return Poll::Ready(Err(kind.into()));
         }
         Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
     }
@@ -173,6 +183,20 @@ mod tests {
         connection.read_exact(&mut answer).await.expect("it was received");
         let end = connection.read(&mut answer).await.expect_err("no clean end");
         assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn what_a_tunnel_writes_in_vain_is_told_whenever_that_began() {
+        for failed_before in [false, true] {
+            let mut connection = HalfOpen::new(Reset(b"HTTP/"));
+            if failed_before {
+                connection.write_all(b"request").await.expect("swallowed");
+            }
+            connection.tunnel();
+            let error = connection.write_all(b"up").await.expect_err("nobody has it");
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+            connection.read_exact(&mut [0; 5]).await.expect("it was received");
+        }
     }
 
     #[tokio::test]

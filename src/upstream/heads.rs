@@ -173,9 +173,11 @@ impl<Io> Watcher<Io> {
         lock(&self.0).place = None;
     }
 
-    /// It becomes a tunnel.
-    pub fn switch(&self) {
-        lock(&self.0).is_tunnel = true;
+    /// It becomes a tunnel, which what it stands before is to know.
+    pub fn switch(&self, tell: impl FnOnce(&mut Io)) {
+        let mut inner = lock(&self.0);
+        inner.is_tunnel = true;
+        inner.io.as_mut().map(tell);
     }
 
     /// How the head is written that has come, if not as usual.
@@ -381,7 +383,7 @@ mod tests {
         // A tunnel needs none.
         let (ours, mut theirs) = tokio::io::duplex(1 << 20);
         let mut tunnel = Watched::new(ours, &wide);
-        tunnel.watcher().switch();
+        tunnel.watcher().switch(|_| {});
         theirs.write_all(&[b'x'; 6 * NARROW]).await.expect("room");
         assert_eq!(tunnel.read(&mut room).await.expect("it is there"), room.len());
         assert_eq!(wide.0.available_permits(), 1);

@@ -229,7 +229,7 @@ impl Lease {
     pub fn leave(self) {
         if let Way::Alone(mut alone) = self.way {
             alone.task.0 = None;
-            alone.watcher.switch();
+            alone.watcher.switch(HalfOpen::tunnel);
         }
     }
 }
