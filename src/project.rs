@@ -48,6 +48,8 @@ pub struct Project {
     pub complaints: Vec<Complaint>,
     /// What came of asking the way that users ask.
     pub asked: Option<Asked>,
+    /// What came of asking anteroom itself, which is not asked for who is not logged in.
+    pub straight: Option<Asked>,
     /// Where users ask, or are sent on to, if nobody did, since there is nothing here by which to judge a certificate.
     pub unasked: Option<String>,
     /// The ports of Traefik's that nobody listens behind, as that of a dashboard which is not enabled.
@@ -258,6 +260,7 @@ impl Project {
             rules: Vec::new(),
             complaints: Vec::new(),
             asked: None,
+            straight: None,
             unasked: None,
             silent_ports: Vec::new(),
             disk: None,

@@ -385,6 +385,26 @@ async fn who_is_sent_on_to_https_has_not_been_answered() {
     assert!(report.contains("port-refused"), "{report}");
 }
 
+/// As in CVAT: who is not logged in gets 401 before anteroom is asked, which is healthy whatever stands behind it.
+#[tokio::test]
+async fn anteroom_is_asked_itself_where_a_login_stands_before_it() {
+    let (web, _) = answering("HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n").await;
+    let body = r#"{"findings":[{"code":"target-absent","title":"There is no container that answers to grafanna"}]}"#;
+    let page = format!("HTTP/1.1 503 Service Unavailable\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    for (answer, code) in [(&*page, 1), ("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", 0)] {
+        let (at, _) = answering(answer.to_owned().leak()).await;
+        let engine = FakeDocker::start();
+        let mut container = listening_at("anteroom", at);
+        container["State"]["Health"] = json!({ "Status": "healthy", "FailingStreak": 0, "Log": [] });
+        engine.put(container);
+        let url: &'static str = format!("http://{web}/analytics/").leak();
+        let told = doctor(engine.host(), vec!["--url", url].leak()).await;
+        assert_eq!(told.0, code, "{told:?}");
+        assert_eq!(told.1.contains("anteroom answers 503 for http://127.0.0.1:"), code == 1, "{told:?}");
+        assert_eq!(told.1.contains("target-absent"), code == 1, "{told:?}");
+    }
+}
+
 #[test]
 fn a_system_that_gives_nothing_to_look_with_is_no_finding() {
     for word in ["doctor", "wait"] {

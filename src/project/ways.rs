@@ -92,6 +92,14 @@ impl Project {
         published.into_iter().map(address).collect()
     }
 
+    /// Where anteroom is asked without Traefik, and without the login that it asks for.
+    pub fn straight_address(&self) -> Option<Address> {
+        let anteroom = self.anteroom().filter(|it| it.runs())?;
+        let at = anteroom.container.networks.iter().find_map(|network| network.address)?;
+        let path = if self.analytics().is_some() { format!("{ANALYTICS}/") } else { "/".to_owned() };
+        Some(Address { scheme: Scheme::Http, host: at.to_string(), port: anteroom.port()?, path, at: Some(at) })
+    }
+
     /// Who sends users' requests to a member, if anybody does.
     pub fn asker_of(&self, member: &Member) -> Option<&Member> {
         let is_analytics = member.service() == CVAT_GRAFANA.0;
@@ -159,7 +167,7 @@ impl Project {
 
 impl Member {
     /// Whether its labels make Traefik send requests to it: with a router, or with a port for one.
-    fn is_routed(&self) -> bool {
+    pub fn is_routed(&self) -> bool {
         !self.container.routed_ports.is_empty() || !self.setup.routers.is_empty()
     }
 }

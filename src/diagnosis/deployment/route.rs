@@ -11,17 +11,27 @@ use crate::project::{Answered, Asked, Member, Project, Standing};
 
 /// What the answer means. `broken`: a service is, so that this is most likely a consequence of it.
 pub(super) fn asked(project: &Project, broken: bool) -> Vec<Finding> {
-    let Some(asked) = &project.asked else { return Vec::new() };
-    let mut findings: Vec<Finding> = match &asked.outcome {
-        Ok(answered) => of_answer(project, asked, answered, broken).into_iter().collect(),
-        Err(failure) => vec![of_failure(project, asked, failure)],
-    };
+    let mut finding = project.asked.as_ref().and_then(|asked| match &asked.outcome {
+        Ok(answered) => of_answer(project, asked, answered, broken),
+        Err(failure) => Some(of_failure(project, asked, failure)),
+    });
     // The cause has been named already; what users see of it is worth a line, and no alarm of its own.
     // So is one that was only supposed to be where they ask, and that nobody answers at.
-    if broken || asked.supposed && asked.outcome.is_err() {
-        findings.iter_mut().for_each(|it| it.severity = Severity::Info);
+    if let (Some(finding), Some(asked)) = (&mut finding, &project.asked)
+        && (broken || asked.supposed && asked.outcome.is_err())
+    {
+        finding.severity = Severity::Info;
     }
-    findings
+    let is_said = broken || finding.as_ref().is_some_and(|it| it.severity > Severity::Info);
+    let straight = if is_said { None } else { project.straight.as_ref().and_then(refused_straight) };
+    finding.into_iter().chain(straight).collect()
+}
+
+/// What anteroom answers in the place of the service behind it, also where a login stands before both.
+fn refused_straight(asked: &Asked) -> Option<Finding> {
+    let answered = asked.outcome.as_ref().ok()?;
+    let (code, title) = answered.by_anteroom.as_ref()?;
+    Some(told_by_anteroom(asked, answered, code, title))
 }
 
 fn of_answer(project: &Project, asked: &Asked, answered: &Answered, broken: bool) -> Option<Finding> {

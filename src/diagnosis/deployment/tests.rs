@@ -456,11 +456,30 @@ fn what_anteroom_says_counts_where_nothing_else_was_seen() {
         it.asked = Some(Asked { url: URL.to_owned(), supposed: false, outcome: Ok(answered) });
     };
     assert_eq!(codes(&with(said)), [Code::NoAnswer]);
-    let both = with(|it| {
+    // Who is not logged in does not come so far, so it is asked itself.
+    let behind_login = |it: &mut Project| {
         said(it);
-        put(it, ended(1, MINUTE));
-    });
-    assert_eq!(codes(&both), [Code::TargetExited]);
+        (it.straight, it.asked) = (it.asked.take(), answer(401, ""));
+    };
+    assert_eq!(codes(&with(behind_login)), [Code::NoAnswer]);
+    for said in [&said as &dyn Fn(&mut Project), &behind_login] {
+        let both = with(|it| {
+            said(it);
+            put(it, ended(1, MINUTE));
+        });
+        assert_eq!(codes(&both), [Code::TargetExited]);
+    }
+}
+
+#[test]
+fn an_anteroom_that_labels_lead_to_has_no_health_check_on_purpose() {
+    let lacks = |routed: &[u16]| {
+        let ours = Container { health: None, routed_ports: routed.into(), ..container("anteroom") };
+        let told = told(&with(|it| it.members.push(member(ours))));
+        told.iter()
+            .any(|it| it.finding.code == Code::HealthCheckMissing && it.finding.title.to_string().contains("anteroom"))
+    };
+    assert!(lacks(&[]) && !lacks(&[8080]));
 }
 
 #[test]

@@ -122,11 +122,16 @@ pub(super) fn restart_policies(project: &Project) -> Option<Finding> {
 
 /// Services of which nobody can tell whether they work.
 pub(super) fn health_checks(project: &Project) -> Option<Finding> {
-    let lacking: Vec<&Member> = services(project).filter(|it| it.container.health.is_none()).collect();
+    // Traefik leaves out what labels say while a check has yet to pass: an anteroom with such has none on purpose.
+    let is_routed_anteroom =
+        |it: &Member| project.anteroom().is_some_and(|ours| ours.container.id == it.container.id) && it.is_routed();
+    let lacking: Vec<&Member> =
+        services(project).filter(|it| it.container.health.is_none() && !is_routed_anteroom(it)).collect();
     let names = names(&lacking)?;
+    let works = if lacking.len() == 1 { "works" } else { "work" };
     Some(found(
         (Code::HealthCheckMissing, Severity::Info, Confidence::Certain),
-        format!("The engine cannot tell whether {names} work: no health check"),
+        format!("The engine cannot tell whether {names} {works}: no health check"),
         lacking.iter().map(|it| ("health", format!("{}: no health check", it.container.name))),
         lacking
             .iter()
