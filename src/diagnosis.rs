@@ -334,7 +334,7 @@ pub fn diagnose(state: State, lasted: Duration, evidence: Evidence) -> Diagnosis
         findings.insert(0, container::warming(&evidence));
     }
     offer_once(findings.iter_mut());
-    remedy::in_words_of(&evidence.engine, findings.iter_mut().flat_map(|finding| &mut finding.remedies));
+    command::in_words_of(&evidence.engine, findings.iter_mut().flat_map(|finding| &mut finding.remedies));
     Diagnosis { state, lasted, findings, evidence }
 }
 

@@ -22,7 +22,7 @@ use crate::engine::convert::{Listed, Occurrence};
 use crate::evidence::{Container, EVENTS_KEPT, Engine, Happening, Scheme};
 use crate::project::definitions::Unread;
 use crate::project::{Address, Asked, Candidate, Disk, Member, Project, Published, Reach, Setup, Standing, traefik};
-use crate::readiness::CRASH_LOOP_WINDOW;
+use crate::readiness::{CRASH_LOOP_WINDOW, has_names};
 use crate::{surroundings, tls};
 
 pub use ask::{EXCHANGE_LIMIT, url as ask_for};
@@ -229,18 +229,14 @@ fn of_interest<'a>(list: &'a [Listed], project: &str) -> (Vec<&'a str>, Vec<&'a 
         .iter()
         .flat_map(|member| &member.networks)
         .map(|(name, _)| &**name)
-        .filter(|name| !is_common(name))
+        // Everybody may be on the others.
+        .filter(|name| has_names(name))
         .collect();
     let near =
         others.into_iter().filter(|it| it.alive && it.networks.iter().any(|(name, _)| networks.contains(&**name)));
     // All of them: one that was left out would be called absent, or its name unknown.
     let ids = |entries: Vec<&'a Listed>| entries.into_iter().map(|entry| &*entry.id).collect();
     (ids(members), ids(near.collect()))
-}
-
-/// Networks on which names are not resolved: everybody may be on them.
-fn is_common(network: &str) -> bool {
-    matches!(network, "bridge" | "host" | "none" | "podman")
 }
 
 fn events_of(container: &Container, history: &[Occurrence]) -> Vec<Happening> {

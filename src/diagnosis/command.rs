@@ -4,7 +4,8 @@
 //! nothing can be mistaken for an option, and a value that no shell line should hold at all (control characters,
 //! invisible or direction-changing ones) yields no command rather than a quoted oddity.
 
-use crate::evidence::Compose;
+use super::Remedy;
+use crate::evidence::{Compose, Engine};
 
 /// `docker compose` for one project: where to stand, and which name and files to give.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +123,22 @@ fn trimmed(directory: &str) -> &str {
 fn is_absolute(path: &str) -> bool {
     let bytes = path.as_bytes();
     path.starts_with('/') || bytes.len() > 2 && bytes[0].is_ascii_alphabetic() && bytes[1..3] == *b":\\"
+}
+
+/// Has commands for Docker said to the engine that is there. Podman takes the same words, but for two.
+pub(super) fn in_words_of<'a>(engine: &Engine, remedies: impl Iterator<Item = &'a mut Remedy>) {
+    if !engine.is_podman() {
+        return;
+    }
+    for remedy in remedies {
+        let line = |line: &str| match line.strip_prefix("docker ") {
+            // It cannot filter by it.
+            Some(rest) if rest.starts_with("ps --filter publish=") => "podman port --all".to_owned(),
+            Some(rest) => format!("podman {rest}"),
+            None => line.to_owned(),
+        };
+        remedy.command = remedy.command.split('\n').map(line).collect::<Vec<_>>().join("\n");
+    }
 }
 
 #[cfg(test)]

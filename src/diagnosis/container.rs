@@ -26,7 +26,10 @@ pub(super) fn absent(evidence: &Evidence) -> Option<Finding> {
             remedy::create(evidence, last),
         ),
         None => (
-            phrase!("There is no container that answers to the name {0}", host),
+            phrase!(
+                "There is no container that answers to the name {0}: it was never made, or ANTEROOM_UPSTREAM names another",
+                host
+            ),
             vec![row!("state", phrase!("absent"))],
             remedy::bring_up_ours(evidence),
         ),
@@ -44,7 +47,8 @@ pub(super) fn absent(evidence: &Evidence) -> Option<Finding> {
     Some(Finding {
         code: Code::TargetAbsent,
         severity: Severity::Error,
-        confidence: Confidence::Certain,
+        // Of one that nobody has seen, a name is all that is known.
+        confidence: if last.is_some() { Confidence::Certain } else { Confidence::Likely },
         title,
         evidence: rows,
         remedies: remedy.into_iter().collect(),

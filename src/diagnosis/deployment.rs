@@ -6,7 +6,7 @@ mod upkeep;
 
 use std::time::{Duration, Instant};
 
-use super::{Code, Confidence, Finding, Remedy, Severity, diagnose, facts, offer_once, remedy};
+use super::{Code, Confidence, Finding, Remedy, Severity, command, diagnose, facts, offer_once, remedy};
 use crate::phrase::Say;
 use crate::project::{Member, Project, Reach, Standing};
 use crate::readiness::{Outlook, State, outlook};
@@ -56,7 +56,7 @@ pub fn examine(project: &Project, now: Instant) -> Vec<Located> {
     all.extend(of_deployment(upkeep::dashboard(project)));
     all.sort_by_key(|it| (std::cmp::Reverse(it.finding.severity), follows(&it.finding)));
     offer_once(all.iter_mut().map(|it| &mut it.finding));
-    remedy::in_words_of(&project.engine, all.iter_mut().flat_map(|it| &mut it.finding.remedies));
+    command::in_words_of(&project.engine, all.iter_mut().flat_map(|it| &mut it.finding.remedies));
     all
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::redact::redact;
 use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
 use crate::phrase::{Phrase, Say as _, phrase};
-use crate::readiness::single_label;
+use crate::readiness::should_be_here;
 
 /// One line of a finding's evidence: its name, in English, and what was seen.
 pub(super) type Row = (&'static str, Phrase);
@@ -62,7 +62,7 @@ pub(super) fn away(evidence: &Evidence) -> bool {
 pub(super) fn misses_target(evidence: &Evidence) -> bool {
     match target(evidence) {
         Target::Absent { last: Some(_) } => true,
-        Target::Absent { last: None } => evidence.ourselves.is_some() && single_label(&evidence.upstream.host),
+        Target::Absent { last: None } => should_be_here(evidence),
         Target::Unknown | Target::Found(_) => false,
     }
 }

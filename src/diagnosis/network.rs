@@ -5,7 +5,7 @@ use super::redact::redact;
 use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Attachment, Container, Evidence, Failure, Status, Stray};
 use crate::phrase::{Phrase, Say as _, phrase};
-use crate::readiness::{has_own_network, shares_network, single_label};
+use crate::readiness::{has_own_network, hears_names, shares_network, single_label};
 
 /// It cannot start, since the network that it was made for was removed, and perhaps made anew under the same name.
 pub(super) fn stale(evidence: &Evidence) -> Option<Finding> {
@@ -248,7 +248,9 @@ pub(super) fn not_resolved(evidence: &Evidence) -> Option<Finding> {
         _ => None,
     })?;
     let host = &evidence.upstream.host;
-    let title = if facts::away(evidence) {
+    let title = if has_no_names(evidence) {
+        phrase!("The name {0} cannot be resolved: anteroom is on no network on which the engine resolves names", host)
+    } else if facts::away(evidence) {
         phrase!("The name {0} cannot be resolved: the engine's DNS knows containers only while they run", host)
     } else if single_label(host) {
         phrase!("The name {0} cannot be resolved: no running container on our networks answers to it", host)
@@ -269,6 +271,15 @@ pub(super) fn not_resolved(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// Whether no name of a container can be resolved where we are: on the host, or on a network of all.
+fn has_no_names(evidence: &Evidence) -> bool {
+    let is_known = match &evidence.ourselves {
+        Some(ourselves) => !hears_names(ourselves),
+        None => facts::running(evidence).is_some(),
+    };
+    is_known && single_label(&evidence.upstream.host)
+}
+
 /// Whether a name that leads nowhere, or elsewhere, is explained by a finding that comes before.
 fn is_consequence(evidence: &Evidence) -> bool {
     facts::away(evidence) || not_shared(evidence).is_some() || alias_missing(evidence).is_some()
@@ -276,7 +287,7 @@ fn is_consequence(evidence: &Evidence) -> bool {
 
 /// Only a container that runs and should be found is mended by making it anew; else the root cause has the remedy.
 fn unresolved_remedy(evidence: &Evidence) -> Vec<super::Remedy> {
-    let container = facts::running(evidence).filter(|_| !is_consequence(evidence));
+    let container = facts::running(evidence).filter(|_| !is_consequence(evidence) && !has_no_names(evidence));
     container.and_then(|container| remedy::recreate(evidence, container)).into_iter().collect()
 }
 

@@ -6,25 +6,9 @@
 
 pub(super) use super::Remedy;
 use super::command::{Invocation, name};
-use crate::evidence::{Compose, Container, Engine, Evidence, Status, Upstream};
+use crate::evidence::{Compose, Container, Evidence, Status, Upstream};
 use crate::phrase::{Phrase, phrase};
 use crate::project::{Member, Project};
-
-/// Has commands for Docker said to the engine that is there. Podman takes the same words, but for two.
-pub(super) fn in_words_of<'a>(engine: &Engine, remedies: impl Iterator<Item = &'a mut Remedy>) {
-    if !engine.is_podman() {
-        return;
-    }
-    for remedy in remedies {
-        let line = |line: &str| match line.strip_prefix("docker ") {
-            // It cannot filter by it.
-            Some(rest) if rest.starts_with("ps --filter publish=") => "podman port --all".to_owned(),
-            Some(rest) => format!("podman {rest}"),
-            None => line.to_owned(),
-        };
-        remedy.command = remedy.command.split('\n').map(line).collect::<Vec<_>>().join("\n");
-    }
-}
 
 /// Starts a stopped container again, by the smallest command that can.
 pub(super) fn start(evidence: &Evidence, container: &Container) -> Option<Remedy> {
@@ -95,41 +79,43 @@ pub(super) fn rebuild(evidence: &Evidence, container: &Container) -> Option<Reme
     if evidence.others.iter().any(|other| other.status == Status::Running && is_lost(other)) {
         return None;
     }
-    Some(Remedy {
-        command: Invocation::of(compose)?.lines(&["down", "up -d --remove-orphans"]),
-        effect: phrase!(
+    composed(
+        compose,
+        &["down", "up -d --remove-orphans"],
+        phrase!(
             "Removes the containers and networks of project {0} and makes them anew, without leftovers of older \
              definitions. Named volumes stay, what was written elsewhere in the containers is lost; everything of the \
              project is away until it is up again.",
             compose.project
         ),
-        permanent: false,
-    })
+    )
 }
 
-/// Brings up what is missing of our own project: all that is left to say when nothing is known of the target.
+/// Brings up what is missing of our own project: all that is left to say when nothing is known of the target. Not of one in
+/// which we are alone: whoever we stand before is of another.
 pub(super) fn bring_up_ours(evidence: &Evidence) -> Option<Remedy> {
     let compose = compose_of(evidence.ourselves.as_deref()?)?;
-    Some(Remedy {
-        command: Invocation::of(compose)?.lines(&["up -d"]),
-        effect: phrase!(
+    evidence.others.iter().find(|it| compose_of(it).is_some_and(|its| its.project == compose.project))?;
+    composed(
+        compose,
+        &["up -d"],
+        phrase!(
             "Makes and starts whatever is missing of project {0}, and makes anew what its files define otherwise by \
              now; nothing else is removed.",
             compose.project
         ),
-        permanent: false,
-    })
+    )
 }
 
 /// Runs compose's subcommands for a service of which there is no container.
 pub(super) fn of_service(project: &Project, service: &str) -> Option<Remedy> {
     let word = name(service)?;
     let newest = newest_member(project)?;
-    Some(Remedy {
-        command: Invocation::of(newest)?.lines(&[&format!("up -d {word}")]),
-        effect: phrase!("Makes and starts {0}, together with what it depends on; the rest is left alone.", service),
-        permanent: false,
-    })
+    composed(
+        newest,
+        &[&format!("up -d {word}")],
+        phrase!("Makes and starts {0}, together with what it depends on; the rest is left alone.", service),
+    )
 }
 
 /// Brings the image of a service. Not by compose, which leaves out what its files say is never pulled, and calls that well.
@@ -156,14 +142,14 @@ pub(super) fn remove_orphans(project: &Project, orphans: &[&Member], names: &[&s
     if project.members.iter().any(is_lost) {
         return None;
     }
-    Some(Remedy {
-        command: Invocation::of(newest)?.lines(&["up -d --remove-orphans"]),
-        effect: phrase!(
+    composed(
+        newest,
+        &["up -d --remove-orphans"],
+        phrase!(
             "Removes {0}, and makes anew what the files define otherwise by now. Volumes stay. Name all files of the deployment: what is defined in none of them is removed.",
             Phrase::list(", ", names)
         ),
-        permanent: false,
-    })
+    )
 }
 
 /// Whether something was defined by a file that a command with those of another one would leave out.
@@ -475,8 +461,19 @@ fn service_command(
 ) -> Option<Remedy> {
     let compose = compose_of(container)?;
     let service = name(&compose.service)?;
-    let command = Invocation::of(deployment(evidence, compose))?.lines(&[&format!("{subcommand} {service}")]);
-    Some(Remedy { command, effect: effect(&compose.service), permanent: false })
+    composed(deployment(evidence, compose), &[&format!("{subcommand} {service}")], effect(&compose.service))
+}
+
+/// Commands of compose. It keeps no variables of the shell that made the containers: CVAT is told its host name by one.
+fn composed(compose: &Compose, subcommands: &[&str], effect: Phrase) -> Option<Remedy> {
+    let command = Invocation::of(compose)?.lines(subcommands);
+    let makes = subcommands.iter().any(|it| it.starts_with("up "));
+    let effect = if makes {
+        phrase!("{0} Variables that were exported for it, as CVAT_HOST, must be exported again.", effect)
+    } else {
+        effect
+    };
+    Some(Remedy { command, effect, permanent: false })
 }
 
 fn plain_command(container: &Container, command: &str, effect: fn(&str) -> Phrase) -> Option<Remedy> {

@@ -59,10 +59,7 @@ pub fn outlook(evidence: &Evidence) -> Outlook {
     }
     let container = match &evidence.target {
         Target::Unknown => return Outlook::Blind,
-        // An upstream that was never a container of this engine need not be one.
-        Target::Absent { last: None } if evidence.ourselves.is_none() || !single_label(&evidence.upstream.host) => {
-            return Outlook::Blind;
-        }
+        Target::Absent { last: None } if !should_be_here(evidence) => return Outlook::Blind,
         Target::Absent { .. } => return Outlook::Pointless(Cause::Absent),
         Target::Found(container) => container,
     };
@@ -205,6 +202,22 @@ fn is_hopeless(container: &Container, needed: &Dependency, evidence: &Evidence) 
 /// of theirs, and can be reached where they can.
 pub fn has_own_network(container: &Container) -> bool {
     !container.borrows_network
+}
+
+/// Whether the engine tells those on a network by their names.
+pub fn has_names(network: &str) -> bool {
+    !matches!(network, "bridge" | "host" | "none" | "podman")
+}
+
+/// Whether a container is on a network that has names.
+pub fn hears_names(container: &Container) -> bool {
+    has_own_network(container) && container.networks.iter().any(|it| has_names(&it.network))
+}
+
+/// Whether an upstream that was never seen should be a container of this engine: it has such a name, and anteroom is where
+/// that would be known.
+pub fn should_be_here(evidence: &Evidence) -> bool {
+    evidence.ourselves.as_deref().is_some_and(hears_names) && single_label(&evidence.upstream.host)
 }
 
 /// Whether it was meant to end, and did so well and by itself: nothing is to restart it, and it offers nothing to be

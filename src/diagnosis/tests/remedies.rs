@@ -22,6 +22,17 @@ fn one_stopped_service_is_mended_by_the_smallest_command() {
 }
 
 #[test]
+fn who_makes_containers_is_told_what_compose_does_not_keep() {
+    let paused = with(Container { status: Status::Paused, ..grafana() });
+    for (evidence, is_told) in
+        [(with(ended(0, MINUTE)), true), (scenes::stale(ended(0, MINUTE)), true), (paused, false)]
+    {
+        let effect = verdict(&evidence).findings.swap_remove(0).remedies.swap_remove(0).effect.to_string();
+        assert_eq!(effect.contains("exported"), is_told, "{effect}");
+    }
+}
+
+#[test]
 fn podman_is_told_in_its_own_name() {
     let engine = Engine::Available { version: "Podman 5.4.2".into() };
     let podman = |evidence: Evidence| commands(&Evidence { engine: engine.clone(), ..evidence });
@@ -83,6 +94,28 @@ fn a_restart_is_offered_when_probes_hang_and_not_for_one_slow_request() {
 fn an_unknown_target_is_looked_for_in_our_own_project() {
     let evidence = Evidence { target: Target::Absent { last: None }, ..evidence() };
     assert_eq!(commands(&evidence), [format!("{COMPOSE} up -d")]);
+    // It would bring up nothing that is not there.
+    assert_eq!(commands(&Evidence { others: [].into(), ..evidence }), [""; 0]);
+}
+
+#[test]
+fn who_is_where_no_name_is_resolved_is_told_so_and_nobody_is_replaced_for_it() {
+    let on = |network: &str| {
+        let mut ourselves = container("cvat_anteroom");
+        ourselves.networks.iter_mut().for_each(|it| it.network = network.into());
+        Some(Arc::new(ourselves))
+    };
+    let borrowing = Some(Arc::new(Container { borrows_network: true, ..container("cvat_anteroom") }));
+    for target in [Target::Found(Arc::new(grafana())), Target::Absent { last: None }] {
+        for ourselves in [on("bridge"), borrowing.clone()] {
+            let evidence = Evidence { ourselves, target: target.clone(), probe: not_resolved(), ..evidence() };
+            let finding = verdict(&evidence).findings.swap_remove(0);
+            assert_eq!((finding.code, finding.remedies.len()), (Code::NameNotResolved, 0), "{}", finding.title);
+            assert!(finding.title.to_string().contains("anteroom is on no network"), "{}", finding.title);
+        }
+    }
+    let on_the_host = Evidence { ourselves: None, probe: not_resolved(), ..evidence() };
+    assert_eq!(commands(&on_the_host), [""; 0]);
 }
 
 #[test]
