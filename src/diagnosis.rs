@@ -12,7 +12,7 @@ mod container;
 pub mod deployment;
 mod ending;
 mod exchange;
-mod facts;
+pub(crate) mod facts;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod holding;

@@ -151,7 +151,8 @@ pub fn has_roots() -> bool {
 }
 
 fn serve(files: &config::Tls, expiry: &Expiry) -> Result<Arc<ServerConfig>, Vec<Invalid>> {
-    let identity = pem::identity(&files.identity, ["ANTEROOM_TLS_CERT", "ANTEROOM_TLS_KEY"]);
+    const SETTINGS: [&str; 2] = ["ANTEROOM_TLS_CERT", "ANTEROOM_TLS_KEY"];
+    let identity = pem::identity(&files.identity, SETTINGS);
     let verifier = files.client_ca.as_ref().map(|file| {
         const SETTING: &str = "ANTEROOM_TLS_CLIENT_CA";
         let roots = Arc::new(pem::roots(SETTING, file)?);
@@ -167,9 +168,8 @@ fn serve(files: &config::Tls, expiry: &Expiry) -> Result<Arc<ServerConfig>, Vec<
         None => builder.with_no_client_auth(),
         Some(verifier) => builder.with_client_cert_verifier(verifier),
     };
-    let mut config = builder
-        .with_single_cert(certificates, key)
-        .map_err(|error| wrong("ANTEROOM_TLS_KEY", Some(&files.identity.key), pem::unfit(&error)))?;
+    let mut config =
+        builder.with_single_cert(certificates, key).map_err(|error| pem::unfit(&error, SETTINGS, &files.identity))?;
     config.alpn_protocols = vec![H2.to_vec(), HTTP1.to_vec()];
     expiry.served_until(until);
     Ok(Arc::new(config))
@@ -177,15 +177,15 @@ fn serve(files: &config::Tls, expiry: &Expiry) -> Result<Arc<ServerConfig>, Vec<
 
 fn towards(files: &config::UpstreamTls, expiry: &Expiry) -> Result<Clients, Vec<Invalid>> {
     const SETTINGS: [&str; 2] = ["ANTEROOM_UPSTREAM_CERT", "ANTEROOM_UPSTREAM_KEY"];
-    let identity = files.identity.as_ref().map(|files| Ok((pem::identity(files, SETTINGS)?, &files.key)));
+    let identity = files.identity.as_ref().map(|files| Ok((pem::identity(files, SETTINGS)?, files)));
     let (builder, identity) = both(trusting("ANTEROOM_UPSTREAM_CA", files.ca.as_ref()), identity.transpose())?;
     let client = match identity {
         None => builder.with_no_client_auth(),
-        Some((Identity { certificates, key }, file)) => {
+        Some((Identity { certificates, key }, files)) => {
             let until = certificates.first().and_then(expiry::not_after);
             let config = builder
                 .with_client_auth_cert(certificates, key)
-                .map_err(|error| wrong(SETTINGS[1], Some(file), pem::unfit(&error)))?;
+                .map_err(|error| pem::unfit(&error, SETTINGS, files))?;
             expiry.shown_until(until);
             config
         }

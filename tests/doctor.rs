@@ -129,6 +129,10 @@ async fn an_engine_that_is_not_there_and_a_project_that_is_not_there_are_no_find
     assert_eq!((code, report.as_str()), (2, ""));
     assert!(complaint.contains("there is no socket at"), "{complaint}");
 
+    let over_tls = &[("DOCKER_HOST", "tcp://127.0.0.1:1"), ("DOCKER_TLS_VERIFY", "1")];
+    let (code, _, complaint) = doctor_with(String::new(), &[], over_tls).await;
+    assert!(code == 2 && complaint.contains("DOCKER_TLS_VERIFY asks for TLS"), "{code} {complaint}");
+
     let engine = FakeDocker::start();
     let (code, _, complaint) = doctor(engine.host(), &[]).await;
     assert!(code == 2 && complaint.contains("no container that compose has made"), "{code} {complaint}");

@@ -240,6 +240,19 @@ async fn a_broken_or_half_written_new_file_keeps_the_old_one() {
     assert!(!served.has_changed().expect("someone looks"), "it is read once");
 }
 
+/// As `openssl x509 -req` signs without `-extfile`.
+const OF_VERSION_1: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBKDCBzwIUbxr+WyFURQa580zC4gTVDtv6UcUwCgYIKoZIzj0EAwIwFjEUMBIG
+A1UEAwwLb2xkLmV4YW1wbGUwIBcNMjYxMTI3MTYwODUzWhgPMjEyNjExMDMxNjA4
+NTNaMBYxFDASBgNVBAMMC29sZC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0D
+AQcDQgAE5zwgH/c98hERRyGO9wHCnM+Gb52VtEYbXP8NDasTr9wbThSXMDCFwaf+
+PvFCWIquwzJRNF66e75V4bdwOb6hTzAKBggqhkjOPQQDAgNIADBFAiEAyGAk3f87
+N5oMDLYTQyMPRYT9m8hSkEfgrwjHcNxU+u0CIFkBpWUX8DMeBmEnL2Clza5g+d1g
+HQq4II+Fo9QQ48j+
+-----END CERTIFICATE-----
+";
+
 #[test]
 fn a_wrong_file_is_refused_at_the_start_by_the_name_of_its_setting() {
     let (folder, authority) = (Folder::new(), Authority::new());
@@ -248,7 +261,11 @@ fn a_wrong_file_is_refused_at_the_start_by_the_name_of_its_setting() {
     let (foreign, none) = (folder.write("other.key", &other.key), folder.write("none.pem", "nothing"));
     let address = "127.0.0.1:9".parse().expect("an address");
     let missing: Arc<Path> = Path::new("/no/such/file").into();
+    let old = folder.write("old.pem", OF_VERSION_1);
+    let damaged = folder.write("bad.pem", "-----BEGIN CERTIFICATE-----\nMAMCAQA=\n-----END CERTIFICATE-----\n");
     for (certificate, key, ca, told) in [
+        (&old, &key, None, "old.pem\" is a certificate of X.509 v1"),
+        (&damaged, &key, None, "bad.pem\" holds a damaged certificate"),
         (&missing, &key, None, "ANTEROOM_TLS_CERT=\"/no/such/file\" cannot be read: No such file"),
         (&none, &key, None, "holds no certificate"),
         (&certificate, &none, None, "holds no private key"),

@@ -390,6 +390,8 @@ async fn the_address_is_waited_for_when_the_services_are_ready() {
     let ended = wait(&engine, &["--http", &forbidden, "--timeout", "0s"]).await;
     assert_eq!(ended.code, 4, "{ended:?}");
     assert!(ended.err.contains(&format!("all services are ready, but not {forbidden}")), "{}", ended.err);
+    let ended = wait(&engine, &["--http", "http://127.0.0.1:1/", "--timeout", "0s"]).await;
+    assert!(ended.err.contains("but not http://127.0.0.1:1/: connection refused by 127.0.0.1"), "{}", ended.err);
 }
 
 #[tokio::test]

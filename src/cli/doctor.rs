@@ -72,7 +72,7 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     let wanted = given.get_one::<String>("project").map(String::as_str);
     let url = given.get_one::<Address>("url").cloned();
     let (json, watch) = (given.get_flag("json"), given.get_flag("watch"));
-    let host = docker_host(environment);
+    let host = docker_host(environment)?;
     let paint = Paint::of(io::stdout().is_terminal() && !json, environment);
     can_ask(url.as_ref())?;
     look(async {
@@ -184,9 +184,23 @@ pub(super) fn which(unclear: &Unclear) -> String {
 }
 
 /// Where the engine is, if the environment says so.
-pub(super) fn docker_host(environment: &[(String, String)]) -> Option<&str> {
-    let host = environment.iter().find(|(name, _)| name == "DOCKER_HOST").map(|(_, value)| value.as_str());
-    host.filter(|host| !host.is_empty())
+///
+/// # Errors
+/// It asks for TLS towards it.
+pub(super) fn docker_host(environment: &[(String, String)]) -> Result<Option<&str>, Failure> {
+    let given = |wanted: &str| {
+        let value = environment.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        value.filter(|value| !value.is_empty())
+    };
+    let host = given("DOCKER_HOST");
+    // Docker's own programs do not ask for it on a socket.
+    let is_remote = host.is_some_and(|host| !host.starts_with("unix://"));
+    if is_remote && given("DOCKER_TLS_VERIFY").is_some() {
+        let reason =
+            "DOCKER_TLS_VERIFY asks for TLS towards the container engine, which this version cannot do yet. Unset it";
+        return Err(Failure::Blind(reason.to_owned()));
+    }
+    Ok(host)
 }
 
 pub(super) fn blind(trouble: Trouble) -> Failure {

@@ -13,8 +13,10 @@ use super::Failure;
 use super::doctor::{address, blind, can_ask, chosen, docker_host, here, look, project, report, which};
 use super::paint::Paint;
 use crate::diagnosis::deployment::{examine, of_member};
+use crate::diagnosis::facts;
 use crate::diagnosis::redact::redact_lines;
 use crate::engine::client::Trouble;
+use crate::evidence::Failure as Unanswered;
 use crate::page::foreign::line;
 use crate::project::awaited::{ABOUT_TO_APPEAR, Awaited, Verdict, Vigil};
 use crate::project::definitions::Definition;
@@ -88,7 +90,7 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
     let deadline = began.checked_add(timeout);
     can_ask(given.get_one::<Address>("http"))?;
     look(async {
-        let visit = Visit::begin(docker_host(environment)).await.map_err(blind)?;
+        let visit = Visit::begin(docker_host(environment)?).await.map_err(blind)?;
         let project = find(&visit, &here, began, deadline).await?;
         if here.named.is_none() {
             note(&format!("the project is {}", line(&project)));
@@ -221,7 +223,7 @@ impl Watcher<'_> {
             let left = self.deadline.map_or(ANSWER_MOST, |deadline| deadline.saturating_duration_since(Instant::now()));
             let limit = left.clamp(visit::EXCHANGE_LIMIT, ANSWER_MOST);
             let answer = visit::ask_for(address, project.has_own(&address.path), limit).await;
-            self.said = Some(answer.as_ref().map_or(Said::Nothing, Said::of));
+            self.said = Some(answer.as_ref().map_or_else(Said::nothing, Said::of));
         }
         rows.extend(self.address.zip(self.said.as_ref()).map(|(address, said)| Row::of_answer(address, said)));
         self.progress.show(&rows);
@@ -293,7 +295,7 @@ impl Watcher<'_> {
                 format!("not ready: {names}{}", self.cause(&project, &first))
             }
             (None, Some(address)) => {
-                let said = self.said.as_ref().unwrap_or(&Said::Nothing);
+                let said = self.said.as_ref().map_or_else(|| "not asked yet".to_owned(), Said::to_string);
                 format!("all services are ready, but not {}: {said}", line(&address.to_string()))
             }
             (None, None) => "the services were not ready for long enough".to_owned(),
@@ -351,10 +353,18 @@ enum Said {
     /// It came from whoever takes all other paths, though this one is somebody's own.
     FromAnother(u16),
     OnlyToTls,
-    Nothing,
+    /// Nothing, and why.
+    Nothing(String),
 }
 
 impl Said {
+    fn nothing(failure: &Unanswered) -> Self {
+        let why = facts::failure(failure).to_string();
+        let hint =
+            if matches!(failure, Unanswered::Tls { .. }) { " (SSL_CERT_FILE can name the root to trust)" } else { "" };
+        Self::Nothing(format!("{}{hint}", line(&why)))
+    }
+
     fn of(answered: &Answered) -> Self {
         match answered.status {
             _ if answered.only_to_tls => Self::OnlyToTls,
@@ -375,7 +385,7 @@ impl Display for Said {
             Self::Good(status) | Self::Bad(status) => write!(f, "{status}"),
             Self::FromAnother(status) => write!(f, "{status} from another service, as for any path"),
             Self::OnlyToTls => f.write_str("sends on to HTTPS"),
-            Self::Nothing => f.write_str("no answer"),
+            Self::Nothing(why) => f.write_str(why),
         }
     }
 }

@@ -65,7 +65,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "PATH",
         default: Fallback::Otherwise("a TCP connection is enough"),
         takes: "a path that begins with /, e.g. /api/health",
-        meaning: "the path of the upstream that answers 2xx or 3xx once it is ready",
+        meaning: "the path of the upstream that answers 2xx or 3xx, each time within 2 s, once it is ready",
     },
     Setting {
         name: "ANTEROOM_PATIENCE_NAVIGATION",

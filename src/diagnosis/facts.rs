@@ -132,7 +132,7 @@ pub(super) fn upstream(evidence: &Evidence) -> String {
 }
 
 /// A failure in a few words.
-pub(super) fn failure(failure: &Failure) -> Phrase {
+pub(crate) fn failure(failure: &Failure) -> Phrase {
     match failure {
         Failure::NameNotResolved { reason } => phrase!("name not resolved: {0}", reason.with_foreign(redact)),
         Failure::NameResolvedOutside { address } => phrase!("name resolved to the foreign address {0}", address),

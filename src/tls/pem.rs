@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::{Error, RootCertStore};
+use tokio_rustls::rustls::{CertificateError, Error, RootCertStore};
 
 use super::{both, wrong};
 use crate::config::{self, Invalid};
@@ -60,11 +60,23 @@ pub(super) fn system_roots(setting: &'static str) -> Result<RootCertStore, Vec<I
     Ok(roots)
 }
 
-/// What rustls says of a certificate and a key that it cannot use together.
-pub(super) fn unfit(error: &Error) -> String {
+/// What rustls says of a certificate and a key that it cannot use together, for the one of them that is at fault. `settings`
+/// are those of both.
+pub(super) fn unfit(error: &Error, settings: [&'static str; 2], files: &config::Identity) -> Vec<Invalid> {
+    let certificate = |reason: String| wrong(settings[0], Some(&files.certificate), reason);
+    let key = |reason: String| wrong(settings[1], Some(&files.key), reason);
     match error {
-        Error::InconsistentKeys(_) => "is not the key of the certificate".to_owned(),
-        error => format!("cannot be used with the certificate: {error}"),
+        Error::InconsistentKeys(_) => key("is not the key of the certificate".to_owned()),
+        // webpki's own words for it are within.
+        Error::InvalidCertificate(why) if why.to_string().contains("UnsupportedCertVersion") => certificate(
+            "is a certificate of X.509 v1, which nobody checks any more: sign it with extensions (openssl x509 -extfile)".to_owned(),
+        ),
+        Error::InvalidCertificate(CertificateError::BadEncoding) => certificate("holds a damaged certificate".to_owned()),
+        Error::InvalidCertificate(why) => certificate(format!("has a bad certificate: {why}")),
+        Error::General(why) if why.contains("parse private key") => key(
+            "is a key of a kind or size that is not supported: RSA of 2048 to 4096 bits, ECDSA of P-256 or P-384 and Ed25519 are".to_owned(),
+        ),
+        error => key(format!("cannot be used with the certificate: {error}")),
     }
 }
 

@@ -124,14 +124,14 @@ fn of_failure(project: &Project, asked: &Asked, failure: &Failure) -> Finding {
         | Failure::RetryBudgetSpent
         | Failure::Loop => Code::ConnectTimeout,
     };
-    let rows = vec![("url", asked.url.clone()), ("connection", facts::failure(failure).to_string())];
-    finding(
-        code,
-        Confidence::Certain,
-        title,
-        rows,
-        project.traefik().and_then(|it| remedy::logs(&it.container)).into_iter().collect(),
-    )
+    let mut rows = vec![("url", asked.url.clone()), ("connection", facts::failure(failure).to_string())];
+    // Whom we trust is no matter of Traefik's.
+    let is_tls = matches!(failure, Failure::Tls { .. });
+    if is_tls {
+        rows.push(("roots", "SSL_CERT_FILE can name the root to trust".to_owned()));
+    }
+    let logs = project.traefik().filter(|_| !is_tls).and_then(|it| remedy::logs(&it.container));
+    finding(code, Confidence::Certain, title, rows, logs.into_iter().collect())
 }
 
 /// Traefik leaves out routers with an error, and those of containers that do not run or are not healthy.
