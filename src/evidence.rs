@@ -49,6 +49,8 @@ pub struct Evidence {
     pub bound: Option<Bound>,
     /// How far the target's warm-up has got, if it is known how long it usually takes.
     pub warmup: Option<Progress>,
+    /// For how long the target runs, by our own clock, if it was seen to start. The engine's and the wall's may be set.
+    pub seen_for: Option<Duration>,
     /// What happened to the target lately, oldest first, at most [`EVENTS_KEPT`].
     pub events: Arc<[Happening]>,
     /// The last lines of the target's log, oldest first, as the engine has them; none where they are not to be read.

@@ -422,6 +422,7 @@ impl Project {
             exchange: None,
             bound: None,
             warmup: None,
+            seen_for: None,
             events: Arc::clone(&member.events),
             log: Arc::clone(&member.log),
         }

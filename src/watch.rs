@@ -92,6 +92,7 @@ pub fn first_snapshot(subject: &Subject) -> Arc<Snapshot> {
         speaks_http: subject.upstream.scheme == Scheme::Http,
         bound: None,
         warmup: None,
+        seen_for: None,
         events: sighting.events,
         log: sighting.log,
     };

@@ -121,6 +121,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
             .map(|failure| Stray { address: std::net::Ipv4Addr::LOCALHOST.into(), failure })
             .into_iter()
             .collect(),
+        seen_for: (choices[9] % 3 == 0).then(|| Duration::from_secs(u64::from(choices[9]))),
         warmup: (choices[9] % 2 == 0).then(|| Progress {
             usual: Usual {
                 median: Duration::from_secs(choices[10].into()),

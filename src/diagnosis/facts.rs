@@ -41,7 +41,8 @@ pub(super) fn running(evidence: &Evidence) -> Option<&Container> {
 pub(super) fn settled(evidence: &Evidence) -> Option<&Container> {
     running(evidence).filter(|container| {
         let starting = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Starting);
-        !starting && container.started.as_ref().is_some_and(|started| age(started.at, evidence) >= LONG_START)
+        let is_long = |at| age(at, evidence).min(evidence.seen_for.unwrap_or(Duration::MAX)) >= LONG_START;
+        !starting && container.started.as_ref().is_some_and(|started| is_long(started.at))
     })
 }
 

@@ -140,6 +140,7 @@ pub(crate) fn with(grafana: Container) -> Evidence {
         speaks_http: true,
         bound: None,
         warmup: None,
+        seen_for: None,
         events: Arc::new([]),
     }
 }

@@ -109,6 +109,7 @@ fn evidence(target: Target) -> Evidence {
         speaks_http: true,
         bound: None,
         warmup: None,
+        seen_for: None,
         events: Arc::new([]),
     }
 }

@@ -40,6 +40,7 @@ impl Snapshot {
     pub fn diagnose(&self, exchange: Option<Failure>, bound: Option<Bound>) -> Diagnosis {
         let mut evidence = self.evidence.clone();
         (evidence.seen_at, evidence.exchange, evidence.bound) = (SystemTime::now(), exchange, bound);
+        evidence.seen_for = self.began.map(|began| began.elapsed());
         evidence.warmup = self.usual.zip(self.elapsed()).map(|(usual, elapsed)| Progress { usual, elapsed });
         let lasted = self.state.since().map(|since| Instant::now().into_std().saturating_duration_since(since));
         diagnose(self.state, lasted.unwrap_or_default(), evidence)
@@ -98,6 +99,8 @@ mod tests {
         let Target::Found(target) = &mut exits.evidence.target else { unreachable!("found above") };
         Arc::make_mut(target).status = Status::Exited;
         let starts = Snapshot { began: Some(Instant::now()), ..runs.clone() };
+        let is_seen = |snapshot: &Snapshot| snapshot.diagnose(None, None).evidence.seen_for.is_some();
+        assert!(is_seen(&starts) && !is_seen(&runs));
         // A start that was not seen, as of an anteroom that came later.
         let mut late = runs.clone();
         let Target::Found(target) = &mut late.evidence.target else { unreachable!("found above") };

@@ -313,6 +313,16 @@ fn a_start_that_fails_for_another_reason_is_not_taken_for_a_permission_of_the_fi
 }
 
 #[test]
+fn a_start_that_was_seen_is_as_old_as_our_own_clock_says() {
+    // The wall's was set by an hour, or the engine's is behind by as much.
+    let started = with(Container { started: ago(HOUR), ..grafana() });
+    let code = |seen_for| lead(&Evidence { probe: refused(), seen_for, ..started.clone() }).code;
+    assert_eq!(code(None), Code::PortRefused);
+    assert_eq!(code(Some(Duration::from_secs(2))), Code::TargetWarming);
+    assert_eq!(code(Some(Duration::from_secs(HOUR))), Code::PortRefused);
+}
+
+#[test]
 fn a_login_backend_is_down_in_each_of_its_ways() {
     for (status, restarts, told) in [
         (Status::Exited, 0, Some("up -d cvat_server")),

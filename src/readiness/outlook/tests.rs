@@ -60,6 +60,7 @@ fn evidence(target: Container) -> Evidence {
         speaks_http: true,
         bound: None,
         warmup: None,
+        seen_for: None,
         events: Arc::new([]),
     }
 }
