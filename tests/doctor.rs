@@ -409,6 +409,19 @@ async fn anteroom_is_asked_itself_where_a_login_stands_before_it() {
     }
 }
 
+#[tokio::test]
+async fn a_report_that_nobody_has_is_no_verdict() {
+    let engine = FakeDocker::start();
+    engine.put(recorded("running", "web", &[]));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_anteroom"));
+    command.args(["doctor", "--json"]).env("DOCKER_HOST", engine.host()).env_remove("COMPOSE_PROJECT_NAME");
+    command.stdout(std::fs::File::options().write(true).open("/dev/full").expect("Linux has it"));
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("it runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{complaint}");
+    assert!(complaint.contains("the report cannot be written: "), "{complaint}");
+}
+
 #[test]
 fn a_system_that_gives_nothing_to_look_with_is_no_finding() {
     for word in ["doctor", "wait"] {

@@ -107,8 +107,14 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
                 Report::of(&project, &findings, paint).to_string()
             };
             let clear = if watch && paint == Paint::Colour { "\x1b[2J\x1b[H" } else { "" };
-            // Who closed the pipe has read enough.
-            if writeln!(io::stdout(), "{clear}{text}").is_err() || !watch {
+            let written = writeln!(io::stdout(), "{clear}{text}");
+            // Who closed the pipe has read enough; a disk that is full has not.
+            if let Err(error) = &written
+                && error.kind() != io::ErrorKind::BrokenPipe
+            {
+                return Err(Failure::Blind(format!("the report cannot be written: {error}")));
+            }
+            if written.is_err() || !watch {
                 let wrong = findings.iter().any(|it| it.finding.severity > Severity::Info);
                 return if wrong { Err(Failure::Findings) } else { Ok(()) };
             }
