@@ -404,8 +404,7 @@ impl<'a> Reader<'a> {
     fn refuse_later(&mut self) {
         for later in LATER {
             let Some((setting, value)) = self.given(later.name, later.flag) else { continue };
-            // The one among them whose usual value can say no.
-            if later.name == "DOCKER_TLS_VERIFY" && value == "0" {
+            if !later.is_asked_by(value) {
                 continue;
             }
             let reason = format!("asks for {}, which this version cannot do yet. Unset it", later.meaning);

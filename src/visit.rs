@@ -135,12 +135,16 @@ impl Visit {
         });
         let complaints = self.complaints(project);
         let straight = project.straight_address().filter(|_| self.here);
-        let straight = optional(straight, async |address| ask_one(project, Some(address), Vec::new()).await);
+        let straight = optional(straight, async |address: Address| Asked {
+            url: address.to_string(),
+            supposed: true,
+            outcome: ask::url(&address, false, ask::EXCHANGE_LIMIT).await,
+        });
         let (asked, api, complaints, straight) =
             join!(ask_one(project, address, supposed), optional(dashboard, ask::routers), complaints, straight);
         project.unasked = unasked.filter(|_| asked.as_ref().is_none_or(Asked::is_sent_on));
         project.asked = asked;
-        project.straight = straight.flatten();
+        project.straight = straight;
         // What the API says is true now; a log only tells what was.
         let is_silent = matches!(api, Some(ask::Routers::Silent));
         project.complaints = match api {

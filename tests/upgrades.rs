@@ -203,6 +203,27 @@ async fn who_sends_to_an_upstream_that_has_gone_is_told() {
 }
 
 #[tokio::test]
+async fn who_sends_to_an_upstream_that_has_gone_gets_first_what_that_had_said() {
+    const SAID: usize = 1 << 20;
+    let upstream = FakeUpstream::start().await;
+    let proxy = TestProxy::start(config(upstream.address));
+    let (mut client, mut served) = tunnel(&proxy, &upstream).await;
+    let saying = async {
+        served.send("x".repeat(SAID)).await;
+        drop(served);
+    };
+    let pinging = async {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            client.send("ping").await;
+        }
+        client.exactly(SAID).await.len()
+    };
+    let ((), got) = tokio::join!(saying, pinging);
+    assert_eq!(got, SAID);
+}
+
+#[tokio::test]
 async fn what_one_side_does_not_read_the_other_cannot_send() {
     let upstream = FakeUpstream::start().await;
     let proxy = TestProxy::start(config(upstream.address));

@@ -13,7 +13,7 @@ use self::report::Report;
 use super::Failure;
 use super::paint::Paint;
 use super::serve::{Signals, block_on};
-use crate::config::host_and_port;
+use crate::config::{LATER, Later, host_and_port};
 use crate::diagnosis::Severity;
 use crate::diagnosis::deployment::examine;
 use crate::engine::client::Trouble;
@@ -199,12 +199,12 @@ pub(super) fn docker_host(environment: &[(String, String)]) -> Result<Option<&st
         value.filter(|value| !value.is_empty())
     };
     let host = given("DOCKER_HOST");
-    // Docker's own programs do not ask for it on a socket.
     let is_remote = host.is_some_and(|host| !host.starts_with("unix://"));
-    if is_remote && given("DOCKER_TLS_VERIFY").is_some() {
-        let reason =
-            "DOCKER_TLS_VERIFY asks for TLS towards the container engine, which this version cannot do yet. Unset it";
-        return Err(Failure::Blind(reason.to_owned()));
+    let asks = |later: &&Later| given(later.name).is_some_and(|value| later.is_asked_by(value));
+    // Docker's own programs do not ask for it on a socket.
+    if is_remote && let Some(later) = LATER.iter().find(asks) {
+        let Later { name, meaning, .. } = later;
+        return Err(Failure::Blind(format!("{name} asks for {meaning}, which this version cannot do yet. Unset it")));
     }
     Ok(host)
 }

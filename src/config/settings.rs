@@ -422,6 +422,13 @@ pub struct Later {
     pub meaning: &'static str,
 }
 
+impl Later {
+    /// Whether a value asks for it. `DOCKER_TLS_VERIFY` is the one among them whose usual value can say no.
+    pub fn is_asked_by(&self, value: &str) -> bool {
+        !(value.is_empty() || self.name == "DOCKER_TLS_VERIFY" && value == "0")
+    }
+}
+
 const fn later(name: &'static str, flag: &'static str, meaning: &'static str) -> Later {
     Later { name, flag, meaning }
 }

@@ -281,7 +281,7 @@ fn warming_title(container: &Container, evidence: &Evidence) -> Phrase {
         Status::Running | Status::Paused | Status::Removing | Status::Exited | Status::Dead | Status::Other => {
             let checked = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Starting);
             let port = evidence.upstream.port;
-            let since = facts::ago(container.started.as_ref(), evidence);
+            let since = facts::started(container, evidence);
             match facts::failures(evidence).next() {
                 Some(Failure::Refused { .. }) => {
                     phrase!("{0} started {1} and does not accept connections on port {2} yet", name, since, port)

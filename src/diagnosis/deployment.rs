@@ -49,6 +49,10 @@ pub fn examine(project: &Project, now: Instant) -> Vec<Located> {
     all.extend(missing);
     let broken = all.iter().any(|it| it.finding.severity == Severity::Error);
     all.extend(of_deployment(route::asked(project, broken)));
+    // Who is late, or down, was said by whoever was asked nearer to it.
+    if all.iter().all(|it| it.finding.severity == Severity::Info) {
+        all.extend(of_deployment(route::refused_straight(project)));
+    }
     all.extend(of_deployment(upkeep::restarted_lately(project)));
     all.extend(of_deployment(upkeep::orphans(project)));
     all.extend(of_deployment(upkeep::restart_policies(project)));

@@ -104,7 +104,7 @@ pub(super) fn port_refused(evidence: &Evidence) -> Option<Finding> {
     }
     let port = evidence.upstream.port;
     let declared = declared_ports(container);
-    let when = facts::ago(container.started.as_ref(), evidence);
+    let when = facts::started(container, evidence);
     let what = phrase!("{0} started {1}, but nothing listens on its port {2}", container.name, when, port);
     Some(Finding {
         code: Code::PortRefused,
@@ -213,7 +213,7 @@ pub(super) fn upstream_error(evidence: &Evidence) -> Option<Finding> {
     let container = facts::settled(evidence)?;
     let Some(Failure::NotReady { status }) = evidence.probe else { return None };
     let path = evidence.upstream.ready_path.as_deref().unwrap_or("/");
-    let when = facts::ago(container.started.as_ref(), evidence);
+    let when = facts::started(container, evidence);
     let what = phrase!("{0} started {1}, but {2} answers {3}", container.name, when, path, status);
     // What is wrong with a 4xx is more often the question than the answer.
     let title = match status {

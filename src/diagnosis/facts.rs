@@ -41,8 +41,7 @@ pub(super) fn running(evidence: &Evidence) -> Option<&Container> {
 pub(super) fn settled(evidence: &Evidence) -> Option<&Container> {
     running(evidence).filter(|container| {
         let starting = container.health.as_ref().is_some_and(|health| health.status == HealthStatus::Starting);
-        let is_long = |at| age(at, evidence).min(evidence.seen_for.unwrap_or(Duration::MAX)) >= LONG_START;
-        !starting && container.started.as_ref().is_some_and(|started| is_long(started.at))
+        !starting && runs_for(container, evidence).is_some_and(|age| age >= LONG_START)
     })
 }
 
@@ -79,9 +78,23 @@ pub(super) fn age(at: SystemTime, evidence: &Evidence) -> Duration {
     evidence.seen_at.duration_since(at).unwrap_or_default()
 }
 
-/// `3 minutes ago`: coarse, since a title is read at a glance and the rows carry the exact time.
+/// For how long the target runs, by our own clock where its start was seen.
+fn runs_for(container: &Container, evidence: &Evidence) -> Option<Duration> {
+    evidence.seen_for.or_else(|| container.started.as_ref().map(|started| age(started.at, evidence)))
+}
+
+/// How long ago the target was started.
+pub(super) fn started(container: &Container, evidence: &Evidence) -> Phrase {
+    since(runs_for(container, evidence))
+}
+
 pub(super) fn ago(moment: Option<&Moment>, evidence: &Evidence) -> Phrase {
-    match moment.map(|moment| age(moment.at, evidence)) {
+    since(moment.map(|moment| age(moment.at, evidence)))
+}
+
+/// `3 minutes ago`: coarse, since a title is read at a glance and the rows carry the exact time.
+fn since(age: Option<Duration>) -> Phrase {
+    match age {
         None => phrase!("at an unknown time"),
         Some(age) if age < Duration::from_secs(1) => phrase!("just now"),
         Some(age) => phrase!("{0} ago", span(age)),

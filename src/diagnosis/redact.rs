@@ -40,9 +40,17 @@ pub(crate) fn redact(text: &str) -> String {
 /// Lines that follow each other, as a log has them, without their secrets: as many as there were, each in its place.
 /// Together, since some secrets take several lines. Colours go, too.
 pub(crate) fn redact_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
-    let lines: Vec<Cow<'_, str>> = lines.into_iter().map(escapes::without_sequences).collect();
-    let lines: Vec<&str> = lines.iter().map(|line| &**line).collect();
-    let mut blocks = blocks::Blocks::over(&lines);
+    let lines: Vec<&str> = lines.into_iter().collect();
+    if lines.iter().any(|line| line.contains(escapes::ESCAPE)) {
+        let plain: Vec<Cow<'_, str>> = lines.into_iter().map(escapes::without_sequences).collect();
+        return redact_plain(&plain.iter().map(|line| &**line).collect::<Vec<_>>());
+    }
+    redact_plain(&lines)
+}
+
+/// The same, where no line has sequences for terminals.
+fn redact_plain(lines: &[&str]) -> Vec<String> {
+    let mut blocks = blocks::Blocks::over(lines);
     let mut clean: Vec<String> = Vec::with_capacity(lines.len());
     for (number, line) in lines.iter().enumerate() {
         // The log may begin in the middle of a key.

@@ -8,6 +8,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
@@ -112,13 +113,19 @@ pub async fn open(stream: TcpStream, host: &Host) -> io::Result<(Stream, Protoco
     Ok((stream, protocol))
 }
 
-/// Waits for as long as a limit allows.
-async fn within<T>(host: &Host, limit: Limit, result: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+/// Waits for as long as a limit allows. No async function, which would have room for the result twice.
+fn within<T>(
+    host: &Host,
+    limit: Limit,
+    result: impl Future<Output = io::Result<T>>,
+) -> impl Future<Output = io::Result<T>> {
     let Limits { header_timeout, idle_timeout, .. } = host.limits;
     let longest = if limit == Limit::HeaderTimeout { header_timeout } else { idle_timeout };
-    timeout(longest, result).await.unwrap_or_else(|late| {
-        host.meter.reached(limit);
-        Err(late.into())
+    timeout(longest, result).map(move |ended| {
+        ended.unwrap_or_else(|late| {
+            host.meter.reached(limit);
+            Err(late.into())
+        })
     })
 }
 

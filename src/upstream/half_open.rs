@@ -7,18 +7,26 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 use super::places::Place;
 use super::tongue;
 
-/// Swallows what is written once a write has failed, so that everything that was received is read. In a [tunnel](Self::tunnel)
-/// each direction stands for itself.
+/// For so long what a tunnel writes in vain is swallowed once all is read: what was read last may be on its way to a reader
+/// that takes its time, and to whom a tunnel that breaks is reset.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+/// Swallows what is written once a write has failed, so that everything that was received is read. Some time after that a
+/// [tunnel](Self::tunnel) is told.
 #[derive(Debug)]
 pub struct HalfOpen<Io> {
     inner: Io,
     is_tunnel: bool,
+    /// When the end was read.
+    ended: Option<Instant>,
     /// The kernel tells of a reset only once, to the first who asks: the reader is told at the end.
     failed: Option<io::ErrorKind>,
     /// Nothing was read yet.
@@ -39,10 +47,11 @@ impl<Io> HalfOpen<Io> {
 
     /// Nothing has failed yet.
     pub fn new(inner: Io) -> Self {
-        Self { inner, is_tunnel: false, failed: None, is_new: true, _place: None }
+        Self { inner, is_tunnel: false, ended: None, failed: None, is_new: true, _place: None }
     }
 
-    /// It speaks another protocol from now on: what is written in vain is told.
+    /// It speaks another protocol from now on, in which each direction ends by itself: what is written in vain is told, some time
+    /// after all was read.
     pub fn tunnel(&mut self) {
         self.is_tunnel = true;
     }
@@ -65,11 +74,12 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for HalfOpen<Io> {
     ) -> Poll<io::Result<usize>> {
         if self.failed.is_none() {
             match ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)) {
-                Err(error) if !self.is_tunnel => self.failed = Some(error.kind()),
-                written => return Poll::Ready(written),
+                Ok(written) => return Poll::Ready(Ok(written)),
+                Err(error) => self.failed = Some(error.kind()),
             }
         }
-        if let Some(kind) = self.failed.filter(|_| self.is_tunnel) {
+        let is_told = self.is_tunnel && self.ended.is_some_and(|ended| ended.elapsed() >= LAST_WORDS);
+        if let Some(kind) = self.failed.filter(|_| is_told) {
             return Poll::Ready(Err(kind.into()));
         }
         Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
@@ -100,6 +110,9 @@ impl<Io: AsyncRead + Unpin> AsyncRead for HalfOpen<Io> {
         ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
         if std::mem::take(&mut self.is_new) {
             tongue::check(&buffer.filled()[before..])?;
+        }
+        if buffer.remaining() == room {
+            self.ended.get_or_insert_with(Instant::now);
         }
         match self.failed {
             // Not a clean end: an answer that ends with its connection would look complete.
@@ -185,18 +198,18 @@ mod tests {
         assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
     }
 
-    #[tokio::test]
-    async fn what_a_tunnel_writes_in_vain_is_told_whenever_that_began() {
-        for failed_before in [false, true] {
-            let mut connection = HalfOpen::new(Reset(b"HTTP/"));
-            if failed_before {
-                connection.write_all(b"request").await.expect("swallowed");
-            }
-            connection.tunnel();
-            let error = connection.write_all(b"up").await.expect_err("nobody has it");
-            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-            connection.read_exact(&mut [0; 5]).await.expect("it was received");
-        }
+    #[tokio::test(start_paused = true)]
+    async fn what_a_tunnel_writes_in_vain_is_told_some_time_after_all_was_read() {
+        let mut connection = HalfOpen::new(Reset(b"HTTP/"));
+        connection.tunnel();
+        connection.write_all(b"up").await.expect("what was received is not lost for it");
+        connection.read_exact(&mut [0; 5]).await.expect("it was received");
+        connection.write_all(b"up").await.expect("more might come");
+        connection.read(&mut [0]).await.expect_err("no clean end");
+        connection.write_all(b"up").await.expect("what was read may be on its way");
+        tokio::time::advance(LAST_WORDS).await;
+        let error = connection.write_all(b"up").await.expect_err("nobody has it");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[tokio::test]

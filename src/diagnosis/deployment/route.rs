@@ -22,13 +22,12 @@ pub(super) fn asked(project: &Project, broken: bool) -> Vec<Finding> {
     {
         finding.severity = Severity::Info;
     }
-    let is_said = broken || finding.as_ref().is_some_and(|it| it.severity > Severity::Info);
-    let straight = if is_said { None } else { project.straight.as_ref().and_then(refused_straight) };
-    finding.into_iter().chain(straight).collect()
+    finding.into_iter().collect()
 }
 
 /// What anteroom answers in the place of the service behind it, also where a login stands before both.
-fn refused_straight(asked: &Asked) -> Option<Finding> {
+pub(super) fn refused_straight(project: &Project) -> Option<Finding> {
+    let asked = project.straight.as_ref()?;
     let answered = asked.outcome.as_ref().ok()?;
     let (code, title) = answered.by_anteroom.as_ref()?;
     Some(told_by_anteroom(asked, answered, code, title))

@@ -213,12 +213,18 @@ impl Name<'_> {
     /// Where the tag ends that it is the name of: `<password>`, `<wsse:Password Type="x">`.
     fn tag(&self, after: &str) -> Option<usize> {
         let before = self.before();
-        let prefixed = |before: &str| before.trim_end_matches(|c: char| c.is_ascii_alphanumeric()).ends_with('<');
-        let attributes = near(after);
-        let end = attributes.find(['>', '<']).filter(|end| attributes[*end..].starts_with('>'))?;
-        let is_opening = before.ends_with('<') || before.strip_suffix(':').is_some_and(prefixed);
-        let is_whole = end == 0 || attributes.starts_with(is_blank) && !attributes[..end].ends_with('/');
-        (is_opening && is_whole).then_some(end + 1)
+        let is_prefixed = before
+            .strip_suffix(':')
+            .is_some_and(|before| before.trim_end_matches(|c: char| c.is_ascii_alphanumeric()).ends_with('<'));
+        if !is_prefixed && !before.ends_with('<') {
+            return None;
+        }
+        let near = &after[..after.floor_char_boundary(4 * NEAR)];
+        let end = near.find(['>', '<']).filter(|end| near[*end..].starts_with('>'))?;
+        let has_attributes = near.starts_with(is_blank) && near[..end].contains('=') && !near[..end].ends_with('/');
+        // `<user:token>` is a place in a text.
+        let is_alone = end == 0 && (!is_prefixed || near.contains("</"));
+        (is_alone || has_attributes).then_some(end + 1)
     }
 
     /// Whether the value is the name of a secret; then also where that secret is, if it follows at once.

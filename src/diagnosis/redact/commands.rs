@@ -44,8 +44,6 @@ fn taken_by(before: &str, program: &str) -> Option<(&'static [&'static str], Tak
         "mc" | "mcli" => (&["set", "add"], Takes::Words(4, 4)),
         // `htpasswd -b FILE USER PASSWORD`, `-nb USER PASSWORD`, `-bBC 12 FILE USER PASSWORD`
         "htpasswd" => (&["-b"], Takes::Words(2, 4)),
-        // As PHP shows calls: `mysqli_connect('db', 'root', 'x')`
-        "PDO->__construct" | "mysqli->__construct" | "mysqli_connect" => (&[], Takes::Words(3, 3)),
         // `aws configure set profile.x.aws_secret_access_key x`
         "configure" if before == "aws" => (&["aws_secret_access_key", "aws_session_token"], Takes::Words(1, 1)),
         _ => return None,
@@ -195,6 +193,9 @@ fn next(line: &str, at: usize) -> Option<Word<'_>> {
 /// Where a secret is after words that are no program: Redis's and SMTP's `AUTH`, SQL's `IDENTIFIED … BY`, IMAP's
 /// `LOGIN`.
 fn phrase(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usize>> {
+    if matches!(word, "PDO->__construct" | "mysqli->__construct" | "mysqli_connect") {
+        return third_argument(line, end);
+    }
     if word.eq_ignore_ascii_case("login") {
         return login(line, before, word, end);
     }
@@ -231,6 +232,17 @@ fn phrase(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usiz
         }
     }
     None
+}
+
+/// As PHP shows calls: `mysqli_connect('db', 'root', 'x')`.
+fn third_argument(line: &str, end: usize) -> Option<Range<usize>> {
+    let mut at = end + usize::from(line[end..].starts_with('('));
+    for _ in 0..2 {
+        at += quoted(&line[at..])?;
+        at += line[at..].strip_prefix(',').map(|rest| 1 + blanks(rest))?;
+    }
+    let (mark, length) = (quote_mark(&line[at..]), quoted(&line[at..])?);
+    (length > 2 * mark).then_some(at..at + length)
 }
 
 /// `LOGIN bob x`, as IMAP has it, and `login bob:x` of whoever says what was tried.

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-const ESCAPE: char = '\u{1b}';
+pub(super) const ESCAPE: char = '\u{1b}';
 /// Ends the title of a window, where xterm has it for ST.
 const BELL: char = '\u{7}';
 

@@ -175,7 +175,7 @@ fn no_text_is_too_hostile() {
 
 /// What makes a net look ahead or back, to be repeated without ever coming to an end.
 #[rustfmt::skip]
-const TRAPS: [&str; 62] = [
+const TRAPS: [&str; 66] = [
     "password=\"\\", "password=(", "token ", "key=é", "\"key\":", "password: is ", "password is set to ",
     "name=password ", "Authorization: Digest ", "a@b:", "http://a:b", "&a", ";a", "AUTH \"", "identified x ",
     "rabbitmqctl ", "rabbitmqctl add_user ", "chpasswd a:b ", "A1b2", "a/", "A1/b+", "eyJ.", "sk-",
@@ -185,6 +185,7 @@ const TRAPS: [&str; 62] = [
     "x-key: [", "--p ", "token (", "cookie a ", "value=é", "key=\\", "sk-a.", "a-password:1.2/", "curl -u,",
     "-u,", "AUTH x ", "password=xx ", "key='é", "name='é", "password: is é", "password is ", "\"password\":é",
     "password", "a.key=", "Authorization: token ", "{trap:?}: {:?}",
+    "% a://b\"c", "invalid port \"", "mysqli_connect('a','b',", "<password a=",
     "htpasswd -b ", "LOGIN a ", "login a:b1c2d3 ", "vault login ", "mc set ", "/srv/0123456789abcdef0123456789abcdef",
 ];
 

@@ -1,9 +1,10 @@
 //! Secrets by their place in an address: `user:password@`, and the paths of web hooks.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
-use super::values::{ends_word, is_quote};
-use super::{Cuts, REMOVED, find};
+use super::values::{ends_word, is_quote, quote_mark, quoted};
+use super::{Cuts, REMOVED};
 
 /// How the authority of a URL begins, and what its user information ends with: plain, within JSON of some makers, and
 /// within another URL's query.
@@ -15,26 +16,37 @@ const HOOKS: [&str; 5] =
 const TRANSPORTS: [&str; 3] = ["@tcp(", "@unix(", "@//"];
 
 /// What Go, Python and libpq say of an address whose password is taken for its port or its host, since it holds a `#`, a
-/// `/` or an `@`: after what, and before what.
-const MISTAKEN: [(&str, &str); 3] = [
-    ("invalid port \":", "\" after host"),
-    ("Port could not be cast to integer value as '", "'"),
-    ("could not translate host name \"", "@"),
-];
+/// `/` or an `@`: what stands before it in quotes, and whether only what is before an `@` is the password's.
+const MISTAKEN: [(&str, bool); 3] =
+    [("invalid port ", false), ("cast to integer value as ", false), ("could not translate host name ", true)];
 
 /// The line without credentials in its addresses.
 pub(super) fn without_credentials(line: &str) -> Cow<'_, str> {
-    let mistaken = MISTAKEN.iter().find_map(|(before, after)| {
-        let start = find(line, before)? + before.len();
-        Some(start..start + line[start..].rfind(after)?)
-    });
-    if let Some(secret) = mistaken {
-        let mut cuts = Cuts::of(line);
-        cuts.cut(secret);
-        let clean = cuts.finish();
-        return Cow::Owned(of_words(&clean).into_owned());
+    if !line.contains(is_quote) {
+        return of_words(line);
     }
-    of_words(line)
+    let mut mistaken: Vec<Range<usize>> =
+        MISTAKEN.iter().flat_map(|(before, by_at)| taken(line, before, *by_at)).collect();
+    if mistaken.is_empty() {
+        return of_words(line);
+    }
+    mistaken.sort_by_key(|secret| secret.start);
+    let mut cuts = Cuts::of(line);
+    mistaken.into_iter().for_each(|secret| cuts.cut(secret));
+    Cow::Owned(of_words(&cuts.finish()).into_owned())
+}
+
+/// What stands in quotes after these words, as much of it as may be a password's.
+fn taken<'a>(line: &'a str, before: &'a str, by_at: bool) -> impl Iterator<Item = Range<usize>> + 'a {
+    line.match_indices(before).filter_map(move |(at, _)| {
+        let from = at + before.len();
+        let text = near(&line[from..]);
+        let (mark, length) = (quote_mark(text), quoted(text)?);
+        let inner = text[mark..length].trim_end_matches(|c| is_quote(c) || c == '\\');
+        let length = if by_at { inner.rfind('@')? } else { inner.len() };
+        let colon = usize::from(inner.starts_with(':'));
+        Some(from + mark + colon..from + mark + length)
+    })
 }
 
 fn of_words(line: &str) -> Cow<'_, str> {
@@ -55,6 +67,11 @@ fn of_words(line: &str) -> Cow<'_, str> {
     cuts.finish()
 }
 
+/// As much of a text as an address and its password have.
+fn near(text: &str) -> &str {
+    &text[..text.floor_char_boundary(256)]
+}
+
 /// Of the word at the start. A quote in it may be a password's: `scheme://user:it's@host`.
 fn length(text: &str) -> usize {
     let end = text.find(ends_word).unwrap_or(text.len());
@@ -64,8 +81,9 @@ fn length(text: &str) -> usize {
     if !goes_on || !word.contains("://") || word.contains('@') {
         return end;
     }
-    let whole = text.find(char::is_whitespace).unwrap_or(text.len());
-    if text[..whole].contains('@') { whole } else { end }
+    let near = near(text);
+    let whole = near.find(char::is_whitespace).unwrap_or(near.len());
+    if near[..whole].contains('@') { whole.max(end) } else { end }
 }
 
 fn of_word(cuts: &mut Cuts<'_>, line: &str, start: usize, end: usize) {

@@ -316,10 +316,17 @@ fn a_start_that_fails_for_another_reason_is_not_taken_for_a_permission_of_the_fi
 fn a_start_that_was_seen_is_as_old_as_our_own_clock_says() {
     // The wall's was set by an hour, or the engine's is behind by as much.
     let started = with(Container { started: ago(HOUR), ..grafana() });
-    let code = |seen_for| lead(&Evidence { probe: refused(), seen_for, ..started.clone() }).code;
-    assert_eq!(code(None), Code::PortRefused);
-    assert_eq!(code(Some(Duration::from_secs(2))), Code::TargetWarming);
-    assert_eq!(code(Some(Duration::from_secs(HOUR))), Code::PortRefused);
+    let told = |evidence: &Evidence, seen_for| {
+        let finding = lead(&Evidence { probe: refused(), seen_for, ..evidence.clone() });
+        (finding.code, finding.title.to_string())
+    };
+    assert_eq!(told(&started, None).0, Code::PortRefused);
+    let (code, title) = told(&started, Some(Duration::from_secs(2)));
+    assert!(code == Code::TargetWarming && title.contains("started 2 seconds ago"), "{title}");
+    // Or the engine's is ahead.
+    let ahead = with(Container { started: ago(0), ..grafana() });
+    let (code, title) = told(&ahead, Some(Duration::from_secs(HOUR)));
+    assert!(code == Code::PortRefused && title.contains("started 1 hour ago"), "{title}");
 }
 
 #[test]
