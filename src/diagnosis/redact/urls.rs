@@ -22,7 +22,7 @@ const MISTAKEN: [(&str, bool); 3] =
 
 /// The line without credentials in its addresses.
 pub(super) fn without_credentials(line: &str) -> Cow<'_, str> {
-    if !line.contains(is_quote) {
+    if !line.contains('"') && !line.contains('\'') {
         return of_words(line);
     }
     let mut mistaken: Vec<Range<usize>> =
