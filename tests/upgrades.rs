@@ -198,7 +198,14 @@ async fn who_sends_to_an_upstream_that_has_gone_is_told() {
     served.exactly(5).await;
     // It closes both directions, which its client learns only by what it sends.
     drop(served);
-    soon(async { while client.try_send("more").await.is_ok() {} }).await;
+    let began = std::time::Instant::now();
+    soon(async {
+        while client.try_send("more").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert!(began.elapsed() > Duration::from_secs(9), "its client may have been reading: {:?}", began.elapsed());
     upstream.left_alone().await;
 }
 

@@ -49,10 +49,15 @@ pub fn examine(project: &Project, now: Instant) -> Vec<Located> {
     all.extend(missing);
     let broken = all.iter().any(|it| it.finding.severity == Severity::Error);
     all.extend(of_deployment(route::asked(project, broken)));
-    // Who is late, or down, was said by whoever was asked nearer to it.
-    if all.iter().all(|it| it.finding.severity == Severity::Info) {
-        all.extend(of_deployment(route::refused_straight(project)));
-    }
+    // It may follow from what was said before, and is no news where whoever was asked nearer to it has said the same.
+    let is_said = all.iter().any(|it| it.finding.severity > Severity::Info);
+    let straight = route::refused_straight(project).filter(|it| all.iter().all(|other| other.finding.code != it.code));
+    all.extend(of_deployment(straight.map(|mut finding| {
+        if is_said {
+            finding.severity = Severity::Info;
+        }
+        finding
+    })));
     all.extend(of_deployment(upkeep::restarted_lately(project)));
     all.extend(of_deployment(upkeep::orphans(project)));
     all.extend(of_deployment(upkeep::restart_policies(project)));

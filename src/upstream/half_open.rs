@@ -15,8 +15,8 @@ use tokio::time::Instant;
 use super::places::Place;
 use super::tongue;
 
-/// For so long what a tunnel writes in vain is swallowed once all is read: what was read last may be on its way to a reader
-/// that takes its time, and to whom a tunnel that breaks is reset.
+/// For so long what a tunnel writes in vain is swallowed after something was read: that may be on its way to a reader who takes
+/// his time, and to whom a tunnel that breaks is reset.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// Swallows what is written once a write has failed, so that everything that was received is read. Some time after that a
@@ -25,8 +25,8 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 pub struct HalfOpen<Io> {
     inner: Io,
     is_tunnel: bool,
-    /// When the end was read.
-    ended: Option<Instant>,
+    /// When it failed, or when something was read last since.
+    quiet: Option<Instant>,
     /// The kernel tells of a reset only once, to the first who asks: the reader is told at the end.
     failed: Option<io::ErrorKind>,
     /// Nothing was read yet.
@@ -47,13 +47,17 @@ impl<Io> HalfOpen<Io> {
 
     /// Nothing has failed yet.
     pub fn new(inner: Io) -> Self {
-        Self { inner, is_tunnel: false, ended: None, failed: None, is_new: true, _place: None }
+        Self { inner, is_tunnel: false, quiet: None, failed: None, is_new: true, _place: None }
     }
 
     /// It speaks another protocol from now on, in which each direction ends by itself: what is written in vain is told, some time
     /// after all was read.
     pub fn tunnel(&mut self) {
         self.is_tunnel = true;
+    }
+
+    fn fails(&mut self, kind: io::ErrorKind) {
+        (self.failed, self.quiet) = (Some(kind), Some(Instant::now()));
     }
 
     /// Keeps this place for as long as it is there.
@@ -75,10 +79,10 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for HalfOpen<Io> {
         if self.failed.is_none() {
             match ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)) {
                 Ok(written) => return Poll::Ready(Ok(written)),
-                Err(error) => self.failed = Some(error.kind()),
+                Err(error) => self.fails(error.kind()),
             }
         }
-        let is_told = self.is_tunnel && self.ended.is_some_and(|ended| ended.elapsed() >= LAST_WORDS);
+        let is_told = self.is_tunnel && self.quiet.is_some_and(|quiet| quiet.elapsed() >= LAST_WORDS);
         if let Some(kind) = self.failed.filter(|_| is_told) {
             return Poll::Ready(Err(kind.into()));
         }
@@ -94,7 +98,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for HalfOpen<Io> {
             // TLS takes what it is to write, and writes it later.
             && let Err(error) = ready!(Pin::new(&mut self.inner).poll_flush(cx))
         {
-            self.failed = Some(error.kind());
+            self.fails(error.kind());
         }
         Poll::Ready(Ok(()))
     }
@@ -111,8 +115,8 @@ impl<Io: AsyncRead + Unpin> AsyncRead for HalfOpen<Io> {
         if std::mem::take(&mut self.is_new) {
             tongue::check(&buffer.filled()[before..])?;
         }
-        if buffer.remaining() == room {
-            self.ended.get_or_insert_with(Instant::now);
+        if self.failed.is_some() && buffer.remaining() < room {
+            self.quiet = Some(Instant::now());
         }
         match self.failed {
             // Not a clean end: an answer that ends with its connection would look complete.
@@ -199,14 +203,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_a_tunnel_writes_in_vain_is_told_some_time_after_all_was_read() {
-        let mut connection = HalfOpen::new(Reset(b"HTTP/"));
+    async fn what_a_tunnel_writes_in_vain_is_told_once_nothing_was_read_for_a_while() {
+        let mut connection = HalfOpen::new(Reset(b"HTTP/1"));
         connection.tunnel();
         connection.write_all(b"up").await.expect("what was received is not lost for it");
-        connection.read_exact(&mut [0; 5]).await.expect("it was received");
-        connection.write_all(b"up").await.expect("more might come");
-        connection.read(&mut [0]).await.expect_err("no clean end");
-        connection.write_all(b"up").await.expect("what was read may be on its way");
+        for _ in 0..3 {
+            tokio::time::advance(LAST_WORDS - Duration::from_secs(1)).await;
+            connection.read_exact(&mut [0; 2]).await.expect("it was received");
+        }
+        connection.write_all(b"up").await.expect("more may be on its way");
         tokio::time::advance(LAST_WORDS).await;
         let error = connection.write_all(b"up").await.expect_err("nobody has it");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);

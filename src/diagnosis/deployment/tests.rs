@@ -462,6 +462,14 @@ fn what_anteroom_says_counts_where_nothing_else_was_seen() {
         (it.straight, it.asked) = (it.asked.take(), answer(401, ""));
     };
     assert_eq!(codes(&with(behind_login)), [Code::NoAnswer]);
+    // An unrelated warning hides nothing, and whoever is late was said to be.
+    let beside = told(&with(|it| {
+        behind_login(it);
+        it.silent_ports.push(8090);
+        put(it, Container { started: ago(3), ..grafana() });
+        fails(it, "cvat_grafana", refused());
+    }));
+    assert!(beside.iter().any(|it| it.finding.code == Code::NoAnswer && it.finding.severity == Severity::Info));
     for said in [&said as &dyn Fn(&mut Project), &behind_login] {
         let both = with(|it| {
             said(it);

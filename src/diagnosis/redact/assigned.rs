@@ -223,7 +223,8 @@ impl Name<'_> {
         let end = near.find(['>', '<']).filter(|end| near[*end..].starts_with('>'))?;
         let has_attributes = near.starts_with(is_blank) && near[..end].contains('=') && !near[..end].ends_with('/');
         // `<user:token>` is a place in a text.
-        let is_alone = end == 0 && (!is_prefixed || near.contains("</"));
+        let has_value = || near.contains("</") || near.contains("<\\/") || near[1..].starts_with(char::is_alphanumeric);
+        let is_alone = end == 0 && (!is_prefixed || has_value());
         (is_alone || has_attributes).then_some(end + 1)
     }
 

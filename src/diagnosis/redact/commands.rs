@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::assigned::is_remark;
-use super::values::{self, blanks, is_prose, is_quote, quote_mark, quoted};
+use super::values::{self, blanks, is_blank, is_prose, is_quote, quote_mark, quoted};
 use super::{Cuts, REMOVED, find};
 
 /// How a program takes a secret.
@@ -234,15 +234,23 @@ fn phrase(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usiz
     None
 }
 
-/// As PHP shows calls: `mysqli_connect('db', 'root', 'x')`.
+/// As PHP shows calls: `mysqli_connect('db', $user, 'x')`. It escapes no quote in what it shows.
 fn third_argument(line: &str, end: usize) -> Option<Range<usize>> {
-    let mut at = end + usize::from(line[end..].starts_with('('));
+    let near = |at: usize| &line[at..line.floor_char_boundary(at + 256)];
+    let mut at = end + near(end).strip_prefix('(').map(|rest| 1 + blanks(rest))?;
     for _ in 0..2 {
-        at += quoted(&line[at..])?;
-        at += line[at..].strip_prefix(',').map(|rest| 1 + blanks(rest))?;
+        at += quoted(near(at)).or_else(|| near(at).find([',', ')']))?;
+        at += blanks(near(at));
+        at += near(at).strip_prefix(',').map(|rest| 1 + blanks(rest))?;
     }
-    let (mark, length) = (quote_mark(&line[at..]), quoted(&line[at..])?);
-    (length > 2 * mark).then_some(at..at + length)
+    let (text, mark) = (near(at), quote_mark(near(at)));
+    let (opening, rest) = text.split_at(mark);
+    let closes = |(found, _): &(usize, &str)| {
+        let after = rest[found + mark..].trim_start_matches(is_blank);
+        after.is_empty() || after.starts_with([',', ')'])
+    };
+    let value = if mark > 0 { rest.match_indices(opening).find(closes)?.0 } else { 0 };
+    (value > 0).then_some(at..at + mark + value + mark)
 }
 
 /// `LOGIN bob x`, as IMAP has it, and `login bob:x` of whoever says what was tried.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::values::{ends_word, is_quote, quote_mark, quoted};
+use super::values::{ends_word, is_quote, quote_mark};
 use super::{Cuts, REMOVED};
 
 /// How the authority of a URL begins, and what its user information ends with: plain, within JSON of some makers, and
@@ -16,17 +16,19 @@ const HOOKS: [&str; 5] =
 const TRANSPORTS: [&str; 3] = ["@tcp(", "@unix(", "@//"];
 
 /// What Go, Python and libpq say of an address whose password is taken for its port or its host, since it holds a `#`, a
-/// `/` or an `@`: what stands before it in quotes, and whether only what is before an `@` is the password's.
-const MISTAKEN: [(&str, bool); 3] =
-    [("invalid port ", false), ("cast to integer value as ", false), ("could not translate host name ", true)];
+/// `/` or an `@`: what stands before the quoted text, and what it begins with. Of a host, what is before an `@` is the
+/// password's.
+const MISTAKEN: [(&str, &str); 3] = [("invalid port ", ":"), ("cast to integer value as ", ""), (HOST_NAME, "")];
+const HOST_NAME: &str = "could not translate host name ";
 
 /// The line without credentials in its addresses.
 pub(super) fn without_credentials(line: &str) -> Cow<'_, str> {
-    if !line.contains('"') && !line.contains('\'') {
+    // Whatever way a quote is written.
+    if !['"', '\'', '\\', '&'].iter().any(|sign| line.contains(*sign)) {
         return of_words(line);
     }
     let mut mistaken: Vec<Range<usize>> =
-        MISTAKEN.iter().flat_map(|(before, by_at)| taken(line, before, *by_at)).collect();
+        MISTAKEN.iter().flat_map(|(before, begins)| taken(line, before, begins)).collect();
     if mistaken.is_empty() {
         return of_words(line);
     }
@@ -36,16 +38,21 @@ pub(super) fn without_credentials(line: &str) -> Cow<'_, str> {
     Cow::Owned(of_words(&cuts.finish()).into_owned())
 }
 
-/// What stands in quotes after these words, as much of it as may be a password's.
-fn taken<'a>(line: &'a str, before: &'a str, by_at: bool) -> impl Iterator<Item = Range<usize>> + 'a {
+/// What stands in quotes after these words, as much of it as may be a password's. Nobody escapes what is in it.
+fn taken<'a>(line: &'a str, before: &'static str, begins: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
     line.match_indices(before).filter_map(move |(at, _)| {
         let from = at + before.len();
-        let text = near(&line[from..]);
-        let (mark, length) = (quote_mark(text), quoted(text)?);
-        let inner = text[mark..length].trim_end_matches(|c| is_quote(c) || c == '\\');
-        let length = if by_at { inner.rfind('@')? } else { inner.len() };
-        let colon = usize::from(inner.starts_with(':'));
-        Some(from + mark + colon..from + mark + length)
+        let text = &line[from..line.floor_char_boundary(from + 1024)];
+        let (mark, body) = text.split_at(quote_mark(text));
+        let from = from + mark.len();
+        if mark.is_empty() || !body.starts_with(begins) {
+            return None;
+        }
+        let close = if before == HOST_NAME { body.find(&format!("{mark} to address")) } else { None };
+        let close = close.or_else(|| body.find(mark)).or_else(|| body.find(char::is_whitespace));
+        let inner = &body[..close.unwrap_or(body.len())];
+        let end = if before == HOST_NAME { inner.rfind('@')? } else { inner.len() };
+        (end > begins.len()).then_some(from + begins.len()..from + end)
     })
 }
 
