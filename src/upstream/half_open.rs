@@ -25,13 +25,24 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 pub struct HalfOpen<Io> {
     inner: Io,
     is_tunnel: bool,
-    /// When it failed, or when something was read last since.
-    quiet: Option<Instant>,
     /// The kernel tells of a reset only once, to the first who asks: the reader is told at the end.
-    failed: Option<io::ErrorKind>,
+    failed: Option<Failed>,
     /// Nothing was read yet.
     is_new: bool,
     _place: Option<Place>,
+}
+
+/// How a write has failed, and when something was read last since.
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    kind: io::ErrorKind,
+    heard: Instant,
+}
+
+impl Failed {
+    fn now(error: &io::Error) -> Option<Self> {
+        Some(Self { kind: error.kind(), heard: Instant::now() })
+    }
 }
 
 impl<Io> HalfOpen<Io> {
@@ -47,17 +58,13 @@ impl<Io> HalfOpen<Io> {
 
     /// Nothing has failed yet.
     pub fn new(inner: Io) -> Self {
-        Self { inner, is_tunnel: false, quiet: None, failed: None, is_new: true, _place: None }
+        Self { inner, is_tunnel: false, failed: None, is_new: true, _place: None }
     }
 
-    /// It speaks another protocol from now on, in which each direction ends by itself: what is written in vain is told, some time
-    /// after all was read.
+    /// It speaks another protocol from now on, in which each direction ends by itself: what is written in vain is told, once
+    /// nothing was read for a while.
     pub fn tunnel(&mut self) {
         self.is_tunnel = true;
-    }
-
-    fn fails(&mut self, kind: io::ErrorKind) {
-        (self.failed, self.quiet) = (Some(kind), Some(Instant::now()));
     }
 
     /// Keeps this place for as long as it is there.
@@ -79,12 +86,11 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for HalfOpen<Io> {
         if self.failed.is_none() {
             match ready!(Pin::new(&mut self.inner).poll_write_vectored(cx, pieces)) {
                 Ok(written) => return Poll::Ready(Ok(written)),
-                Err(error) => self.fails(error.kind()),
+                Err(error) => self.failed = Failed::now(&error),
             }
         }
-        let is_told = self.is_tunnel && self.quiet.is_some_and(|quiet| quiet.elapsed() >= LAST_WORDS);
-        if let Some(kind) = self.failed.filter(|_| is_told) {
-            return Poll::Ready(Err(kind.into()));
+        if let Some(failed) = self.failed.filter(|failed| self.is_tunnel && failed.heard.elapsed() >= LAST_WORDS) {
+            return Poll::Ready(Err(failed.kind.into()));
         }
         Poll::Ready(Ok(pieces.iter().map(|piece| piece.len()).sum()))
     }
@@ -98,7 +104,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for HalfOpen<Io> {
             // TLS takes what it is to write, and writes it later.
             && let Err(error) = ready!(Pin::new(&mut self.inner).poll_flush(cx))
         {
-            self.fails(error.kind());
+            self.failed = Failed::now(&error);
         }
         Poll::Ready(Ok(()))
     }
@@ -115,14 +121,14 @@ impl<Io: AsyncRead + Unpin> AsyncRead for HalfOpen<Io> {
         if std::mem::take(&mut self.is_new) {
             tongue::check(&buffer.filled()[before..])?;
         }
-        if self.failed.is_some() && buffer.remaining() < room {
-            self.quiet = Some(Instant::now());
-        }
-        match self.failed {
+        if let Some(failed) = &mut self.failed {
             // Not a clean end: an answer that ends with its connection would look complete.
-            Some(kind) if buffer.remaining() == room => Poll::Ready(Err(kind.into())),
-            Some(_) | None => Poll::Ready(Ok(())),
+            if buffer.remaining() == room {
+                return Poll::Ready(Err(failed.kind.into()));
+            }
+            failed.heard = Instant::now();
         }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -10,19 +10,18 @@ use crate::project::traefik::{Complaint, Rule};
 use crate::project::{Answered, Asked, Member, Project, Standing};
 
 /// What the answer means. `broken`: a service is, so that this is most likely a consequence of it.
-pub(super) fn asked(project: &Project, broken: bool) -> Vec<Finding> {
-    let mut finding = project.asked.as_ref().and_then(|asked| match &asked.outcome {
-        Ok(answered) => of_answer(project, asked, answered, broken),
-        Err(failure) => Some(of_failure(project, asked, failure)),
-    });
+pub(super) fn asked(project: &Project, broken: bool) -> Option<Finding> {
+    let asked = project.asked.as_ref()?;
+    let mut finding = match &asked.outcome {
+        Ok(answered) => of_answer(project, asked, answered, broken)?,
+        Err(failure) => of_failure(project, asked, failure),
+    };
     // The cause has been named already; what users see of it is worth a line, and no alarm of its own.
     // So is one that was only supposed to be where they ask, and that nobody answers at.
-    if let (Some(finding), Some(asked)) = (&mut finding, &project.asked)
-        && (broken || asked.supposed && asked.outcome.is_err())
-    {
+    if broken || asked.supposed && asked.outcome.is_err() {
         finding.severity = Severity::Info;
     }
-    finding.into_iter().collect()
+    Some(finding)
 }
 
 /// What anteroom answers in the place of the service behind it, also where a login stands before both.
