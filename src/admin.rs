@@ -7,7 +7,6 @@ mod status;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +21,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::{select, time};
+use tokio::{join, time};
 
 pub use self::status::Status;
 use crate::telemetry::meter::{Exposition, Meter};
@@ -36,24 +35,14 @@ const TO_ASK: Duration = Duration::from_millis(10);
 /// After `accept` failed (mostly for want of file descriptors), some time for connections to end.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers until `shutdown` ends; what runs then is dropped.
+/// Answers until it is dropped, and what runs then with it.
 ///
 /// - `/healthz`: `200` while the process can answer at all.
 /// - `/readyz`: `200` while requests are accepted, `503` once `draining` is true.
 /// - `/metrics`: `200` and OpenMetrics, or Prometheus' text where that is not asked for.
 /// - `/status`: `200` and a page that renews itself, JSON, or text.
-pub async fn run(
-    listener: TcpListener,
-    draining: watch::Receiver<bool>,
-    meter: Arc<Meter>,
-    status: Arc<Status>,
-    shutdown: impl Future<Output = ()>,
-) {
-    select! {
-        () = shutdown => {}
-        () = accept(listener, draining, meter, Arc::clone(&status)) => {}
-        () = status.follow() => {}
-    }
+pub async fn run(listener: TcpListener, draining: watch::Receiver<bool>, meter: Arc<Meter>, status: Arc<Status>) {
+    join!(accept(listener, draining, meter, Arc::clone(&status)), status.follow());
 }
 
 async fn accept(listener: TcpListener, draining: watch::Receiver<bool>, meter: Arc<Meter>, status: Arc<Status>) {

@@ -1,15 +1,12 @@
 //! The files that an operator's own page is made of, read once at the start: what cannot be used is refused then, like
 //! any wrong setting, and no page waits for a disk.
 
-use std::fs::{self, File};
-use std::io::Read;
-use std::path::Path;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tokio_rustls::rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
 
 use crate::config::{self, Invalid};
+use crate::file;
 use crate::page::brand::{Brand, CSS_MOST, Css, Image, LOGO_MOST};
 
 /// Reads every file that is set.
@@ -17,6 +14,7 @@ use crate::page::brand::{Brand, CSS_MOST, Css, Image, LOGO_MOST};
 /// # Errors
 /// Every file that is missing, too large, or not what it should be.
 pub fn load(settings: &config::Brand) -> Result<Brand, Vec<Invalid>> {
+    let read = |path, most| file::read(path, most).map_err(|reason| reason.to_string());
     let mut invalid = Vec::new();
     let mut brand = Brand::default().with_words(settings.support.clone(), settings.note.clone());
     if let Some(file) = settings.css.as_deref() {
@@ -25,30 +23,17 @@ pub fn load(settings: &config::Brand) -> Result<Brand, Vec<Invalid>> {
                 let hash = sha256(css.text());
                 brand = brand.with_css(css, &hash);
             }
-            Err(reason) => invalid.push(wrong("ANTEROOM_PAGE_CSS", file, reason)),
+            Err(reason) => invalid.push(Invalid::path("ANTEROOM_PAGE_CSS", file, reason)),
         }
     }
     if let Some(file) = settings.logo.as_deref() {
         let image = read(file, LOGO_MOST).and_then(|bytes| Ok((Image::of(&bytes)?, bytes)));
         match image {
             Ok((kind, bytes)) => brand = brand.with_logo(kind, &BASE64_STANDARD.encode(bytes)),
-            Err(reason) => invalid.push(wrong("ANTEROOM_PAGE_LOGO", file, reason)),
+            Err(reason) => invalid.push(Invalid::path("ANTEROOM_PAGE_LOGO", file, reason)),
         }
     }
     if invalid.is_empty() { Ok(brand) } else { Err(invalid) }
-}
-
-/// A little more than may be, so that too much is seen to be so.
-fn read(file: &Path, most: usize) -> Result<Vec<u8>, String> {
-    let unreadable = |error| format!("cannot be read: {error}");
-    // Anything but a file, a FIFO for one, may keep us waiting.
-    if !fs::metadata(file).map_err(unreadable)?.is_file() {
-        return Err("is not a file".to_owned());
-    }
-    let mut bytes = Vec::new();
-    let file = File::open(file).map_err(unreadable)?;
-    file.take(most as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok(bytes)
 }
 
 /// In base64, as a content security policy has it. TLS brings the function along, so that no crate is needed for it.
@@ -57,12 +42,10 @@ fn sha256(text: &str) -> String {
     BASE64_STANDARD.encode(suite.common.hash_provider.hash(text.as_bytes()))
 }
 
-fn wrong(setting: &'static str, file: &Path, reason: String) -> Invalid {
-    Invalid { setting: setting.to_owned(), value: Some(format!("{:?}", file.display().to_string())), reason }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

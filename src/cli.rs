@@ -14,6 +14,7 @@ use crate::telemetry;
 pub mod demo;
 pub mod doctor;
 pub mod healthcheck;
+mod look;
 mod paint;
 pub mod serve;
 pub mod wait;

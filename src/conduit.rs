@@ -7,7 +7,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
@@ -15,6 +15,8 @@ use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_siz
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::lock::lock;
 
 /// How much a pipe holds, in bytes, if the kernel is not asked for more.
 const PIPE: usize = 64 << 10;
@@ -109,7 +111,7 @@ impl Pipe {
 impl Conduit {
     /// Makes a pipe for a body, if there may be one more.
     pub fn open(&self, pipes: &Pipes) -> bool {
-        let mut pipe = self.lock();
+        let mut pipe = lock(&self.0);
         // One that has to be emptied of another body would be in its way.
         if pipe.is_some() {
             return false;
@@ -120,7 +122,7 @@ impl Conduit {
 
     /// Moves something, as soon as what was moved before is written. Nothing is the source's end.
     pub fn poll_fill(&self, cx: &mut Context<'_>, source: &TcpStream, most: usize) -> Poll<io::Result<Bytes>> {
-        let mut guard = self.lock();
+        let mut guard = lock(&self.0);
         let Some(pipe) = guard.as_mut() else { return Poll::Ready(Err(ErrorKind::BrokenPipe.into())) };
         if pipe.filled > 0 {
             pipe.waits = Some(cx.waker().clone());
@@ -137,7 +139,7 @@ impl Conduit {
 
     /// The body has ended: the pipe is closed as soon as it is empty.
     pub fn finish(&self) {
-        let mut guard = self.lock();
+        let mut guard = lock(&self.0);
         match guard.as_mut() {
             Some(pipe) if pipe.filled > 0 => pipe.is_last = true,
             _ => *guard = None,
@@ -146,7 +148,7 @@ impl Conduit {
 
     /// Writes what is in the pipe, at most so much.
     pub fn poll_empty(&self, cx: &mut Context<'_>, sink: &TcpStream, most: usize) -> Poll<io::Result<usize>> {
-        let mut guard = self.lock();
+        let mut guard = lock(&self.0);
         let Some(pipe) = guard.as_mut().filter(|pipe| pipe.filled > 0) else {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         };
@@ -170,9 +172,5 @@ impl Conduit {
             }
         }
         Poll::Ready(Ok(moved))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Pipe>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -179,6 +179,14 @@ pub struct Invalid {
     pub reason: String,
 }
 
+impl Invalid {
+    /// Of a setting that names a file or folder.
+    pub fn path(setting: &str, path: &Path, reason: impl fmt::Display) -> Self {
+        let value = Some(format!("{:?}", path.display().to_string()));
+        Self { setting: setting.to_owned(), value, reason: reason.to_string() }
+    }
+}
+
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { setting, value, reason } = self;

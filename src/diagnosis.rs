@@ -32,6 +32,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+pub(crate) use self::command::is_treacherous;
 use crate::evidence::{Evidence, Failure};
 use crate::phrase::Phrase;
 use crate::readiness::State;
@@ -70,6 +71,17 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// As documents have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 /// How sure a finding is of its cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Confidence {
@@ -79,6 +91,17 @@ pub enum Confidence {
     Likely,
     /// It was seen: the engine, the resolver or the connection says so.
     Certain,
+}
+
+impl Confidence {
+    /// As documents have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Likely => "likely",
+            Self::Certain => "certain",
+        }
+    }
 }
 
 /// What mends a finding.

@@ -4,14 +4,14 @@
 //! handle, no future and no clock, so a rule over it is a function that a recorded fixture can test. What must
 //! never be shown (a container's environment) is not in here at all: what is not gathered cannot leak.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::warmup::Progress;
-
 use crate::phrase::Phrase;
+use crate::warmup::Progress;
 
 /// All that is known at one moment. Cheap to clone: the large parts are shared.
 #[derive(Clone, Debug)]
@@ -86,6 +86,21 @@ impl Upstream {
     pub fn at(scheme: Scheme, host: impl Into<Arc<str>>, port: u16) -> Self {
         Self { scheme, host: host.into(), port, ready_path: None, depends_on: None }
     }
+
+    /// `grafana:3000`, `[::1]:3000`.
+    pub fn authority(&self) -> String {
+        format!("{}:{}", written_host(&self.host), self.port)
+    }
+
+    /// The same without the port that the scheme implies, as `Host` has it.
+    pub fn host_field(&self) -> String {
+        if self.port == self.scheme.default_port() { written_host(&self.host).into_owned() } else { self.authority() }
+    }
+}
+
+/// A host as URLs and `Host` spell it: an IPv6 address has brackets (RFC 3986 §3.2.2).
+pub fn written_host(host: &str) -> Cow<'_, str> {
+    if host.contains(':') { format!("[{host}]").into() } else { host.into() }
 }
 
 /// What is spoken with the upstream.
@@ -223,6 +238,19 @@ impl Container {
     pub fn declares(&self, port: u16) -> bool {
         self.exposed_ports.contains(&port) || self.routed_ports.contains(&port)
     }
+
+    /// The ports of which one of them says so, the lowest first.
+    pub fn declared_ports(&self) -> Vec<u16> {
+        let mut ports = [&self.exposed_ports[..], &self.routed_ports].concat();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
+    /// Whether it belongs to this service of a project, and is not made for one command.
+    pub fn serves(&self, project: &str, service: &str) -> bool {
+        self.compose.as_ref().is_some_and(|its| *its.project == *project && *its.service == *service && !its.one_off)
+    }
 }
 
 /// `State.Status` of the engine.
@@ -296,6 +324,17 @@ pub enum HealthStatus {
     Starting,
     Healthy,
     Unhealthy,
+}
+
+impl HealthStatus {
+    /// The engine's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
 }
 
 /// A container's place on a network.

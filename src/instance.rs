@@ -6,8 +6,8 @@
 //! the caller's thread       watcher, engine, admin port: everything slow
 //! ```
 //!
-//! A connection lives and dies on its worker. Shared are the published snapshot, the count of held requests and the
-//! counters, so that a slow engine never delays a request.
+//! A connection lives and dies on its worker. What workers share is small, and nobody waits for it: the published snapshot,
+//! the room of those who wait, bounds of what may be open, counters. So a slow engine never delays a request.
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
@@ -202,34 +202,28 @@ impl Instance {
         };
         let keeping = {
             let learned = learned.subscribe();
-            async {
+            for_good(async {
                 if let Some(memory) = memory {
                     memory.keep(learned).await;
                 }
-                std::future::pending().await
-            }
+            })
         };
         let sources = Sources { sightings, reports, room, look, learned, meter: Arc::clone(&meter) };
         let mut stopping = stop.subscribe();
-        let watching = async {
+        let watching = for_good(async {
             // With the watcher goes the channel that held requests wait on: who is held when we stop is answered at
             // once, and not cut when the drain is over.
             tokio::select! {
                 ((), ()) = async { tokio::join!(watcher::run(subject, prober, sources, publish), engine) } => {}
                 _ = stopping.wait_for(|stop| *stop) => {}
             }
-            std::future::pending().await
-        };
-        let reloading = async {
-            reload.run().await;
-            std::future::pending().await
-        };
+        });
         let admin = tokio::net::TcpListener::from_std(admin)?;
-        let admin = admin::run(admin, draining, meter, status, std::future::pending());
+        let admin = admin::run(admin, draining, meter, status);
         tokio::select! {
             () = stopped => {}
             () = watching => {}
-            () = reloading => {}
+            () = for_good(reload.run()) => {}
             () = keeping => {}
             () = admin => {}
             () = telemetry::tell_of_repetition() => {}
@@ -239,15 +233,17 @@ impl Instance {
     }
 }
 
+/// Does it, and goes on when it is done: what ends before the process does ends nothing else.
+async fn for_good(work: impl Future<Output = ()>) {
+    work.await;
+    std::future::pending().await
+}
+
 /// What is remembered from before, and where more of it goes.
 fn remember(config: &Config) -> Result<(Option<Memory>, History), Invalid> {
     let Some(path) = config.state_dir.as_deref() else { return Ok((None, History::default())) };
-    let opened = Memory::open(path).map_err(|error| Invalid {
-        setting: "ANTEROOM_STATE_DIR".to_owned(),
-        value: Some(path.display().to_string()),
-        reason: format!("cannot be written to: {error}"),
-    });
-    opened.map(|(memory, history)| (Some(memory), history))
+    let unwritable = |error| Invalid::path("ANTEROOM_STATE_DIR", path, format!("cannot be written to: {error}"));
+    Memory::open(path).map_err(unwritable).map(|(memory, history)| (Some(memory), history))
 }
 
 /// One worker thread with its own runtime. The receiver ends with the worker.

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! main ─▶ cli ─▶ instance ─▶ server ─▶ proxy ─▶ watch ─▶ probe ─▶ upstream ─▶ core
-//!                   └──────▶ admin        engine, surroundings, telemetry, tls ─▶ core
+//!            │      └──────▶ admin        engine, surroundings, telemetry, tls ─▶ core
+//!            └───▶ visit
 //! ```
 //!
 //! | the core: what is true and what it means; no socket, no clock, no file | |
@@ -15,6 +16,7 @@
 //! | [`evidence`] | everything that was seen, as plain data |
 //! | [`readiness`] | may requests pass? the state machine, and what the evidence says about the future |
 //! | [`diagnosis`] | from evidence to findings and remedies: an ordered list of small rules |
+//! | [`project`] | a whole compose project: its members, the ways to them, what is waited for |
 //! | [`mod@line`], [`patience`] | who of those that wait may go; how long a request may be held |
 //! | [`retry`], [`backoff`] | may this failure of this request be tried again, and when |
 //! | [`warmup`] | how long the target usually takes to become ready |
@@ -37,11 +39,14 @@
 //! | [`conduit`] | large answers on their way from socket to socket |
 //! | [`spelling`] | how names of fields are written, where that is not as everybody does |
 //! | [`tls`] | certificates, keys and roots from files, read again when they change |
+//! | [`visit`] | one look at a whole project, for `doctor` and `wait` |
 //! | [`engine`], [`surroundings`] | what Docker tells; what can be told of our own container without it |
+//! | [`mod@lock`] | a lock that outlives a panic |
+//! | [`mod@file`] | small files that others wrote |
 //! | [`brand`] | the style sheet and the logo of an operator's own page |
 //! | [`memory`] | what is remembered over a restart |
 //! | [`messenger`] | posts what the alarm tells, by HTTP |
-//! | [`admin`], [`telemetry`] | are we alive; the log |
+//! | [`admin`], [`telemetry`] | are we alive, and how do things stand; the log and what is counted |
 //!
 //! # The life of a request
 //!
@@ -71,9 +76,11 @@ pub mod config;
 pub mod diagnosis;
 pub mod engine;
 pub mod evidence;
+pub mod file;
 pub mod headers;
 pub mod instance;
 pub mod line;
+pub mod lock;
 pub mod memory;
 pub mod messenger;
 pub mod page;

@@ -3,18 +3,19 @@
 //! The file is replaced as a whole, by a rename, so that a crash leaves the old one or the new one. One that is damaged or
 //! somebody else's is not believed, and put aside rather than written over.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::watch;
 
+use crate::file::{self, Unreadable};
 use crate::warmup::History;
 
 const FILE: &str = "warmups.json";
 /// In bytes: several times what all that is kept can come to.
-const READ_MOST: u64 = 1 << 20;
+const READ_MOST: usize = 1 << 20;
 
 /// A directory that is ours to write to.
 #[derive(Debug)]
@@ -59,20 +60,12 @@ impl Memory {
     }
 
     fn read(&self) -> Result<History, String> {
-        // Anything but a file, a FIFO for one, may keep us waiting.
-        if fs::metadata(self.path("")).is_ok_and(|about| !about.is_file()) {
-            return Err("it is not a file".to_owned());
-        }
-        let file = match File::open(self.path("")) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(History::default()),
-            Err(error) => return Err(error.to_string()),
+        let content = match file::read(&self.path(""), READ_MOST) {
+            Ok(content) => content,
+            Err(Unreadable::System(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(History::default()),
+            Err(reason) => return Err(format!("it {reason}")),
         };
-        let mut text = String::new();
-        let read = file.take(READ_MOST).read_to_string(&mut text).map_err(|error| error.to_string())?;
-        if read as u64 == READ_MOST {
-            return Err("it is larger than anteroom's own".to_owned());
-        }
+        let text = String::from_utf8(content).map_err(|_| "it is no text".to_owned())?;
         History::parse(&text).map_err(|damage| damage.to_string())
     }
 

@@ -27,7 +27,7 @@ use crate::diagnosis::Diagnosis;
 use crate::page::notice::{Notice, Occasion, condition};
 use crate::readiness::State;
 use crate::tls::Towards;
-use crate::watch::{Snapshot, until};
+use crate::watch::{Snapshot, finished, until};
 
 /// What a warming target is found to be changes with time alone, and nothing is published then. As often as it is
 /// probed while nobody waits.
@@ -129,13 +129,6 @@ fn judge(snapshot: &Snapshot) -> Condition {
         State::Unknown | State::Suspect { .. } => Condition::Unsure,
         State::Down { .. } => Condition::Out,
         State::Warming { .. } => condition(&unread(snapshot)),
-    }
-}
-
-async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
-    match future {
-        Some(future) => future.await,
-        None => std::future::pending().await,
     }
 }
 

@@ -32,7 +32,11 @@ mod fixtures;
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode};
+use http::header::{
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, RETRY_AFTER, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::config::Detail;
 use crate::diagnosis::{self, Diagnosis};
@@ -46,9 +50,10 @@ pub use language::Language;
 pub struct Audience<'a> {
     /// What may be disclosed.
     pub detail: Detail,
-    /// The method of the request: only a GET can be repeated by the page.
-    pub method: &'a Method,
-    /// The request's id, shown so that a visitor's report can be found in the log. Printable ASCII of our making.
+    /// The page may ask again for them, which does nothing else: of GET and HEAD.
+    pub repeatable: bool,
+    /// The request's id, shown so that a visitor's report can be found in the log: of our making, and a URI reference as
+    /// it is (RFC 3986 §4.2).
     pub request_id: &'a str,
     /// What they read. A problem document is English all the same: programs compare its words.
     pub language: Language,
@@ -83,6 +88,23 @@ pub struct Page {
     pub content_security_policy: Option<HeaderValue>,
     /// UTF-8.
     pub body: String,
+}
+
+/// The readiness, in an answer that tells of it alone: by it the page's script knows that an answer is ours.
+pub const STATE: HeaderName = HeaderName::from_static("x-anteroom-state");
+
+impl Page {
+    /// Writes what it is into an answer's head.
+    pub fn describe(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(self.language.tag()));
+        // Nothing may store it, but whoever does all the same should know that others get another format or language.
+        headers.insert(VARY, HeaderValue::from_static(negotiate::VARIES_BY));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.extend(self.content_security_policy.clone().map(|policy| (CONTENT_SECURITY_POLICY, policy)));
+        headers.extend(self.retry_after.map(|seconds| (RETRY_AFTER, HeaderValue::from(seconds))));
+    }
 }
 
 /// While warming: about the time between two looks of an impatient person.

@@ -8,7 +8,6 @@ pub mod definitions;
 pub mod traefik;
 mod ways;
 
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -18,8 +17,8 @@ use self::definitions::{Definition, Unread};
 use self::traefik::{Complaint, Rule};
 use self::ways::{CVAT_GRAFANA, CVAT_GRAFANA_PORT};
 use crate::evidence::{
-    Container, Engine, Evidence, Failure, Happening, HealthStatus, Network, RestartPolicy, Scheme, Status, Target,
-    Upstream,
+    Compose, Container, Engine, Evidence, Failure, Happening, HealthStatus, Network, RestartPolicy, Scheme, Status,
+    Target, Upstream, written_host,
 };
 use crate::readiness::{Cause, Outlook, declared_dependencies, has_done_its_work, outlook, was_ended};
 
@@ -162,6 +161,9 @@ pub struct Disk {
     pub files_left: Option<u64>,
 }
 
+/// One start of one container.
+pub type Run = (Box<str>, Option<SystemTime>);
+
 /// Where users ask for the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -177,17 +179,9 @@ pub struct Address {
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { scheme, port, path, .. } = self;
-        let host = self.written_host();
+        let host = written_host(&self.host);
         let port = if *port == scheme.default_port() { String::new() } else { format!(":{port}") };
         write!(f, "{}://{host}{port}{path}", scheme.as_str())
-    }
-}
-
-impl Address {
-    /// The host as URLs and `Host` spell it: an IPv6 address has brackets (RFC 3986 §3.2.2).
-    pub fn written_host(&self) -> Cow<'_, str> {
-        let host = &*self.host;
-        if host.contains(':') { format!("[{host}]").into() } else { host.into() }
     }
 }
 
@@ -222,6 +216,12 @@ impl Member {
         self.container.compose.as_ref().map_or("", |compose| &compose.service)
     }
 
+    /// Which start of which container it is.
+    pub fn run(&self) -> Run {
+        let Container { id, started, .. } = &self.container;
+        (id.clone(), started.as_ref().map(|moment| moment.at))
+    }
+
     /// Whether `docker compose run` made it.
     pub fn is_one_off(&self) -> bool {
         self.container.compose.as_ref().is_some_and(|compose| compose.one_off)
@@ -245,6 +245,12 @@ impl Member {
 }
 
 impl Project {
+    /// What the labels say that were written last: how the project was started.
+    pub fn newest(&self) -> Option<&Compose> {
+        let members = self.members.iter().filter(|member| !member.is_one_off());
+        members.max_by_key(|it| it.container.created.as_ref().map(|moment| moment.at))?.container.compose.as_ref()
+    }
+
     /// What was seen, before any of it was asked.
     pub fn of(name: &str, engine: Engine, seen_at: SystemTime) -> Self {
         Self {

@@ -40,7 +40,7 @@ use self::pages::Pages;
 use self::upgrade::{Switch, Tunnels};
 use crate::admission::{self, Refusal};
 use crate::config::{Config, HostHeader};
-use crate::evidence::{Bound, Failure, Upstream};
+use crate::evidence::{Bound, Failure};
 use crate::headers::{self, MaxForwards, PROXY_STATUS, Sender, Via};
 use crate::line::Place;
 use crate::page::Brand;
@@ -102,10 +102,7 @@ impl Shared {
 
 /// The upstream's own name, as a `Host` header spells it.
 pub fn host_of(config: &Config) -> HeaderValue {
-    let Upstream { scheme, host, port, .. } = &config.upstream;
-    let host = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-    let text = if *port == scheme.default_port() { host } else { format!("{host}:{port}") };
-    HeaderValue::try_from(text).expect("a host that was configured is a valid header value")
+    HeaderValue::try_from(config.upstream.host_field()).expect("a host that was configured is a valid header value")
 }
 
 /// Handles the requests of one worker thread.

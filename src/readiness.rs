@@ -26,7 +26,7 @@ mod tally;
 use std::time::{Duration, Instant};
 
 pub use outlook::{
-    ABOUT_TO_START, CRASH_LOOP_DEATHS, CRASH_LOOP_WINDOW, ENDED_TOGETHER, Outlook, SETTLED, SHUTDOWN_MOST,
+    ABOUT_TO_START, CRASH_LOOP_DEATHS, CRASH_LOOP_WINDOW, ENDED_TOGETHER, LONG_START, Outlook, SETTLED, SHUTDOWN_MOST,
     ailing_dependency, crash_loop, declared_dependencies, dependencies, has_done_its_work, has_names, has_own_network,
     hears_names, hopeless_dependency, outlook, shares_network, should_be_here, single_label, was_ended,
 };

@@ -11,8 +11,8 @@
 //! | head not in time, answer not HTTP, anything else | no | no |
 //!
 //! "Nothing was sent" is the connection's own word: it hands an unsent request back. What an upstream says that it did
-//! not process counts as that. A body that was read from the
-//! client beyond what was kept cannot be sent twice, so such a request is never tried again.
+//! not process counts as that. A body that was read from the client beyond what was kept cannot be sent twice, so such a
+//! request is never tried again.
 
 use std::time::Duration;
 

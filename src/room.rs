@@ -7,7 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::evidence::Bound;
 use crate::line::{Line, Order, Place, Standing};
+use crate::lock::lock;
 
 /// In bytes, the heads of all requests that are held; of their bodies as much is kept again.
 pub const HEADS_MOST: usize = 64 << 20;
@@ -154,7 +155,7 @@ impl Room {
 
     /// Changes the line, and wakes whoever may move then.
     fn change(&self, change: impl FnOnce(&mut Line<Waker>) -> Vec<Waker>) {
-        let mut line = self.lock();
+        let mut line = lock(&self.line);
         let woken = change(&mut line);
         let (before, after) = (self.waiting(), line.waiting());
         self.waiting.store(after, Relaxed);
@@ -164,10 +165,6 @@ impl Room {
             self.arrived.notify_one();
         }
         woken.into_iter().for_each(Waker::wake);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Line<Waker>> {
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -182,7 +179,7 @@ pub struct Held {
 impl Held {
     /// Waits for its turn.
     pub async fn turn(&self) -> Turn {
-        poll_fn(|cx| match self.room.lock().look(self.place, cx.waker().clone()) {
+        poll_fn(|cx| match lock(&self.room.line).look(self.place, cx.waker().clone()) {
             Standing::Waiting => Poll::Pending,
             Standing::Passing => Poll::Ready(Turn::Go),
             Standing::Dismissed => Poll::Ready(Turn::GiveUp),

@@ -42,12 +42,6 @@ pub const DRAIN: Duration = Duration::from_secs(10);
 const ASKED_WITHIN: Duration = Duration::from_millis(20);
 /// How long tunnels may stay open once no request runs any more.
 const TUNNELS_LONGEST: Duration = Duration::from_secs(2);
-/// A connection's place among those that may be open: it lasts as long as the socket, also as a tunnel.
-pub struct Place {
-    _permit: OwnedSemaphorePermit,
-    _counted: Counted,
-}
-
 /// When the process is out of file descriptors, accepting again at once would only fail again.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -63,6 +57,12 @@ const ALIVE_TIMES: u32 = 4;
 
 /// How often a worker's clock ticks while requests are sent.
 const TICK: Duration = Duration::from_secs(1);
+
+/// A connection's place among those that may be open: it lasts as long as the socket, also as a tunnel.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Counted,
+}
 
 /// Binds one listener for each worker thread to the same address; the kernel spreads connections over them.
 ///

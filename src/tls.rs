@@ -12,6 +12,7 @@ mod reload;
 mod stream;
 mod words;
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -222,7 +223,9 @@ fn both<A, B>(one: Result<A, Vec<Invalid>>, other: Result<B, Vec<Invalid>>) -> R
 }
 
 /// What is wrong with a file.
-fn wrong(setting: &'static str, file: Option<&Arc<Path>>, reason: impl ToString) -> Vec<Invalid> {
-    let value = file.map(|file| format!("{:?}", file.display().to_string()));
-    vec![Invalid { setting: setting.to_owned(), value, reason: reason.to_string() }]
+fn wrong(setting: &'static str, file: Option<&Arc<Path>>, reason: impl Display) -> Vec<Invalid> {
+    vec![match file {
+        Some(file) => Invalid::path(setting, file, reason),
+        None => Invalid { setting: setting.to_owned(), value: None, reason: reason.to_string() },
+    }]
 }

@@ -39,8 +39,6 @@ const CALLS_AT_ONCE: usize = 16;
 const COMPLAINTS_WITHIN: usize = 5000;
 /// Of the addresses at which users may ask.
 const ADDRESSES_MOST: usize = 3;
-/// Where CVAT's Traefik has its dashboard, if that is enabled.
-const DASHBOARD: u16 = 8090;
 
 /// An engine that answers.
 pub struct Visit {
@@ -130,7 +128,7 @@ impl Visit {
                 .setup
                 .published
                 .iter()
-                .find(|port| port.inside == DASHBOARD && port.outside > 0)
+                .find(|port| port.inside == traefik::DASHBOARD && port.outside > 0)
                 .map(Published::near)
         });
         let complaints = self.complaints(project);

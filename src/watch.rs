@@ -476,7 +476,8 @@ fn connects(failure: &Failure) -> bool {
     }
 }
 
-async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
+/// What a future comes to; without one, nothing ever.
+pub(crate) async fn finished<F: Future + Unpin>(future: &mut Option<F>) -> F::Output {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,

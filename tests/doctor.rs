@@ -123,6 +123,29 @@ async fn nothing_that_others_wrote_acts_on_the_terminal_or_tells_a_secret() {
 }
 
 #[tokio::test]
+async fn a_terminal_that_knows_no_escape_sequences_gets_none() {
+    let engine = FakeDocker::start();
+    engine.put(recorded("exited-1", "cvat_grafana", &["grafana"]));
+    let on = |terminal: &'static str| {
+        let (host, program) = (engine.host(), env!("CARGO_BIN_EXE_anteroom"));
+        // It gives the command a terminal, for standard error too.
+        let mut command = Command::new("script");
+        command.args(["-q", "-e", "-c", &format!("{program} doctor"), "/dev/null"]);
+        command.env("DOCKER_HOST", host).env("TERM", terminal).env_remove("NO_COLOR").stdin(Stdio::null());
+        async move {
+            let run = move || command.output().expect("script is part of every system");
+            let output = tokio::task::spawn_blocking(run).await.expect("it does not panic");
+            assert_eq!(output.status.code(), Some(1), "{output:?}");
+            String::from_utf8(output.stdout).expect("it is UTF-8")
+        }
+    };
+    let colourful = on("xterm").await;
+    assert!(colourful.contains("\u{1b}[K") && colourful.contains("\u{1b}[31m"), "{colourful:?}");
+    let plain = on("dumb").await;
+    assert!(plain.contains("cvat_grafana") && !plain.contains('\u{1b}'), "{plain:?}");
+}
+
+#[tokio::test]
 async fn an_engine_that_is_not_there_and_a_project_that_is_not_there_are_no_findings() {
     let nowhere = std::env::temp_dir().join("no-engine-listens-here.sock");
     let (code, report, complaint) = doctor(format!("unix://{}", nowhere.display()), &[]).await;

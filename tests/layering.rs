@@ -32,7 +32,8 @@ const CONFIG_CRATES: [&str; 1] = ["humantime"];
 const PROJECT_CRATES: [&str; 1] = ["yaml_rust2"];
 
 /// The shell, from the inside out: a module may use the core and those before it.
-const SHELL: [&[&str]; 8] = [
+const SHELL: [&[&str]; 9] = [
+    &["file", "lock"],
     &["telemetry", "surroundings", "engine", "memory", "tls", "brand", "spelling", "conduit"],
     &["upstream"],
     &["probe", "room"],

@@ -13,7 +13,6 @@ use anteroom::evidence::{
 use anteroom::page::{Audience, Brand, Format, Language, render};
 use anteroom::readiness::State;
 use anteroom::warmup::{Progress, Usual};
-use http::Method;
 use libfuzzer_sys::fuzz_target;
 
 /// What must not be told, and what must not become markup.
@@ -137,7 +136,7 @@ fuzz_target!(|input: ([u8; 12], i64, Vec<String>)| {
         let diagnosis = diagnose(state, Duration::from_secs(exit_code.unsigned_abs() % 10_000), evidence.clone());
         for detail in [Detail::Summary, Detail::State, Detail::Full] {
             let language = Language::all().nth(pick(choices[0], 2)).unwrap_or(Language::ENGLISH);
-            let audience = Audience { detail, method: &Method::GET, request_id: "0123", language, brand: &brand };
+            let audience = Audience { detail, repeatable: true, request_id: "0123", language, brand: &brand };
             for format in [Format::Html, Format::Problem, Format::Text] {
                 let body = render(&diagnosis, &audience, format).body;
                 assert!(!body.contains(SECRET), "{body}");

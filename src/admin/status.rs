@@ -1,13 +1,9 @@
 //! `/status`: how things stand, as the people who run it see it. The dashboard may live in the very service that is
 //! down.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
-use http::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, VARY,
-    X_CONTENT_TYPE_OPTIONS,
-};
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use tokio::sync::watch;
@@ -15,15 +11,13 @@ use tokio::time::Instant;
 
 use crate::config::Detail;
 use crate::diagnosis::Finding;
+use crate::lock::lock;
 use crate::page::status::{self, Trouble, Vitals};
-use crate::page::{Language, negotiate};
+use crate::page::{Language, STATE, negotiate};
 use crate::readiness::State;
 use crate::room::Room;
 use crate::telemetry::meter::{Exposition, Meter};
 use crate::watch::Snapshot;
-
-/// By which the page's script knows that an answer is ours.
-const STATE: HeaderName = HeaderName::from_static("x-anteroom-state");
 
 /// Answers for the status page.
 #[derive(Debug)]
@@ -72,7 +66,7 @@ impl Status {
             State::Ready { .. } => None,
             State::Warming { .. } | State::Down { .. } => snapshot.diagnose(None, None).findings.into_iter().next(),
         };
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = lock(&self.last);
         match (last.as_mut().filter(|spell| spell.ended.is_none()), root) {
             (Some(spell), None) => spell.ended = Some(now),
             (Some(spell), Some(root)) if root.severity >= spell.root.severity => spell.root = root,
@@ -86,7 +80,7 @@ impl Status {
         // This one may be newer than what was followed so far.
         self.note(&snapshot);
         let metrics = meter.tell(Exposition::Text);
-        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = lock(&self.last);
         let vitals = Vitals {
             held: self.room.held(),
             draining,
@@ -100,15 +94,9 @@ impl Status {
         };
         let (language, format) = (Language::of(asked), negotiate::format(asked));
         let page = status::render(&snapshot.diagnose(None, None), &vitals, self.detail, language, format);
-        let mut answer = Response::new(Full::new(page.body.into()));
-        let headers = answer.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
-        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(page.language.tag()));
-        headers.insert(VARY, HeaderValue::from_static(negotiate::VARIES_BY));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        headers.insert(STATE, HeaderValue::from_static(snapshot.state.name()));
-        headers.extend(page.content_security_policy.map(|policy| (CONTENT_SECURITY_POLICY, policy)));
-        answer
+        let mut answer = Response::new(());
+        page.describe(answer.headers_mut());
+        answer.headers_mut().insert(STATE, HeaderValue::from_static(snapshot.state.name()));
+        answer.map(|()| Full::new(page.body.into()))
     }
 }

@@ -37,7 +37,7 @@ pub fn run(input: Input<'_>) -> Result<(), Failure> {
             version = env!("CARGO_PKG_VERSION"),
             listen = %instance.address().map_err(Failure::Run)?,
             admin_listen = %instance.admin_address().map_err(Failure::Run)?,
-            upstream = format_args!("{}://{}:{}", upstream.scheme.as_str(), upstream.host, upstream.port),
+            upstream = format_args!("{}://{}", upstream.scheme.as_str(), upstream.authority()),
             "anteroom listens"
         );
         until_signal(instance, signals, |EngineLink { wanted, look, sightings }| {

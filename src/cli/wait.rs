@@ -10,7 +10,8 @@ use tokio::time::{sleep, sleep_until};
 
 use self::progress::{Progress, Row};
 use super::Failure;
-use super::doctor::{address, blind, can_ask, chosen, docker_host, here, look, project, report, which};
+use super::doctor::report;
+use super::look::{address, blind, can_ask, chosen, docker_host, here, look, project, which};
 use super::paint::Paint;
 use crate::diagnosis::deployment::{examine, of_member};
 use crate::diagnosis::facts;

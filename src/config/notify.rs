@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Reader, value};
-use crate::evidence::Scheme;
+use crate::evidence::{Scheme, written_host};
 
 /// What is set. What is in the files is for the shell to find out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub enum Template {
 
 impl fmt::Debug for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}/…", self.scheme.as_str(), self.host, self.port)
+        write!(f, "{}://{}:{}/…", self.scheme.as_str(), written_host(&self.host), self.port)
     }
 }
 

@@ -81,12 +81,17 @@ pub(super) fn quote(text: &str) -> Option<String> {
     Some(format!("'{}'", text.replace('\'', r"'\''")))
 }
 
-/// Characters that end a line, steer a terminal, or make a line read otherwise than it runs (bidirectional controls,
-/// zero-width characters: Unicode Technical Report 36).
-pub(super) fn is_treacherous(c: char) -> bool {
+/// Characters that act rather than are read (Unicode Technical Report 36).
+pub(crate) fn is_treacherous(c: char) -> bool {
+    // C0, DEL and C1: terminals and line-based logs act on them.
     c.is_control()
-        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(c,
+            // Soft hyphen, zero-width and joining characters, and line separators: two names that look the same, are not.
+            '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2065}'
+            // Bidirectional marks, embeddings, overrides and isolates: text that reads differently from what it is.
+            | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+            // Byte order mark, interlinear annotations, tag characters.
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn path(path: &str) -> Option<String> {

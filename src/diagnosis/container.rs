@@ -34,7 +34,7 @@ pub(super) fn absent(evidence: &Evidence) -> Option<Finding> {
             remedy::bring_up_ours(evidence),
         ),
     };
-    rows.push(row!("upstream", facts::upstream(evidence)));
+    rows.push(row!("upstream", evidence.upstream.authority()));
     if let Some(last) = last {
         rows.push(row!("image", redact(&last.image)));
     }
@@ -244,7 +244,7 @@ pub(super) fn unhealthy(evidence: &Evidence) -> Option<Finding> {
 /// What is said when nothing is wrong but that it is not ready: no rule, since it is the absence of findings.
 pub(super) fn warming(evidence: &Evidence) -> Finding {
     let failure = facts::failures(evidence).next();
-    let upstream = facts::upstream(evidence);
+    let upstream = evidence.upstream.authority();
     let decisive = failure.map(|failure| row!("connection", phrase!("{0}: {1}", upstream, facts::failure(failure))));
     let decisive: Vec<Row> = decisive.into_iter().collect();
     let (title, rows) = match facts::target(evidence) {

@@ -19,7 +19,7 @@ pub(super) fn connect_timeout(evidence: &Evidence) -> Option<Finding> {
     if !timed_out || facts::away(evidence) {
         return None;
     }
-    let upstream = facts::upstream(evidence);
+    let upstream = evidence.upstream.authority();
     let container = facts::running(evidence);
     let decisive: Vec<Row> =
         vec![row!("connection", phrase!("{0}: {1}", upstream, facts::failure(&Failure::ConnectTimeout)))];
@@ -103,7 +103,7 @@ pub(super) fn port_refused(evidence: &Evidence) -> Option<Finding> {
         return None;
     }
     let port = evidence.upstream.port;
-    let declared = declared_ports(container);
+    let declared = container.declared_ports();
     let when = facts::started(container, evidence);
     let what = phrase!("{0} started {1}, but nothing listens on its port {2}", container.name, when, port);
     Some(Finding {
@@ -138,15 +138,8 @@ fn refused(evidence: &Evidence) -> Option<(&Container, IpAddr)> {
     })
 }
 
-fn declared_ports(container: &Container) -> Vec<u16> {
-    let mut ports = [&container.exposed_ports[..], &container.routed_ports].concat();
-    ports.sort_unstable();
-    ports.dedup();
-    ports
-}
-
 fn port_rows(evidence: &Evidence, container: &Container, address: IpAddr) -> Vec<Row> {
-    let declared = declared_ports(container);
+    let declared = container.declared_ports();
     vec![
         row!("connection", phrase!("refused by {0} on port {1}", address, evidence.upstream.port)),
         row!("declared ports", if declared.is_empty() { phrase!("none") } else { Phrase::list(", ", declared) }),
@@ -156,7 +149,7 @@ fn port_rows(evidence: &Evidence, container: &Container, address: IpAddr) -> Vec
 /// It can be reached, and its idea of TLS is not ours.
 pub(super) fn tls_mismatch(evidence: &Evidence) -> Option<Finding> {
     if facts::failures(evidence).any(|failure| *failure == Failure::SpeaksTls) {
-        let title = phrase!("{0} speaks TLS, and is spoken to in plain HTTP", facts::upstream(evidence));
+        let title = phrase!("{0} speaks TLS, and is spoken to in plain HTTP", evidence.upstream.authority());
         let mut finding = broken(evidence, Code::TlsMismatch, title, &Failure::SpeaksTls);
         finding.remedies.extend(remedy::over_tls(evidence));
         return Some(finding);
@@ -166,7 +159,7 @@ pub(super) fn tls_mismatch(evidence: &Evidence) -> Option<Finding> {
         Failure::Tls { reason } => Some(reason.with_foreign(redact)),
         _ => None,
     })?;
-    let title = phrase!("No TLS with {0}: {1}", facts::upstream(evidence), reason);
+    let title = phrase!("No TLS with {0}: {1}", evidence.upstream.authority(), reason);
     Some(broken(evidence, Code::TlsMismatch, title, &Failure::Tls { reason }))
 }
 
@@ -177,14 +170,14 @@ pub(super) fn not_http(evidence: &Evidence) -> Option<Finding> {
         Failure::NotHttp { reason } => Some(reason.with_foreign(redact)),
         _ => None,
     })?;
-    let title = phrase!("What answers at {0} does not speak HTTP: {1}", facts::upstream(evidence), reason);
+    let title = phrase!("What answers at {0} does not speak HTTP: {1}", evidence.upstream.authority(), reason);
     Some(broken(evidence, Code::NotHttp, title, &Failure::NotHttp { reason }))
 }
 
 /// Connected, and then silence.
 pub(super) fn no_answer(evidence: &Evidence) -> Option<Finding> {
     meant(evidence, &Failure::NoAnswer)?;
-    let title = phrase!("{0} accepts connections, but did not answer in time", facts::upstream(evidence));
+    let title = phrase!("{0} accepts connections, but did not answer in time", evidence.upstream.authority());
     let mut finding = broken(evidence, Code::NoAnswer, title, &Failure::NoAnswer);
     // One slow request is no reason for a restart; a probe that hangs as well is.
     if evidence.probe == Some(Failure::NoAnswer) {
@@ -198,7 +191,7 @@ pub(super) fn no_answer(evidence: &Evidence) -> Option<Finding> {
 /// The connection ended before the head of an answer.
 pub(super) fn closed_early(evidence: &Evidence) -> Option<Finding> {
     meant(evidence, &Failure::ClosedEarly)?;
-    let title = phrase!("{0} closed the connection before it answered", facts::upstream(evidence));
+    let title = phrase!("{0} closed the connection before it answered", evidence.upstream.authority());
     Some(broken(evidence, Code::ClosedEarly, title, &Failure::ClosedEarly))
 }
 
@@ -206,7 +199,7 @@ pub(super) fn closed_early(evidence: &Evidence) -> Option<Finding> {
 pub(super) fn upstream_error(evidence: &Evidence) -> Option<Finding> {
     // Unless it is away by now, which is another matter.
     if let (Some(failure @ Failure::NotReady { status }), None) = (&evidence.exchange, &evidence.probe) {
-        let upstream = facts::upstream(evidence);
+        let upstream = evidence.upstream.authority();
         let title = phrase!("{0} accepts connections, but has given no good answer yet: {1}", upstream, status);
         return Some(broken(evidence, Code::UpstreamError, title, failure));
     }
@@ -228,7 +221,7 @@ pub(super) fn proxy_loop(evidence: &Evidence) -> Option<Finding> {
     if evidence.exchange != Some(Failure::Loop) {
         return None;
     }
-    let upstream = facts::upstream(evidence);
+    let upstream = evidence.upstream.authority();
     Some(Finding {
         code: Code::ProxyLoop,
         severity: Severity::Error,
@@ -255,7 +248,7 @@ pub(super) fn retry_budget_spent(evidence: &Evidence) -> Option<Finding> {
         confidence: Confidence::Certain,
         title: phrase!(
             "So many requests to {0} failed within seconds that this one was not tried again",
-            facts::upstream(evidence)
+            evidence.upstream.authority()
         ),
         evidence: vec![row!("connection", facts::failure(&Failure::RetryBudgetSpent))],
         remedies: vec![],
@@ -271,7 +264,7 @@ fn meant(evidence: &Evidence, failure: &Failure) -> Option<()> {
 
 fn broken(evidence: &Evidence, code: Code, title: Phrase, failure: &Failure) -> Finding {
     let decisive: Vec<Row> =
-        vec![row!("connection", phrase!("{0}: {1}", facts::upstream(evidence), facts::failure(failure)))];
+        vec![row!("connection", phrase!("{0}: {1}", evidence.upstream.authority(), facts::failure(failure)))];
     let container = facts::target(evidence).found();
     Finding {
         code,

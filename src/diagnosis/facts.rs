@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::redact::redact;
 use crate::evidence::{Container, Engine, Evidence, Failure, HealthStatus, Moment, Status, Target};
 use crate::phrase::{Phrase, Say as _, phrase};
-use crate::readiness::should_be_here;
+use crate::readiness::{LONG_START, should_be_here};
 
 /// One line of a finding's evidence: its name, in English, and what was seen.
 pub(super) type Row = (&'static str, Phrase);
@@ -19,10 +19,6 @@ macro_rules! row {
     }};
 }
 pub(super) use row;
-
-/// A start that takes longer than this is no slow start any more. CVAT's Grafana needs about a minute when it
-/// downloads its plugin over a bad line; five leave room for a slow disk.
-pub(super) const LONG_START: Duration = Duration::from_secs(5 * 60);
 
 /// The target, as far as the engine vouches for it now: what it said before it went away may be outdated.
 pub(super) fn target(evidence: &Evidence) -> &Target {
@@ -137,12 +133,6 @@ pub(super) fn exit_code(code: i64) -> Phrase {
         _ => return code.say(),
     };
     phrase!("{0} ({1})", code, meaning)
-}
-
-/// Where requests should go, as an operator writes it: `grafana:3000`, `[::1]:3000`.
-pub(super) fn upstream(evidence: &Evidence) -> String {
-    let (host, port) = (&evidence.upstream.host, evidence.upstream.port);
-    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
 /// A failure in a few words.

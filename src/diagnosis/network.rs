@@ -5,7 +5,7 @@ use super::redact::redact;
 use super::{Code, Confidence, Finding, Severity, remedy};
 use crate::evidence::{Attachment, Container, Evidence, Failure, Status, Stray};
 use crate::phrase::{Phrase, Say as _, phrase};
-use crate::readiness::{has_own_network, hears_names, shares_network, single_label};
+use crate::readiness::{has_names, has_own_network, hears_names, shares_network, single_label};
 
 /// It cannot start, since the network that it was made for was removed, and perhaps made anew under the same name.
 pub(super) fn stale(evidence: &Evidence) -> Option<Finding> {
@@ -313,7 +313,7 @@ fn answers_to<'a>(container: &'a Container, host: &str, asker: &Container) -> Op
 /// may be there to keep something apart, as a socket proxy's is. None on which the engine resolves no names.
 fn meeting_place<'a>(container: &Container, ourselves: &'a Container, evidence: &Evidence) -> Option<&'a Attachment> {
     let prefix = container.compose.as_ref().map(|compose| format!("{}_", compose.project));
-    let named = ourselves.networks.iter().filter(|it| !matches!(&*it.network, "bridge" | "host" | "none" | "podman"));
+    let named = ourselves.networks.iter().filter(|it| has_names(&it.network));
     let crowd = |place: &Attachment| {
         let is_there = |other: &&Container| other.networks.iter().any(|it| it.network_id == place.network_id);
         evidence.others.iter().filter(is_there).count()

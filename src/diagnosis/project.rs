@@ -28,7 +28,7 @@ pub(super) fn dependency_down(evidence: &Evidence) -> Option<Finding> {
     };
     let mut decisive: Vec<Row> = vec![row!("needed by", target.name)];
     if let (Severity::Error, Some(failure)) = (severity, &evidence.probe) {
-        let connection = phrase!("{0}: {1}", facts::upstream(evidence), facts::failure(failure));
+        let connection = phrase!("{0}: {1}", evidence.upstream.authority(), facts::failure(failure));
         decisive.insert(0, row!("connection", connection));
     }
     let mend = match dependency.status {
@@ -150,7 +150,7 @@ pub(super) fn contradiction(evidence: &Evidence, refuted: Finding) -> Finding {
         confidence: Confidence::Certain,
         title: phrase!(
             "{0} answers, although the engine says: {1}. Something else may answer in its place",
-            facts::upstream(evidence),
+            evidence.upstream.authority(),
             refuted.title
         ),
         evidence: refuted.evidence,

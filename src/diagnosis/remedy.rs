@@ -110,7 +110,7 @@ pub(super) fn bring_up_ours(evidence: &Evidence) -> Option<Remedy> {
 /// Runs compose's subcommands for a service of which there is no container.
 pub(super) fn of_service(project: &Project, service: &str) -> Option<Remedy> {
     let word = name(service)?;
-    let newest = newest_member(project)?;
+    let newest = project.newest()?;
     composed(
         newest,
         &[&format!("up -d {word}")],
@@ -133,7 +133,7 @@ pub(super) fn image(service: &str, image: &str) -> Option<Remedy> {
 /// Removes containers whose services the files do not define any more.
 pub(super) fn remove_orphans(project: &Project, orphans: &[&Member], names: &[&str]) -> Option<Remedy> {
     compose_of(&orphans.first()?.container)?;
-    let newest = newest_member(project)?;
+    let newest = project.newest()?;
     let is_orphan = |member: &Member| orphans.iter().any(|it| it.container.id == member.container.id);
     // A member that other files define would go, too.
     let is_lost = |member: &Member| {
@@ -157,22 +157,14 @@ fn has_other_files(its: &Compose, given: &Compose) -> bool {
     its.config_files.iter().any(|file| !given.config_files.contains(file))
 }
 
-/// The labels that say how the project was started last.
-fn newest_member(project: &Project) -> Option<&Compose> {
-    let members = project.members.iter().filter(|member| !member.is_one_off());
-    let newest = members.max_by_key(|member| member.container.created.as_ref().map(|moment| moment.at))?;
-    compose_of(&newest.container)
-}
-
 /// Has Traefik take a container's address on this network.
 pub(super) fn chosen_network(network: &str, container: &Container) -> Option<Remedy> {
-    let known = network.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     snippet(
         container,
         &format!("    labels:\n      traefik.docker.network: \"{network}\""),
         |it| phrase!("For an override file: Traefik takes the address of {0} on this network. Takes effect with the next `up -d`.", it),
     )
-    .filter(|_| known)
+    .filter(|_| is_plain(network))
 }
 
 /// Shows what the engine's data takes.
@@ -254,14 +246,9 @@ pub(super) fn over_tls(evidence: &Evidence) -> Option<Remedy> {
 
 fn upstream(evidence: &Evidence, scheme: &str, host: &str, port: u16) -> Option<Remedy> {
     let service = evidence.ourselves.as_deref().and_then(compose_of).map_or("anteroom", |compose| &compose.service);
-    let known = host.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
-    known.then(|| {
-        service_snippet(
-            service,
-            &format!("    environment:\n      ANTEROOM_UPSTREAM: {scheme}://{host}:{port}"),
-            phrase!("For the override file that defines anteroom. Takes effect with the next `up -d`."),
-        )
-    })?
+    let body = format!("    environment:\n      ANTEROOM_UPSTREAM: {scheme}://{host}:{port}");
+    let effect = phrase!("For the override file that defines anteroom. Takes effect with the next `up -d`.");
+    service_snippet(service, &body, effect).filter(|_| is_plain(host))
 }
 
 /// Lets the engine ask it whether it is well, so that `depends_on` and this page know.
@@ -298,7 +285,6 @@ pub(super) fn waits_for(container: &Container, dependency: &Container) -> Option
     if compose_of(container)?.depends_on.iter().any(|it| it.service == *needed && it.ends) {
         return None;
     }
-    let known = needed.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let condition = if dependency.health.is_some() { "service_healthy" } else { "service_started" };
     let body = format!("    depends_on:\n      \"{needed}\":\n        condition: {condition}\n        restart: true");
     let effect = |it: &str| {
@@ -307,7 +293,7 @@ pub(super) fn waits_for(container: &Container, dependency: &Container) -> Option
             it
         )
     };
-    snippet(container, &body, effect).filter(|_| known)
+    snippet(container, &body, effect).filter(|_| is_plain(needed))
 }
 
 /// Ends a container that `docker compose run` left behind.
@@ -377,7 +363,6 @@ pub(super) fn joins(alias: &str, network: &str, container: &Container) -> Option
     // name, nobody here can tell.
     let is_on_default = container.networks.iter().any(|it| key_of(&it.network).is_some_and(|it| it == "default"));
     let default = if is_on_default && key != "default" { "      \"default\": {}\n" } else { "" };
-    let known = |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let body = format!("    networks:\n{default}      \"{key}\":\n        aliases:\n          - \"{alias}\"");
     let effect = |it: &str| {
         phrase!(
@@ -385,7 +370,7 @@ pub(super) fn joins(alias: &str, network: &str, container: &Container) -> Option
             it
         )
     };
-    snippet(container, &body, effect).filter(|_| known(&key) && known(alias))
+    snippet(container, &body, effect).filter(|_| is_plain(&key) && is_plain(alias))
 }
 
 /// The engine restarts it from now on, after a crash and after a reboot.
@@ -425,14 +410,18 @@ pub(super) fn service_snippet(service: &str, body: &str, effect: Phrase) -> Opti
     Some(Remedy { command, effect, permanent: true })
 }
 
+/// Whether a name is safe in YAML between quotes: a service, network or host of an honest name is.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
 /// What stands below `services:` for one of them.
 fn service_body(service: &str, body: &str) -> Option<String> {
     // Compose allows no other characters in a service's name. Quotes keep `no`, `false` and `1` strings in YAML, whose
     // words with a meaning of their own have at most five letters.
-    let known = service.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     let plain = service.starts_with(|c: char| c.is_ascii_alphabetic()) && service.len() > 5;
     let key = if plain { service.to_owned() } else { format!("\"{service}\"") };
-    (known && !service.is_empty()).then(|| format!("  {key}:\n{body}"))
+    is_plain(service).then(|| format!("  {key}:\n{body}"))
 }
 
 fn snippet(container: &Container, body: &str, effect: fn(&str) -> Phrase) -> Option<Remedy> {

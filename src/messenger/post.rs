@@ -87,11 +87,10 @@ impl Post {
             value.set_sensitive(true);
             value
         });
-        let literal = if host.contains(':') { format!("[{host}]") } else { host.to_string() };
-        let authority = if *port == scheme.default_port() { literal } else { format!("{literal}:{port}") };
         Self {
+            host: HeaderValue::try_from(upstream.host_field())
+                .expect("a host that was configured is a valid header value"),
             dialer: Dialer::new(upstream, ATTEMPT, None, tls),
-            host: HeaderValue::try_from(authority).expect("a host that was configured is a valid header value"),
             target: target.parse().expect("a path that was configured is a valid path"),
             authorization,
             key: key.map(Arc::new),

@@ -4,12 +4,11 @@
 //! has recorded is refused by its age, and its age cannot be changed.
 
 use std::fmt::{self, Write};
-use std::fs::File;
-use std::io::Read;
 
 use ring::hmac;
 
 use crate::config::{Config, Invalid};
+use crate::file;
 
 const SETTING: &str = "ANTEROOM_NOTIFY_KEY_FILE";
 /// In bytes. What is shorter can be found by trying.
@@ -34,20 +33,8 @@ impl Key {
     /// It cannot be read, or what is in it is too short or too long for a key.
     pub fn load(config: &Config) -> Result<Option<Self>, Invalid> {
         let Some(path) = config.notify.as_ref().and_then(|notify| notify.key.as_deref()) else { return Ok(None) };
-        let wrong = |reason: String| Invalid {
-            setting: SETTING.to_owned(),
-            value: Some(format!("{:?}", path.display().to_string())),
-            reason,
-        };
-        // Anything but a file, a FIFO for one, may keep us waiting.
-        let is_file = std::fs::metadata(path).map_err(|error| wrong(format!("cannot be read: {error}")))?.is_file();
-        if !is_file {
-            return Err(wrong("is not a file".to_owned()));
-        }
-        let mut content = Vec::new();
-        File::open(path)
-            .and_then(|file| file.take(2 * LONGEST as u64).read_to_end(&mut content))
-            .map_err(|error| wrong(format!("cannot be read: {error}")))?;
+        let wrong = |reason: String| Invalid::path(SETTING, path, reason);
+        let content = file::read(path, 2 * LONGEST).map_err(|reason| wrong(reason.to_string()))?;
         match content.trim_ascii() {
             key if key.len() < SHORTEST => Err(wrong(format!("holds a key of fewer than {SHORTEST} bytes"))),
             key if key.len() > LONGEST => Err(wrong(format!("holds more than {LONGEST} bytes, and no key"))),

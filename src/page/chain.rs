@@ -3,8 +3,6 @@
 //! Up to the target the first station that fails is where the way ends. What the target needs lies behind it; where
 //! one of those is the root cause the way breaks there, and the target only waits for it.
 
-use std::net::IpAddr;
-
 use super::foreign;
 use super::problem::Link;
 use super::view::Situation;
@@ -72,7 +70,7 @@ fn target(diagnosis: &Diagnosis, situation: Situation, words: &'static Words, de
     let name = match evidence.target.last_known() {
         _ if !detailed => words.summary_target.into(),
         Some(container) => foreign::line(&container.name),
-        None => foreign::line(&address(&evidence.upstream.host, evidence.upstream.port)),
+        None => foreign::line(&evidence.upstream.authority()),
     };
     let note = match &evidence.target {
         _ if ok => words.answers.into(),
@@ -107,7 +105,7 @@ fn condition(container: &Container, words: &Words) -> String {
     let status = container.status.as_str();
     match container.status {
         Status::Running => match &container.health {
-            Some(its) => format!("{status}{}{}", words.comma, health(its.status)),
+            Some(its) => format!("{status}{}{}", words.comma, its.status.as_str()),
             None => status.into(),
         },
         Status::Exited | Status::Dead | Status::Restarting => {
@@ -117,16 +115,6 @@ fn condition(container: &Container, words: &Words) -> String {
         Status::Other => words.unknown.into(),
     }
 }
-
-/// The engine's word.
-pub(super) fn health(status: HealthStatus) -> &'static str {
-    match status {
-        HealthStatus::Starting => "starting",
-        HealthStatus::Healthy => "healthy",
-        HealthStatus::Unhealthy => "unhealthy",
-    }
-}
-
 /// The containers of what the target needs, and whether they are as they should be. A service without a container is
 /// left out: it may be one that this deployment does without. Of several containers of one service, one that is well
 /// is enough.
@@ -137,13 +125,8 @@ fn dependencies(evidence: &Evidence) -> impl Iterator<Item = (&Container, bool)>
     let from = target.and_then(|target| Some((target, target.compose.as_ref()?)));
     from.into_iter().flat_map(move |(target, from)| {
         readiness::dependencies(target, evidence).iter().filter_map(move |needed| {
-            let serves = |container: &&Container| {
-                container
-                    .compose
-                    .as_ref()
-                    .is_some_and(|its| its.project == from.project && its.service == needed.service && !its.one_off)
-            };
-            let serving = evidence.others.iter().filter(serves).map(|it| (it, is_well(it, needed)));
+            let serving = evidence.others.iter().filter(|it| it.serves(&from.project, &needed.service));
+            let serving = serving.map(|it| (it, is_well(it, needed)));
             serving.max_by_key(|(_, well)| *well)
         })
     })
@@ -156,15 +139,6 @@ fn is_well(container: &Container, needed: &Dependency) -> bool {
         Status::Created | Status::Paused | Status::Restarting | Status::Removing | Status::Dead | Status::Other => {
             false
         }
-    }
-}
-
-/// As a URL has it.
-pub(super) fn address(host: &str, port: u16) -> String {
-    if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6()) {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
     }
 }
 

@@ -4,8 +4,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use http::Method;
-
 use super::{Audience, Brand, Language};
 use crate::config::Detail;
 use crate::diagnosis::{Code, Confidence, Diagnosis, Finding, Remedy, Severity};
@@ -17,7 +15,7 @@ pub const REQUEST_ID: &str = "01926a1f-7c3e-7b60-9d2e-5b1f0c4a8e37";
 
 pub fn someone(detail: Detail) -> Audience<'static> {
     static PLAIN: LazyLock<Brand> = LazyLock::new(Brand::default);
-    Audience { detail, method: &Method::GET, request_id: REQUEST_ID, language: Language::ENGLISH, brand: &PLAIN }
+    Audience { detail, repeatable: true, request_id: REQUEST_ID, language: Language::ENGLISH, brand: &PLAIN }
 }
 
 /// The same reader in each language.

@@ -2,12 +2,13 @@
 //!
 //! Every byte of them is hostile, and any of them may hold a secret: an image is pulled from a registry with a
 //! password, a label is whatever somebody wrote. [`line`] makes them harmless as text (no secrets, no control
-//! characters, no terminal escapes, no bidirectional overrides, no endless length); [`Escaped`] makes any text harmless inside HTML, in an element
-//! as in a quoted attribute. Both are applied: the first where a page is put together, so that no format can forget
-//! it, the second where HTML is written.
+//! characters, no terminal escapes, no bidirectional overrides, no endless length); [`Escaped`] makes any text harmless
+//! inside HTML, in an element as in a quoted attribute. Both are applied: the first where a page is put together, so that
+//! no format can forget it, the second where HTML is written.
 
 use std::fmt;
 
+use crate::diagnosis::is_treacherous;
 use crate::diagnosis::redact::redact;
 
 /// In characters. Longer than any honest name, path or engine message that helps; a page stays a page.
@@ -47,17 +48,7 @@ pub(crate) fn command(text: &str) -> Option<String> {
 
 /// The character itself, or U+FFFD for one that could act rather than be read.
 fn harmless(c: char) -> char {
-    match c {
-        // C0, DEL and C1: terminals and line-based logs act on them.
-        _ if c.is_control() => char::REPLACEMENT_CHARACTER,
-        // Soft hyphen, zero-width and joining characters, and line separators: two names that look the same, are not.
-        '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200d}' | '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2064}'
-        // Bidirectional marks, embeddings, overrides and isolates: text that reads differently from what it is.
-        | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
-        // Byte order mark, interlinear annotations, tag characters.
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => char::REPLACEMENT_CHARACTER,
-        _ => c,
-    }
+    if is_treacherous(c) { char::REPLACEMENT_CHARACTER } else { c }
 }
 
 /// Text inside HTML: what it displays is safe in an element and in a quoted attribute.

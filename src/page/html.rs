@@ -27,20 +27,7 @@ struct Document<'a>(&'a View, &'a Brand);
 impl Display for Document<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self(view, brand) = *self;
-        let (lang, title, colour) = (view.words.lang, Escaped(&view.sentence), tone(view.situation).1);
-        write!(
-            f,
-            "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"robots\" content=\"noindex\">\n\
-             <title>{title}</title>\n\
-             <link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 \
-             16'%3E%3Ccircle cx='8' cy='8' r='6' fill='%23{colour}'/%3E%3C/svg%3E\">\n"
-        )?;
-        if view.repeatable && view.situation.passes_by_itself() {
-            writeln!(f, "<noscript><meta http-equiv=\"refresh\" content=\"{REFRESH}\"></noscript>")?;
-        }
-        writeln!(f, "<style>{STYLE}</style>")?;
+        head(f, view, view.repeatable && view.situation.passes_by_itself())?;
         if let Some(css) = &brand.css {
             // Not escaped, since a browser would not undo it here; nothing in it ends the element.
             writeln!(f, "<style>{css}</style>")?;
@@ -48,6 +35,24 @@ impl Display for Document<'_> {
         write!(f, "</head>\n<body>\n{}", Main(view, brand.logo.as_deref()))?;
         write!(f, "<p id=\"note\" role=\"status\"></p>\n<script>{SCRIPT}</script>\n</body>\n</html>\n")
     }
+}
+
+/// The document up to the style sheet. One that is to be renewed is so without scripts, too.
+pub(super) fn head(f: &mut Formatter<'_>, view: &View, renewed: bool) -> fmt::Result {
+    let (lang, title, colour) = (view.words.lang, Escaped(&view.sentence), tone(view.situation).1);
+    write!(
+        f,
+        "<!doctype html>\n<html lang=\"{lang}\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"robots\" content=\"noindex\">\n\
+         <title>{title}</title>\n\
+         <link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 \
+         16'%3E%3Ccircle cx='8' cy='8' r='6' fill='%23{colour}'/%3E%3C/svg%3E\">\n"
+    )?;
+    if renewed {
+        writeln!(f, "<noscript><meta http-equiv=\"refresh\" content=\"{REFRESH}\"></noscript>")?;
+    }
+    writeln!(f, "<style>{STYLE}</style>")
 }
 
 /// What changes while the page is open. The script's words ride along as data, since a script has no language.
@@ -165,8 +170,6 @@ pub(super) fn age(view: &View, ago: Option<Duration>) -> String {
 mod tests {
     use std::io::Write;
 
-    use http::Method;
-
     use crate::config::{Detail, Support};
     use crate::evidence::Failure;
     use crate::page::brand::{Brand, Css, Image};
@@ -279,7 +282,7 @@ mod tests {
 
     #[test]
     fn only_a_page_that_passes_by_itself_renews_itself() {
-        let post = Audience { method: &Method::POST, ..fixtures::someone(Detail::State) };
+        let post = Audience { repeatable: false, ..fixtures::someone(Detail::State) };
         let refresh = "http-equiv=\"refresh\"";
         let cases = [
             (fixtures::warming(), "reload", "tell"),
@@ -306,7 +309,7 @@ mod tests {
             [(None, false), (Some(Failure::ClosedEarly), true), (Some(Failure::NoAnswer), true)]
         {
             diagnosis.evidence.exchange = exchange;
-            let post = Audience { method: &Method::POST, ..fixtures::someone(Detail::State) };
+            let post = Audience { repeatable: false, ..fixtures::someone(Detail::State) };
             let page = render(&diagnosis, &post, Format::Html).body;
             assert!(page.contains("data-live=\"tell\""));
             assert_eq!(page.contains("It is not certain"), is_uncertain, "{page}");
@@ -321,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_only_a_script_can_do_is_promised_by_the_script_alone() {
-        let post = Audience { method: &Method::POST, ..fixtures::someone(Detail::State) };
+        let post = Audience { repeatable: false, ..fixtures::someone(Detail::State) };
         let page = render(&fixtures::warming(), &post, Format::Html).body;
         let shown: String = page.split('<').filter_map(|part| Some(part.split_once('>')?.1)).collect();
         assert!(shown.contains("Your request was not delivered. Please send it again in a while."), "{shown}");

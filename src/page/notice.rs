@@ -7,7 +7,7 @@ mod chat;
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 use super::problem::{FINDINGS, Finding};
@@ -80,7 +80,7 @@ impl Notice {
             state: view.problem.state,
             since: occasion.since,
             outage_seconds: occasion.outage.as_secs(),
-            upstream: view.detailed.then(|| foreign::line(&super::chain::address(&upstream.host, upstream.port))),
+            upstream: view.detailed.then(|| foreign::line(&upstream.authority())),
             finding,
             documentation,
             simulated: view.problem.simulated,
@@ -133,6 +133,6 @@ fn see(diagnosis: &Diagnosis, detail: Detail) -> View {
     let brand = Brand::default();
     let language = Language::ENGLISH;
     let audience =
-        Audience { detail: detail.min(Detail::State), method: &Method::GET, request_id: "", language, brand: &brand };
+        Audience { detail: detail.min(Detail::State), repeatable: true, request_id: "", language, brand: &brand };
     view::view(diagnosis, &audience, diagnosis::status(diagnosis))
 }

@@ -2,8 +2,7 @@
 //! out. The members and their order are stable; later versions only add some. `docs/problem.schema.json` describes
 //! them, and a test keeps it to these structs.
 //!
-//! The one place in the core that knows serde: the document *is* its structs, so deriving it leaves nothing that
-//! could differ from what is documented.
+//! The document *is* its structs: deriving serde leaves nothing that could differ from what is documented.
 
 use std::time::Duration;
 
@@ -172,18 +171,6 @@ impl Problem {
     }
 }
 
-/// A plain id, made a valid URI reference (RFC 3986 §4.2): other characters than unreserved ones are encoded.
-pub(super) fn instance(request_id: &str) -> String {
-    let mut reference = String::with_capacity(request_id.len());
-    for byte in request_id.bytes().take(128) {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => reference.push(char::from(byte)),
-            _ => reference.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    reference
-}
-
 fn is_false(flag: &bool) -> bool {
     !flag
 }
@@ -259,11 +246,5 @@ mod tests {
             assert!(!body.contains(&format!("\\u{:04x}", u32::from(dangerous))));
         }
         assert!(body.len() < 64 * 1024, "{}", body.len());
-    }
-
-    #[test]
-    fn an_instance_is_a_valid_reference_whatever_the_id() {
-        assert_eq!(instance("01hf-Ab_c.d~"), "01hf-Ab_c.d~");
-        assert_eq!(instance("a:b/c \"é"), "a%3Ab%2Fc%20%22%C3%A9");
     }
 }

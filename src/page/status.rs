@@ -6,13 +6,13 @@
 use std::fmt::{self, Display, Formatter, Write};
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::brand::{Brand, SCRIPT, STYLE};
+use super::brand::{Brand, SCRIPT};
 use super::foreign::Escaped;
-use super::html::tone;
+use super::html::{head, tone};
 use super::operator::{Operator, fact};
 use super::problem::Problem;
 use super::view::{self, View};
@@ -20,9 +20,6 @@ use super::{Audience, Format, Language, Page, text};
 use crate::config::Detail;
 use crate::diagnosis::{self, Diagnosis, Finding};
 use crate::warmup::Usual;
-
-/// For browsers without scripts, in seconds.
-const REFRESH: u32 = 5;
 /// More than there are; what is counted has bounded labels.
 const COUNTERS_SHOWN: usize = 500;
 
@@ -38,7 +35,7 @@ pub struct Vitals<'a> {
     pub usual: Option<Usual>,
     /// What was wrong before it became ready.
     pub last: Option<Trouble<'a>>,
-    /// Everything that is counted, in OpenMetrics.
+    /// Everything that is counted, in Prometheus' text format.
     pub metrics: &'a str,
 }
 
@@ -56,7 +53,7 @@ pub struct Trouble<'a> {
 pub fn render(diagnosis: &Diagnosis, vitals: &Vitals<'_>, detail: Detail, language: Language, format: Format) -> Page {
     let brand = Brand::default();
     let language = if format == Format::Problem { Language::ENGLISH } else { language };
-    let audience = Audience { detail, method: &Method::GET, request_id: "", language, brand: &brand };
+    let audience = Audience { detail, repeatable: true, request_id: "", language, brand: &brand };
     let mut view = view::view(diagnosis, &audience, diagnosis::status(diagnosis));
     view.unfolded = true;
     let (content_type, content_security_policy, body) = match format {
@@ -73,20 +70,9 @@ struct Document<'a>(&'a View, &'a Vitals<'a>);
 impl Display for Document<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self(view, vitals) = *self;
-        let (words, (tone, colour)) = (view.words, tone(view.situation));
-        write!(
-            f,
-            "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-             <meta name=\"color-scheme\" content=\"light dark\">\n<meta name=\"robots\" content=\"noindex\">\n\
-             <title>{}</title>\n\
-             <link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 \
-             16'%3E%3Ccircle cx='8' cy='8' r='6' fill='%23{colour}'/%3E%3C/svg%3E\">\n\
-             <noscript><meta http-equiv=\"refresh\" content=\"{REFRESH}\"></noscript>\n<style>{STYLE}</style>\n\
-             </head>\n<body>\n",
-            words.lang,
-            Escaped(&view.sentence),
-        )?;
+        let (words, (tone, _)) = (view.words, tone(view.situation));
+        head(f, view, true)?;
+        write!(f, "</head>\n<body>\n")?;
         writeln!(
             f,
             "<main data-tone=\"{tone}\" data-live=\"watch\" data-lost=\"{}\" data-copied=\"{}\">\n<header>\n\

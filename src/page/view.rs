@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::words::{LONG, Scene, Words};
 use super::{Audience, chain, foreign, problem, seconds};
@@ -147,7 +147,6 @@ pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: Statu
     let evidence = &diagnosis.evidence;
     let situation = Situation::of(diagnosis, status);
     let scene = situation.scene(words);
-    let repeatable = matches!(*audience.method, Method::GET | Method::HEAD);
     let sent = matches!(
         evidence.exchange,
         Some(
@@ -158,6 +157,7 @@ pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: Statu
                 | Failure::NotReady { .. }
         )
     );
+    let repeatable = audience.repeatable;
     let (advice, stay) = match situation {
         _ if !repeatable && sent => (words.uncertain, ""),
         _ if !repeatable && situation.passes_by_itself() => (words.not_delivered, words.keep_open),
@@ -183,7 +183,7 @@ pub(super) fn view(diagnosis: &Diagnosis, audience: &Audience<'_>, status: Statu
         engine: detailed.then(|| engine(&evidence.engine, words)),
         detailed,
         unfolded: false,
-        request_id: foreign::line(audience.request_id),
+        request_id: audience.request_id.to_owned(),
         problem: document(diagnosis, situation, words, audience, status),
     }
 }
@@ -205,7 +205,7 @@ fn document(
         title: root.map_or(status.canonical_reason().unwrap_or_default(), |root| (words.meaning)(root.code)).into(),
         status: status.as_u16(),
         detail: root.filter(|_| detailed).map_or(sentence, |root| said(&root.title, words)),
-        instance: problem::instance(audience.request_id),
+        instance: audience.request_id.to_owned(),
         state: diagnosis.state.name(),
         findings: diagnosis.findings.iter().map(|found| finding(found, words, detailed)).collect(),
         target: evidence.target.last_known().filter(|_| detailed).map(|known| target(known, evidence, full)),
@@ -237,16 +237,8 @@ pub(super) fn finding(found: &Finding, words: &'static Words, detailed: bool) ->
     problem::Finding {
         code: found.code.as_str(),
         title: if detailed { said(&found.title, words) } else { (words.meaning)(found.code).into() },
-        severity: match found.severity {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        },
-        confidence: match found.confidence {
-            Confidence::Possible => "possible",
-            Confidence::Likely => "likely",
-            Confidence::Certain => "certain",
-        },
+        severity: found.severity.as_str(),
+        confidence: found.confidence.as_str(),
         weight: match (words.severity)(found.severity) {
             severity if found.confidence == Confidence::Certain => severity.to_owned(),
             severity => format!("{severity}{}{}", words.comma, (words.confidence)(found.confidence)),
@@ -291,7 +283,7 @@ fn target(container: &Container, evidence: &Evidence, full: bool) -> problem::Ta
         exit_code: container.exit_code,
         has_ended: matches!(container.status, Status::Restarting | Status::Exited | Status::Dead),
         oom_killed: container.oom_killed,
-        health: container.health.as_ref().map(|health| chain::health(health.status)),
+        health: container.health.as_ref().map(|health| health.status.as_str()),
         health_output: match &container.health {
             Some(health) if full => printed(health.last_output.lines()),
             Some(_) | None => Vec::new(),

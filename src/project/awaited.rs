@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Member, Project, Reach, Standing, ago};
+use super::{Member, Project, Reach, Run, Standing, ago};
 use crate::evidence::{Container, Status};
 use crate::readiness::{ABOUT_TO_START, Cause, Outlook, SETTLED, outlook, was_ended};
 
@@ -112,7 +112,7 @@ impl Vigil {
         }
         for member in project.members.iter().filter(|member| !member.is_one_off()) {
             self.present.insert(member.service().into(), now);
-            self.runs.entry(run(member)).or_insert(now);
+            self.runs.entry(member.run()).or_insert(now);
         }
         // What a service needs stands before it, and has its standing by then.
         for index in (0..all.len()).filter(|index| !all[*index].members.is_empty()).collect::<Vec<_>>() {
@@ -193,7 +193,7 @@ impl Vigil {
     /// How long it has been up, by its host's clock or, if that differs from ours, as long as we have seen it.
     fn up_for(&self, project: &Project, member: &Member, now: Instant) -> Duration {
         let told = member.container.started.as_ref().map(|started| ago(started.at, project.seen_at));
-        let seen = self.runs.get(&run(member)).map(|since| now.saturating_duration_since(*since));
+        let seen = self.runs.get(&member.run()).map(|since| now.saturating_duration_since(*since));
         told.unwrap_or_default().max(seen.unwrap_or_default())
     }
 
@@ -350,14 +350,6 @@ fn root<'a>(all: &[Awaited<'a>], down: &Awaited<'a>) -> &'a str {
         open.extend(needs(awaited));
     }
     down.service
-}
-
-/// One start of one container.
-type Run = (Box<str>, Option<SystemTime>);
-
-fn run(member: &Member) -> Run {
-    let Container { id, started, .. } = &member.container;
-    (id.clone(), started.as_ref().map(|moment| moment.at))
 }
 
 /// How long a member has to have been up before it is called well: one that has died lately may die again, as it may have

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display, Formatter};
 
-use yaml_rust2::parser::{Event, EventReceiver, Parser};
+use yaml_rust2::parser::{Event, Parser};
 use yaml_rust2::yaml::Hash;
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -100,48 +100,71 @@ fn services_of(text: &str) -> Option<Vec<(String, Hash)>> {
     }
 }
 
-/// Nodes of a document, those of its aliases counted wherever they stand. CVAT's has some 1,500.
-const NODES_MOST: u64 = 100_000;
+/// Of a document, what its aliases stand for counted wherever they stand: bytes, and so many for each node. CVAT's has
+/// some 1,500 nodes.
+const SIZE_MOST: usize = 2 << 20;
+const NODE: usize = 16;
+
+/// Levels of a document: what makes, copies or drops it goes down by a call for each. Compose's own have ten.
+const LEVELS_MOST: usize = 64;
 
 /// Whether a document stays small once its aliases are put in: a few lines of them can multiply without end.
 fn is_bearable(text: &str) -> bool {
-    let mut weight = Weight::default();
-    let read = Parser::new_from_str(text).load(&mut weight, true).is_ok();
-    read && weight.total <= NODES_MOST
+    let (mut parser, mut measure) = (Parser::new_from_str(text), Measure::default());
+    while measure.open.len() <= LEVELS_MOST {
+        // Not `load`, which goes down by a call for each level before anybody could stop it.
+        match parser.next_token() {
+            Ok((Event::StreamEnd, _)) => {
+                return measure.whole.size <= SIZE_MOST && measure.whole.levels <= LEVELS_MOST;
+            }
+            Ok((event, _)) => measure.note(&event),
+            Err(_) => return false,
+        }
+    }
+    false
 }
 
-#[derive(Default)]
-struct Weight {
-    total: u64,
-    anchors: BTreeMap<usize, u64>,
-    /// The collections that are open, each with its anchor and what it weighs so far.
-    open: Vec<(usize, u64)>,
+#[derive(Clone, Copy, Default)]
+struct Extent {
+    size: usize,
+    levels: usize,
 }
 
-impl Weight {
-    fn add(&mut self, anchor: usize, weight: u64) {
-        self.anchors.insert(anchor, weight);
-        let place = self.open.last_mut().map_or(&mut self.total, |(_, weight)| weight);
-        *place = place.saturating_add(weight);
+impl Extent {
+    const NODE: Self = Self { size: NODE, levels: 1 };
+
+    fn contains(&mut self, inner: Self) {
+        self.size = self.size.saturating_add(inner.size);
+        self.levels = self.levels.max(inner.levels.saturating_add(1));
     }
 }
 
-impl EventReceiver for Weight {
-    fn on_event(&mut self, event: Event) {
+#[derive(Default)]
+struct Measure {
+    whole: Extent,
+    anchors: BTreeMap<usize, Extent>,
+    /// The collections that are open, each with its anchor and its extent so far.
+    open: Vec<(usize, Extent)>,
+}
+
+impl Measure {
+    fn note(&mut self, event: &Event) {
         match event {
-            Event::Scalar(_, _, anchor, _) => self.add(anchor, 1),
-            Event::Alias(anchor) => {
-                let weight = self.anchors.get(&anchor).copied().unwrap_or(1);
-                self.add(0, weight);
-            }
-            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => self.open.push((anchor, 1)),
+            Event::Scalar(text, _, anchor, _) => self.add(*anchor, Extent { size: NODE + text.len(), levels: 1 }),
+            Event::Alias(anchor) => self.add(0, self.anchors.get(anchor).copied().unwrap_or(Extent::NODE)),
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => self.open.push((*anchor, Extent::NODE)),
             Event::SequenceEnd | Event::MappingEnd => {
-                if let Some((anchor, weight)) = self.open.pop() {
-                    self.add(anchor, weight);
+                if let Some((anchor, extent)) = self.open.pop() {
+                    self.add(anchor, extent);
                 }
             }
             _ => {}
         }
+    }
+
+    fn add(&mut self, anchor: usize, extent: Extent) {
+        self.anchors.insert(anchor, extent);
+        self.open.last_mut().map_or(&mut self.whole, |(_, outer)| outer).contains(extent);
     }
 }
 
@@ -175,47 +198,55 @@ fn is_none(count: &Yaml, variable: &dyn Fn(&str) -> Option<String>) -> bool {
 
 /// The value of a key: its own, or one that was merged in (`<<`, YAML 1.1). `BadValue` if there is none.
 fn value<'a>(map: &'a Hash, key: &str) -> &'a Yaml {
-    const NONE: &Yaml = &Yaml::BadValue;
-    let own = |map: &'a Hash| map.iter().find(|(name, _)| name.as_str() == Some(key)).map(|(_, value)| value);
-    let merged = || match own_of(map, "<<") {
-        Some(Yaml::Hash(one)) => own(one),
-        Some(Yaml::Array(several)) => several.iter().filter_map(Yaml::as_hash).find_map(own),
+    let merged = || match own(map, "<<") {
+        Some(Yaml::Hash(one)) => own(one, key),
+        Some(Yaml::Array(several)) => several.iter().filter_map(Yaml::as_hash).find_map(|one| own(one, key)),
         _ => None,
     };
-    own(map).or_else(merged).unwrap_or(NONE)
+    own(map, key).or_else(merged).unwrap_or(&Yaml::BadValue)
 }
 
-fn own_of<'a>(map: &'a Hash, key: &str) -> Option<&'a Yaml> {
+fn own<'a>(map: &'a Hash, key: &str) -> Option<&'a Yaml> {
     map.iter().find(|(name, _)| name.as_str() == Some(key)).map(|(_, value)| value)
 }
 
+/// In bytes: a name of an image has no more than 255, its tag 128, its digest less than that.
+const FILLED_MOST: usize = 1 << 10;
+
 /// Compose's variables put into a text: `$A`, `${A}`, `${A:-otherwise}`, `${A-otherwise}`. `None` if one is not known,
-/// or is written in one of its rarer forms.
+/// is written in one of its rarer forms, or if it gets longer than any name of an image.
 fn filled(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Option<String> {
-    let (before, rest) = match text.split_once('$') {
-        None => return Some(text.to_owned()),
-        Some(parts) => parts,
-    };
+    let (mut result, mut rest) = (String::new(), text);
+    while let Some((before, after)) = rest.split_once('$') {
+        let (found, further) = substituted(after, variable)?;
+        result.extend([before, &found]);
+        rest = further;
+        if result.len() > FILLED_MOST {
+            return None;
+        }
+    }
+    Some(result + rest)
+}
+
+/// What stands for the variable at the beginning, and what follows it.
+fn substituted<'a>(text: &'a str, variable: &dyn Fn(&str) -> Option<String>) -> Option<(String, &'a str)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let (found, rest) = if let Some(braced) = rest.strip_prefix('{') {
-        let (inside, rest) = braced.split_once('}')?;
-        let end = inside.find(|c| !is_name(c)).unwrap_or(inside.len());
-        let (name, otherwise) = inside.split_at(end);
-        let found = variable(name);
-        let found = match otherwise {
-            "" => found,
-            _ if otherwise.starts_with(":-") => {
-                found.filter(|it| !it.is_empty()).or_else(|| Some(otherwise[2..].to_owned()))
-            }
-            _ if otherwise.starts_with('-') => found.or_else(|| Some(otherwise[1..].to_owned())),
-            _ => None,
-        };
-        (found?, rest)
-    } else {
-        let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
-        (variable(&rest[..end])?, &rest[end..])
+    let name_and_rest = |text: &'a str| text.split_at(text.find(|c| !is_name(c)).unwrap_or(text.len()));
+    let Some(braced) = text.strip_prefix('{') else {
+        let (name, rest) = name_and_rest(text);
+        return Some((variable(name)?, rest));
     };
-    Some(format!("{before}{found}{}", filled(rest, variable)?))
+    let (inside, rest) = braced.split_once('}')?;
+    let (name, otherwise) = name_and_rest(inside);
+    let found = variable(name);
+    let found = if let Some(otherwise) = otherwise.strip_prefix(":-") {
+        found.filter(|it| !it.is_empty()).or_else(|| Some(otherwise.to_owned()))
+    } else if let Some(otherwise) = otherwise.strip_prefix('-') {
+        found.or_else(|| Some(otherwise.to_owned()))
+    } else {
+        found.filter(|_| otherwise.is_empty())
+    };
+    Some((found?, rest))
 }
 
 #[cfg(test)]
@@ -313,5 +344,26 @@ mod tests {
             bomb += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{before}"); 9].join(", "));
         }
         assert_eq!(read_all(&[&format!("{bomb}services: {{a: {{image: one}}}}")]), None);
+
+        let long = format!("x-long: &long {}\nservices:\n", "x".repeat(100_000));
+        let services: String = (0..1_000).map(|number| format!("  a{number}: {{image: *long}}\n")).collect();
+        assert_eq!(read_all(&[&format!("{long}{services}")]), None);
+    }
+
+    #[test]
+    fn a_document_that_goes_deep_is_not_followed() {
+        let sound = "\nservices: {a: {image: one}}";
+        assert_eq!(names(read_all(&[&format!("x-deep: {}x{}{sound}", "[".repeat(50), "]".repeat(50))])), ["a"]);
+        assert_eq!(read_all(&[&"- ".repeat(100_000)]), None);
+        assert_eq!(read_all(&[&format!("x-deep:\n  {}x{sound}", "- ".repeat(100_000))]), None);
+        // By aliases, each of which has the one before it inside of it.
+        let deep: String = (1..500).map(|level| format!("x{level}: &x{level} [*x{}]\n", level - 1)).collect();
+        assert_eq!(read_all(&[&format!("x0: &x0 x\n{deep}services: {{a: {{image: one}}}}")]), None);
+    }
+
+    #[test]
+    fn variables_that_multiply_do_not_hurt() {
+        assert_eq!(filled(&"${-}".repeat(60_000), &|_| None).as_deref(), Some(""));
+        assert_eq!(filled(&"$A".repeat(60_000), &|_| Some("a".repeat(100_000))), None);
     }
 }

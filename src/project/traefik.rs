@@ -6,6 +6,9 @@
 use super::Member;
 use crate::evidence::Container;
 
+/// Where CVAT's Traefik has its dashboard, if that is enabled.
+pub const DASHBOARD: u16 = 8090;
+
 /// A router's rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {

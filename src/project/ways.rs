@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::traefik::Rule;
+use super::traefik::{DASHBOARD, Rule};
 use super::{Address, Member, Project, Published, Reach, ago};
 use crate::evidence::{Container, Failure, Scheme, Status};
 use crate::readiness::shares_network;
@@ -66,7 +66,6 @@ impl Project {
     /// Where users may ask for analytics, as far as Traefik's ports and rules tell, the likeliest first; none in a
     /// deployment without them. Which of its ports are entry points, only Traefik knows.
     pub fn public_addresses(&self) -> Vec<Address> {
-        const DASHBOARD: u16 = 8090;
         let traefik = self.traefik().filter(|it| it.runs());
         let Some((traefik, _)) = traefik.zip(self.analytics()) else { return Vec::new() };
         let rank = |port: &&Published| match port.inside {

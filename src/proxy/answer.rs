@@ -4,10 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName,
-    HeaderValue, RETRY_AFTER, VARY, X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HeaderName, HeaderValue, VARY};
 use http::request::Parts;
 use http::{HeaderMap, Method, Response, StatusCode, Uri, Version};
 use tokio::time::Instant;
@@ -23,7 +20,7 @@ use crate::config::{Config, Detail};
 use crate::diagnosis::Code;
 use crate::evidence::{Bound, Failure};
 use crate::headers::{self, PROXY_STATUS, proxy_status, proxy_status_without_error};
-use crate::page::{self, Audience, Brand, Language, Page, negotiate};
+use crate::page::{self, Audience, Brand, Language, Page, STATE, negotiate};
 use crate::readiness::State;
 use crate::telemetry::meter::{Fate, Ledger};
 use crate::watch::Snapshot;
@@ -31,8 +28,6 @@ use crate::watch::Snapshot;
 /// Asks for our own view of the upstream instead of the upstream's answer; pages update themselves with it. A header
 /// rather than a path: no path of the upstream is taken away, and forward-auth covers it like the page itself.
 const STATUS_QUERY: HeaderName = HeaderName::from_static("x-anteroom");
-/// The readiness in an answer to [`STATUS_QUERY`].
-const STATE: HeaderName = HeaderName::from_static("x-anteroom-state");
 /// What a bug of ours is answered with.
 const BUG: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
@@ -212,18 +207,20 @@ impl<'a> Ticket<'a> {
         bound: Option<Bound>,
     ) -> Made {
         let (language, format) = (Language::of(fields), negotiate::format(fields));
+        // What a client calls a method may be anything, and makes no page of its own.
+        let repeatable = matches!(*method, Method::GET | Method::HEAD);
         let question = Question {
             sequence: snapshot.sequence,
             failure: failure.clone(),
             bound,
-            method: method.clone(),
+            repeatable,
             format,
             language: language.tag(),
         };
         self.pages.get(question, self.id, |request_id| {
             let diagnosis = snapshot.diagnose(failure, bound);
             let Self { detail, brand, .. } = *self;
-            let audience = Audience { detail, method, request_id, language, brand };
+            let audience = Audience { detail, repeatable, request_id, language, brand };
             let finding = diagnosis.findings.first().map(|finding| finding.code);
             Made { page: page::render(&diagnosis, &audience, format), finding }
         })
@@ -241,28 +238,15 @@ pub fn in_tenths(held: Duration) -> Duration {
 }
 
 fn respond(page: Page, method: &Method) -> Response<Body> {
-    // To HEAD, with its length alone. hyper sees to that over HTTP/1.1 only.
-    let length = HeaderValue::from(page.body.len());
-    let is_head = *method == Method::HEAD;
-    let mut answer = Response::new(if is_head { Body::empty() } else { Body::own(page.body) });
+    let mut answer = Response::new(());
     *answer.status_mut() = page.status;
-    let headers = answer.headers_mut();
-    if is_head {
-        headers.insert(CONTENT_LENGTH, length);
+    page.describe(answer.headers_mut());
+    if *method == Method::HEAD {
+        // With the length alone. hyper sees to that over HTTP/1.1 only.
+        answer.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(page.body.len()));
+        return answer.map(|()| Body::empty());
     }
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(page.content_type));
-    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(page.language.tag()));
-    // Nothing may store it, but whoever does all the same should know that others get another format or language.
-    headers.insert(VARY, HeaderValue::from_static(negotiate::VARIES_BY));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Some(policy) = page.content_security_policy {
-        headers.insert(CONTENT_SECURITY_POLICY, policy);
-    }
-    if let Some(seconds) = page.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    answer
+    answer.map(|()| Body::own(page.body))
 }
 
 /// An answer of ours without a body.

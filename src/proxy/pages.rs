@@ -4,20 +4,20 @@
 //! Of two requests at the same time only the id differs in their pages. So a page is made with a stand-in for it, and
 //! kept for a moment; whoever comes meanwhile gets a copy with its own id.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use http::Method;
 use tokio::time::Instant;
 
 use super::record::Id;
 use crate::diagnosis::Code;
 use crate::evidence::{Bound, Failure};
+use crate::lock::lock;
 use crate::page::{Format, Page};
 
 /// A page tells of seconds, so nobody sees that it is as old as this.
 const FRESH: Duration = Duration::from_millis(200);
-/// In two languages, two formats, for a few methods. Beyond, the oldest goes.
+/// In two languages, three formats, and whether the page may ask again. Beyond, the oldest goes.
 const MOST: usize = 16;
 
 /// What a page depends on, beside the moment.
@@ -27,7 +27,7 @@ pub struct Question {
     pub sequence: u64,
     pub failure: Option<Failure>,
     pub bound: Option<Bound>,
-    pub method: Method,
+    pub repeatable: bool,
     pub format: Format,
     /// By its tag.
     pub language: &'static str,
@@ -73,22 +73,18 @@ impl Pages {
     }
 
     fn find(&self, question: &Question) -> Option<Made> {
-        let kept = self.lock();
+        let kept = lock(&self.kept);
         let known = kept.iter().find(|it| it.since.elapsed() < FRESH && it.question == *question)?;
         Some(known.made.clone())
     }
 
     fn keep(&self, question: Question, made: Made) {
-        let mut kept = self.lock();
+        let mut kept = lock(&self.kept);
         kept.retain(|it| it.since.elapsed() < FRESH && it.question != question);
         if kept.len() == MOST {
             kept.remove(0);
         }
         kept.push(Kept { question, since: Instant::now(), made });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,7 +97,7 @@ mod tests {
 
     fn question(sequence: u64) -> Question {
         let format = Format::Text;
-        Question { sequence, failure: None, bound: None, method: Method::GET, format, language: "en" }
+        Question { sequence, failure: None, bound: None, repeatable: true, format, language: "en" }
     }
 
     fn made(id: &str, text: &str) -> Made {
@@ -124,7 +120,7 @@ mod tests {
         assert_eq!(ask(1, 11, "two"), "one 000000000000000b 000000000000000b");
         assert_eq!(ask(2, 12, "news"), "news 000000000000000c 000000000000000c");
         assert_eq!(ask(1, 13, "two"), "one 000000000000000d 000000000000000d");
-        let other = Question { method: Method::POST, ..question(1) };
+        let other = Question { repeatable: false, ..question(1) };
         assert!(pages.get(other, 14, |id| made(id, "post")).page.body.starts_with("post"));
         tokio::time::advance(FRESH).await;
         assert_eq!(ask(1, 15, "later"), "later 000000000000000f 000000000000000f");
@@ -136,7 +132,7 @@ mod tests {
         for sequence in 0..100 {
             pages.get(question(sequence), sequence, |id| made(id, ""));
         }
-        assert_eq!(pages.lock().len(), MOST);
+        assert_eq!(lock(&pages.kept).len(), MOST);
         assert!(pages.find(&question(99)).is_some() && pages.find(&question(0)).is_none());
     }
 }

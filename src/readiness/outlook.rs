@@ -44,6 +44,10 @@ pub const CRASH_LOOP_WINDOW: Duration = Duration::from_secs(6 * 60);
 /// The engine forgets its back-off once a container has been up for this long, and so do we.
 pub const SETTLED: Duration = Duration::from_secs(10);
 
+/// A start that takes longer than this is no slow start any more. CVAT's Grafana needs about a minute when it
+/// downloads its plugin over a bad line; five leave room for a slow disk.
+pub const LONG_START: Duration = Duration::from_secs(5 * 60);
+
 /// Containers that the same shutdown ended did so within this: the engine stops them all at once and kills those that
 /// take longer than 15 s (dockerd, `--shutdown-timeout`).
 pub const ENDED_TOGETHER: Duration = Duration::from_secs(30);
@@ -176,13 +180,7 @@ fn dependency<'a>(
 ) -> Option<&'a Container> {
     let compose = target.compose.as_ref()?;
     dependencies(target, evidence).iter().find_map(|needed| {
-        let serves = |container: &&Container| {
-            container
-                .compose
-                .as_ref()
-                .is_some_and(|its| its.project == compose.project && its.service == needed.service && !its.one_off)
-        };
-        let mut serving = evidence.others.iter().filter(serves);
+        let mut serving = evidence.others.iter().filter(|it| it.serves(&compose.project, &needed.service));
         let first = serving.next()?;
         // One that is there is enough.
         std::iter::once(first).chain(serving).all(|container| is_bad(container, needed)).then_some(first)

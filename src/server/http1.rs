@@ -9,7 +9,7 @@ use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use super::connection::{Conversation, Host};
 use super::request::{AlwaysReady, service};
 use super::suspended::{Handover, Resumed, Suspended};
 use super::wire::Wire;
+use crate::lock::lock;
 use crate::telemetry::meter::Limit;
 use crate::upstream::trailers::Trailing;
 
@@ -213,7 +214,7 @@ impl Lent {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Wire> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

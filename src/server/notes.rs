@@ -3,11 +3,12 @@
 //! All who have to do with it are polled by the same worker, so nothing here is ever contended.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use super::pace::Pace;
 use crate::conduit::Conduit;
+use crate::lock::lock;
 use crate::spelling::Spelling;
 
 /// Of one connection.
@@ -57,7 +58,7 @@ impl Notes {
 
     /// How the request with this number is written, if not as usual. To be asked for each in turn.
     pub fn take_unusual(&self, number: usize) -> Option<Spelling> {
-        let mut heads = self.unusual.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heads = lock(&self.unusual);
         while heads.pop_front_if(|(its, _)| *its < number).is_some() {}
         let (_, spelling) = heads.pop_front_if(|(its, _)| *its == number)?;
         if heads.is_empty() {
@@ -69,16 +70,16 @@ impl Notes {
 
     /// Has the answer that begins next written so.
     pub fn spell_answer(&self, spelling: Spelling) {
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(spelling);
+        *lock(&self.answer) = Some(spelling);
     }
 
     pub(super) fn take_answer(&self) -> Option<Spelling> {
-        self.answer.lock().unwrap_or_else(PoisonError::into_inner).take()
+        lock(&self.answer).take()
     }
 
     pub(super) fn keep_unusual(&self, heads: Vec<(usize, Spelling)>) {
         if !heads.is_empty() {
-            self.unusual.lock().unwrap_or_else(PoisonError::into_inner).extend(heads);
+            lock(&self.unusual).extend(heads);
         }
     }
 

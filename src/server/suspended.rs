@@ -7,7 +7,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use futures_util::future::FusedFuture;
 use http::Response;
@@ -15,6 +15,7 @@ use http::Response;
 use super::http1::Lent;
 use super::request::Answer;
 use crate::headers;
+use crate::lock::lock;
 
 /// What an answer stands for of the request that hyper has read: whether it has a body (RFC 9110 §9.3.2).
 const HEAD: &[u8] = b"HEAD / HTTP/1.1\r\n\r\n";
@@ -44,10 +45,6 @@ impl Handover {
     pub fn take_resumed(&self) -> Option<Resumed> {
         lock(&self.resumed).take()
     }
-}
-
-fn lock<T>(slot: &Mutex<T>) -> MutexGuard<'_, T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A request of HTTP/1.1 without a body, all that hyper has read of its connection.

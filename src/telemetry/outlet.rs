@@ -6,9 +6,11 @@
 
 use std::io::{self, Write};
 use std::mem;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use crate::lock::lock;
 
 /// Of lines that wait, in bytes: some 5,000 of requests.
 const ROOM: usize = 1 << 20;
@@ -25,6 +27,7 @@ pub(super) static OUTLET: Outlet = Outlet::new();
 /// Lines on their way.
 #[derive(Debug)]
 pub(super) struct Outlet {
+    /// Held for as long as it takes to copy a line.
     lines: Mutex<Lines>,
     /// There is something to write.
     filled: Condvar,
@@ -69,7 +72,7 @@ impl Outlet {
         let mut torn = false;
         loop {
             let lost = {
-                let lines = self.lock();
+                let lines = lock(&self.lines);
                 let is_empty = |lines: &mut Lines| lines.text.is_empty();
                 let mut lines = self.filled.wait_while(lines, is_empty).unwrap_or_else(PoisonError::into_inner);
                 lines.busy = true;
@@ -88,7 +91,7 @@ impl Outlet {
                 ours += 1;
                 text.insert(0, b'\n');
             }
-            self.lock().left = text.len();
+            lock(&self.lines).left = text.len();
             let written = self.write_out(&mut output, &text);
             // Where nobody reads any more, nobody misses anything, either.
             let left = text[written.max(ours)..].iter().filter(|byte| **byte == b'\n').count();
@@ -96,7 +99,7 @@ impl Outlet {
             torn = if written > 0 { text[written - 1] != b'\n' } else { torn };
             text.clear();
             text.shrink_to(KEPT);
-            let mut lines = self.lock();
+            let mut lines = lock(&self.lines);
             (lines.busy, lines.left, lines.lost) = (false, 0, lines.lost + left as u64 + untold);
             drop(lines);
             self.emptied.notify_all();
@@ -111,7 +114,7 @@ impl Outlet {
             match output.write(&text[written..]) {
                 Ok(taken) if taken > 0 => {
                     written += taken;
-                    let mut lines = self.lock();
+                    let mut lines = lock(&self.lines);
                     (lines.written, lines.left) = (lines.written + taken as u64, lines.left - taken);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -129,7 +132,7 @@ impl Outlet {
     /// many lines were lost that nobody was told of.
     pub(super) fn drain(&self) -> (usize, u64) {
         let is_full = |lines: &mut Lines| lines.busy || !lines.text.is_empty();
-        let mut lines = self.lock();
+        let mut lines = lock(&self.lines);
         loop {
             let before = lines.written;
             let (now, waited) =
@@ -140,17 +143,12 @@ impl Outlet {
             lines = now;
         }
     }
-
-    /// Held for as long as it takes to copy a line.
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// The subscriber hands over each line whole.
 impl Write for &'static Outlet {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut lines = self.lock();
+        let mut lines = lock(&self.lines);
         if lines.text.len() + line.len() > ROOM {
             lines.lost += 1;
             return Ok(line.len());
@@ -196,7 +194,7 @@ mod tests {
 
     /// Bytes that wait, lines that were lost, and whether others are on their way.
     fn state(outlet: &Outlet) -> (usize, u64, bool) {
-        let lines = outlet.lock();
+        let lines = lock(&outlet.lines);
         (lines.text.len(), lines.lost, lines.busy)
     }
 

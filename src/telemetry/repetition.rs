@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::fmt::{self, Write};
 use std::hash::Hash;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use tracing::callsite::Identifier;
@@ -16,6 +16,8 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
+
+use crate::lock::lock;
 
 /// Within [`WINDOW`], of one place in the source.
 const MOST: u64 = 10;
@@ -34,7 +36,7 @@ pub(super) struct Repetition(Mutex<Counts<Identifier>>);
 
 impl Repetition {
     fn with<T>(&self, act: impl FnOnce(&mut Counts<Identifier>) -> T) -> T {
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.0))
     }
 
     /// Tells how much was left out in the windows that are over, or in all.

@@ -1,7 +1,5 @@
 //! From files to certificates and keys, or to what is wrong with them.
 
-use std::fs;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,9 +9,10 @@ use tokio_rustls::rustls::{CertificateError, Error, RootCertStore};
 
 use super::{both, wrong};
 use crate::config::{self, Invalid};
+use crate::file;
 
 /// In bytes. All the roots of a system are a quarter of a mebibyte; a file beyond this is another kind of file.
-const LARGEST: u64 = 4 << 20;
+const LARGEST: usize = 4 << 20;
 
 /// A certificate with those that lead from it to its root, and its private key.
 pub(super) struct Identity {
@@ -91,18 +90,8 @@ fn certificates(setting: &'static str, file: &Arc<Path>) -> Result<Vec<Certifica
     }
 }
 
-fn read(setting: &'static str, file: &Arc<Path>) -> Result<Vec<u8>, Vec<Invalid>> {
-    let content = fs::metadata(file).and_then(|found| match found.len() {
-        0..=LARGEST if found.is_file() => fs::read(file),
-        _ => Err(ErrorKind::InvalidData.into()),
-    });
-    content.map_err(|error| {
-        let reason = match error.kind() {
-            ErrorKind::InvalidData => "is no PEM file".to_owned(),
-            _ => format!("cannot be read: {error}"),
-        };
-        wrong(setting, Some(file), reason)
-    })
+fn read(setting: &'static str, path: &Arc<Path>) -> Result<Vec<u8>, Vec<Invalid>> {
+    file::read(path, LARGEST).map_err(|reason| wrong(setting, Some(path), reason))
 }
 
 /// Without the file's own words: a line of a key file may be a part of the key.

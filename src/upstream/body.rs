@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,10 +21,12 @@ use super::reel::{Allowance, BodyError, Fault, Reel};
 use super::spool::Job;
 use super::tasks::{Notice, Upload, Uploads};
 use super::trailers::{self, Slot};
+use crate::lock::lock;
 
 /// The client's body and what is kept of it.
 pub struct Tape {
-    /// `None` for a request without a body: most of them.
+    /// `None` for a request without a body: most of them. Never contended: a body is read by one connection at a time, on
+    /// the request's own thread.
     reel: Option<Arc<Mutex<Reel>>>,
 }
 
@@ -246,9 +248,4 @@ impl Reader {
     fn end(&self, trailers: HeaderMap) -> Option<Result<Frame<Bytes>, BodyError>> {
         trailers::end(trailers, self.slot.as_ref(), &self.hint).map(Ok)
     }
-}
-
-/// Uncontended: a request's body is read by one connection at a time, on the request's own thread.
-fn lock(reel: &Mutex<Reel>) -> MutexGuard<'_, Reel> {
-    reel.lock().unwrap_or_else(PoisonError::into_inner)
 }

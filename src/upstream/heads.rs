@@ -4,13 +4,14 @@
 use std::io::{self, IoSlice};
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::lock::lock;
 use crate::spelling::{self, Spelling, Writing};
 
 /// In bytes: what is read at once by who may not read more. hyper makes its buffer larger when it gets as much as it has
@@ -138,18 +139,14 @@ impl<Io> Watched<Io> {
 
     /// Looks at what it stands before, if that was not taken back.
     pub fn with<T>(&self, look: impl FnOnce(&Io) -> T) -> Option<T> {
-        self.lock().io.as_ref().map(look)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner<Io>> {
-        lock(&self.0)
+        lock(&self.0).io.as_ref().map(look)
     }
 }
 
 /// Whoever it was lent to has done with it, but what it brought last is yet to be asked for.
 impl<Io> Drop for Watched<Io> {
     fn drop(&mut self) {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.0);
         inner.io = None;
         inner.place = None;
     }
@@ -195,13 +192,9 @@ impl<Io> Watcher<Io> {
     }
 }
 
-fn lock<Io>(inner: &Mutex<Inner<Io>>) -> MutexGuard<'_, Inner<Io>> {
-    inner.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl<Io: AsyncRead + Unpin> AsyncRead for Watched<Io> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let mut inner = self.lock();
+        let mut inner = lock(&self.0);
         if inner.io.is_none() {
             return Poll::Pending;
         }
@@ -237,7 +230,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let Inner { io: Some(io), writing, spelling, .. } = &mut *self.lock() else {
+        let Inner { io: Some(io), writing, spelling, .. } = &mut *lock(&self.0) else {
             return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
         };
         writing.poll_write(io, cx, pieces, spelling.take())
@@ -250,14 +243,14 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Watched<Io> {
     /// hyper flushes when it has nothing left to write.
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // Of one that was taken back nothing is left to be flushed, and hyper goes on waiting for the rest of the answer.
-        let Inner { io: Some(io), writing, .. } = &mut *self.lock() else { return Poll::Ready(Ok(())) };
+        let Inner { io: Some(io), writing, .. } = &mut *lock(&self.0) else { return Poll::Ready(Ok(())) };
         ready!(Pin::new(io).poll_flush(cx))?;
         writing.flushed();
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Inner { io: Some(io), .. } = &mut *self.lock() else { return Poll::Ready(Ok(())) };
+        let Inner { io: Some(io), .. } = &mut *lock(&self.0) else { return Poll::Ready(Ok(())) };
         Pin::new(io).poll_shutdown(cx)
     }
 }

@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -27,6 +27,7 @@ use super::places::{Place, Places, Waits};
 use super::tasks::Tasks;
 use super::trailers::{Slot, Trailing};
 use crate::evidence::{Failure, Scheme};
+use crate::lock::lock;
 use crate::retry;
 use crate::tls::{Protocols, Stream};
 
@@ -346,10 +347,6 @@ pub fn reset(tunnel: Upgraded) {
     if let Ok(parts) = tunnel.downcast::<Line>() {
         parts.io.inner().get_ref().with(|io| io.get_ref().reset_when_closed());
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

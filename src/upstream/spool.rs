@@ -11,7 +11,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::config::{self, Config, Invalid};
+use crate::lock::lock;
 
 /// What is written or read at once, in bytes: enough that handing it to a thread costs less than the disk does, and as
 /// little as every body that is spooled may have in memory.
@@ -45,12 +46,7 @@ pub struct Spool {
 pub fn refuse(config: &Config) -> Option<Invalid> {
     let folder = &config.spool.as_ref()?.folder;
     let error = create(folder).err()?;
-    let value = Some(format!("{:?}", folder.display().to_string()));
-    Some(Invalid {
-        setting: "ANTEROOM_SPOOL_DIR".to_owned(),
-        value,
-        reason: format!("is no folder that files can be made in: {error}"),
-    })
+    Some(Invalid::path("ANTEROOM_SPOOL_DIR", folder, format!("is no folder that files can be made in: {error}")))
 }
 
 impl Spool {
@@ -85,7 +81,7 @@ impl Spool {
     }
 
     fn warn(&self, error: &io::Error, what: &'static str) {
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut warned = lock(&self.warned);
         if warned.is_none_or(|last| last.elapsed() >= WARN_EVERY) {
             *warned = Some(Instant::now());
             tracing::warn!(%error, folder = %self.folder.display(), "{what}");

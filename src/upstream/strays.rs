@@ -4,32 +4,34 @@
 //! should know. The memory is bounded twice: in number, and in time, since an address may come to life.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::evidence::{Failure, Stray};
+use crate::lock::lock;
 
 /// As many are remembered. A name with more bad addresses than this has other troubles.
 const MOST: usize = 8;
 /// After so long without having failed again an address is tried in its turn.
 const REMEMBERED: Duration = Duration::from_secs(60);
 
-/// What all connections to the upstream know together.
+/// What all connections to the upstream know together. Locked for a few instructions, and only where a name has several
+/// addresses.
 #[derive(Clone, Debug, Default)]
 pub struct Strays(Arc<Mutex<Vec<(Stray, Instant)>>>);
 
 impl Strays {
     /// Those that are known now.
     pub fn known(&self) -> Arc<[Stray]> {
-        let strays = self.lock();
+        let strays = lock(&self.0);
         strays.iter().filter(|(_, seen)| seen.elapsed() < REMEMBERED).map(|(stray, _)| stray.clone()).collect()
     }
 
     /// Puts the known ones last; the order is the resolver's otherwise.
     pub fn put_last(&self, addresses: &mut [SocketAddr]) {
-        let strays = self.lock();
+        let strays = lock(&self.0);
         let is_stray = |address: &SocketAddr| {
             strays.iter().any(|(stray, seen)| stray.address == address.ip() && seen.elapsed() < REMEMBERED)
         };
@@ -42,7 +44,7 @@ impl Strays {
     /// no oddity. So an address is one only beside another of its own family.
     pub fn learn(&self, answered: IpAddr, failed: Vec<(SocketAddr, Failure)>, resolved: &[SocketAddr]) {
         let now = Instant::now();
-        let mut strays = self.lock();
+        let mut strays = lock(&self.0);
         strays.retain(|(stray, seen)| {
             let still_there = resolved.iter().any(|address| address.ip() == stray.address);
             stray.address != answered && still_there && seen.elapsed() < REMEMBERED
@@ -57,11 +59,6 @@ impl Strays {
         }
         let surplus = strays.len().saturating_sub(MOST);
         strays.drain(..surplus);
-    }
-
-    /// Held for a few instructions, and only where a name has several addresses.
-    fn lock(&self) -> MutexGuard<'_, Vec<(Stray, Instant)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
 
 use futures_util::FutureExt;
@@ -20,6 +20,7 @@ use tokio::task::AbortHandle;
 
 use super::lease::Cut;
 use super::places::Place;
+use crate::lock::lock;
 
 /// Runs the tasks of one connection.
 #[derive(Clone)]
@@ -85,7 +86,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     }
 }
 
-/// Where a body says how it can be given up: to the task that hyper begins next, which is the one that sends it.
+/// Where a body says how it can be given up: to the task that hyper begins next, which is the one that sends it. Never
+/// contended: a connection lives on one thread.
 #[derive(Clone, Default)]
 pub(super) struct Uploads(Arc<Mutex<Option<oneshot::Receiver<Infallible>>>>);
 
@@ -123,9 +125,4 @@ impl Upload {
     pub(super) async fn over(&mut self) {
         self.0.closed().await;
     }
-}
-
-/// Uncontended: a connection lives on one thread.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,7 +7,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,6 +16,7 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::headers;
+use crate::lock::lock;
 
 /// Meaningless or dangerous after a body (RFC 9110 §6.5.1): what frames, routes, authenticates or describes a message.
 /// Whoever merges trailers into headers must not learn any of it from there.
@@ -93,12 +94,8 @@ impl Slot {
         }
         if !text.is_empty() {
             text.extend_from_slice(END);
-            *self.lock() = text.freeze();
+            *lock(&self.0) = text.freeze();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Bytes> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,7 +130,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Trailing<Io> {
     ) -> Poll<io::Result<usize>> {
         let Self { inner, slot } = self.get_mut();
         let mut inner = Pin::new(inner);
-        let mut trailers = slot.lock();
+        let mut trailers = lock(&slot.0);
         if trailers.is_empty() {
             return inner.poll_write_vectored(cx, pieces);
         }

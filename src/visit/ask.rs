@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
-use crate::evidence::{Failure, Scheme, Upstream};
+use crate::evidence::{Failure, Scheme, Upstream, written_host};
 use crate::project::traefik::Complaint;
 use crate::project::{Address, Answered};
 use crate::retry::Connection;
@@ -151,7 +151,7 @@ fn request(address: &Address, path: &str) -> Result<Request<Empty<Bytes>>, Failu
     let unfit = || Failure::Unreachable { reason: "the URL cannot be asked for".into() };
     let mut request = Request::new(Empty::new());
     *request.uri_mut() = path.parse::<Uri>().map_err(|_| unfit())?;
-    let authority = format!("{}:{}", address.written_host(), address.port);
+    let authority = format!("{}:{}", written_host(&address.host), address.port);
     let headers = request.headers_mut();
     headers.insert(HOST, HeaderValue::from_str(&authority).map_err(|_| unfit())?);
     headers.insert(ACCEPT, HeaderValue::from_static("application/problem+json, */*;q=0.5"));

@@ -2,11 +2,12 @@
 //! and only if they are small, regular files: a label is foreign, and a pipe would never end.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::evidence::Compose;
+use crate::file::{self, Unreadable};
 use crate::project::Project;
 use crate::project::definitions::{self, Definition, FILE_MOST, Unread};
 use crate::project::traefik::{self, Rule};
@@ -19,16 +20,10 @@ const FOLDER_MOST: usize = 32;
 /// # Errors
 /// One of them cannot be read, or does not say all; or no label names any.
 pub(super) fn definitions(project: &Project) -> Result<Vec<Definition>, Unread> {
-    let newest = project
-        .members
-        .iter()
-        .filter(|member| !member.is_one_off())
-        .max_by_key(|member| member.container.created.as_ref().map(|moment| moment.at));
-    let compose = newest.and_then(|it| it.container.compose.as_ref()).filter(|it| !it.config_files.is_empty());
+    let compose = project.newest().filter(|it| !it.config_files.is_empty());
     let compose = compose.ok_or_else(|| Unread::Because("no label tells where they are".to_owned()))?;
     let folder = Path::new(&*compose.working_dir);
-    let text =
-        |path: &Path| read(path).ok_or_else(|| Unread::Because(format!("{}: {}", path.display(), why_not(path))));
+    let text = |path: &Path| read(path).map_err(Unread::Because);
     let named: Vec<PathBuf> = compose.config_files.iter().map(|file| folder.join(&**file)).collect();
     let texts = named.iter().map(|path| text(path)).collect::<Result<Vec<String>, Unread>>()?;
     let variables = variables(compose, folder);
@@ -73,7 +68,7 @@ fn variables(compose: &Compose, folder: &Path) -> HashMap<String, String> {
     if files.is_empty() {
         files.push(folder.join(".env"));
     }
-    let texts: Vec<String> = files.iter().filter_map(|file| read(file)).collect();
+    let texts: Vec<String> = files.iter().filter_map(|file| read(file).ok()).collect();
     let last: HashMap<String, Option<String>> = texts.iter().flat_map(|text| settings(text)).collect();
     last.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
@@ -104,7 +99,7 @@ pub(super) fn rules(project: &Project) -> Vec<Rule> {
     });
     sources
         .filter(|path| path.extension().is_some_and(|it| it == "yml" || it == "yaml" || it == "toml"))
-        .filter_map(|path| Some((path.file_name()?.to_string_lossy().into_owned(), read(&path)?)))
+        .filter_map(|path| Some((path.file_name()?.to_string_lossy().into_owned(), read(&path).ok()?)))
         .flat_map(|(name, text)| traefik::rules(&name, &text))
         .collect()
 }
@@ -118,7 +113,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 
 /// The name of the project, where compose would read it: in the `.env` of a folder.
 pub fn name_in(folder: &Path) -> Option<String> {
-    let text = read(&folder.join(".env"))?;
+    let text = read(&folder.join(".env")).ok()?;
     let (_, name) = settings(&text).filter(|(name, _)| name == "COMPOSE_PROJECT_NAME").last()?;
     name.filter(|name| !name.is_empty())
 }
@@ -130,26 +125,13 @@ pub fn has_compose_files(folder: &Path) -> bool {
         .any(|name| folder.join(name).exists())
 }
 
-/// What keeps a file from being read.
-fn why_not(path: &Path) -> String {
-    match fs::metadata(path) {
-        Ok(it) if it.is_file() && it.len() <= FILE_MOST as u64 => {
-            File::open(path).err().map_or_else(|| "is no text".to_owned(), |error| error.to_string())
-        }
-        Ok(_) => "is no small file".to_owned(),
-        Err(error) => error.to_string(),
-    }
-}
-
-/// A small text file; `None` if it is none.
-fn read(path: &Path) -> Option<String> {
-    let is_small = fs::metadata(path).is_ok_and(|it| it.is_file() && it.len() <= FILE_MOST as u64);
-    if !is_small {
-        return None;
-    }
-    let mut text = String::new();
-    File::open(path).ok()?.take(FILE_MOST as u64).read_to_string(&mut text).ok()?;
-    Some(text)
+/// A small text file, or what keeps it from being read.
+fn read(path: &Path) -> Result<String, String> {
+    let content = file::read(path, FILE_MOST).map_err(|reason| match reason {
+        Unreadable::System(error) => format!("{}: {error}", path.display()),
+        reason => format!("{}: {reason}", path.display()),
+    })?;
+    String::from_utf8(content).map_err(|_| format!("{}: is no text", path.display()))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use http::HeaderValue;
@@ -13,7 +13,7 @@ use tokio::time::{timeout, timeout_at};
 
 use crate::evidence::{Container, Failure, HealthStatus, Scheme, Status, Upstream};
 use crate::probe::{Probe, Prober};
-use crate::project::{Member, Project, Reach};
+use crate::project::{Member, Project, Reach, Run};
 use crate::readiness::shares_network;
 use crate::upstream::Dialer;
 
@@ -33,15 +33,12 @@ const FADES_AFTER: Duration = Duration::from_secs(15);
 #[derive(Debug, Default)]
 pub struct Heard(HashMap<Run, (u16, Instant)>);
 
-/// One start of one container.
-type Run = (Box<str>, Option<SystemTime>);
-
 impl Heard {
     /// Keeps what answered, and forgets the runs that are over.
     pub fn note(&mut self, project: &Project) {
         let now = Instant::now();
         let answers = project.members.iter().filter_map(|member| match member.reach {
-            Reach::Answers { port } => Some((run(member), port)),
+            Reach::Answers { port } => Some((member.run(), port)),
             Reach::Untried | Reach::Fails { .. } => None,
         });
         let noted = answers.map(|(run, port)| {
@@ -55,24 +52,20 @@ impl Heard {
     /// Forgets those who may be asked again by now: whoever speaks HTTP at every look, the others now and then. For who
     /// looks on for as long as somebody watches.
     pub fn fade(&mut self, project: &Project) {
-        let talkers: HashSet<Run> = project.members.iter().filter(|it| project.speaks_http(it)).map(run).collect();
+        let talkers: HashSet<Run> =
+            project.members.iter().filter(|it| project.speaks_http(it)).map(Member::run).collect();
         self.0.retain(|run, (_, at)| at.elapsed() < FADES_AFTER && !talkers.contains(run));
     }
 
     /// Whether somebody was not asked for its sake.
     pub fn spoke_for(&self, project: &Project) -> bool {
-        project.members.iter().any(|member| self.0.contains_key(&run(member)))
+        project.members.iter().any(|member| self.0.contains_key(&member.run()))
     }
-}
-
-fn run(member: &Member) -> Run {
-    let Container { id, started, .. } = &member.container;
-    (id.clone(), started.as_ref().map(|moment| moment.at))
 }
 
 /// Fills in how each member could be reached.
 pub(super) async fn ask_everyone(project: &mut Project, heard: &Heard) {
-    let asked = project.members.iter().map(async |member| match heard.0.get(&run(member)) {
+    let asked = project.members.iter().map(async |member| match heard.0.get(&member.run()) {
         Some((port, _)) if member.container.status == Status::Running => (Reach::Answers { port: *port }, None),
         Some(_) | None => ask(member, project.speaks_http(member)).await,
     });
@@ -97,10 +90,7 @@ async fn ask(member: &Member, http: bool) -> (Reach, Option<u16>) {
     if !http && health.as_ref().is_some_and(|health| health.status == HealthStatus::Healthy) {
         return (Reach::Untried, None);
     }
-    let declared = || {
-        let ports = member.container.routed_ports.iter().chain(&member.container.exposed_ports).copied();
-        ports.filter(move |port| *port != first).take(PORTS_MOST)
-    };
+    let declared = || member.container.declared_ports().into_iter().filter(move |port| *port != first).take(PORTS_MOST);
     match ask_in_turn(&addresses, first, http).await {
         Ok(()) => (Reach::Answers { port: first }, None),
         Err(failure) => {

@@ -77,7 +77,6 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use http::Method;
 
     use super::*;
     use crate::config::Detail;
@@ -124,8 +123,8 @@ mod tests {
             (ahead, 2, None),
             (unknown, 2, None),
         ] {
-            let (brand, method, language) = (Brand::default(), &Method::GET, Language::ENGLISH);
-            let reader = Audience { detail: Detail::State, method, request_id: "", language, brand: &brand };
+            let (brand, language) = (Brand::default(), Language::ENGLISH);
+            let reader = Audience { detail: Detail::State, repeatable: true, request_id: "", language, brand: &brand };
             let page = render(&snapshot.diagnose(None, None), &reader, Format::Problem);
             let told: serde_json::Value = serde_json::from_str(&page.body).expect("JSON");
             assert_eq!(page.retry_after, Some(retry_after), "{told:#}");

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::evidence::{Container, Evidence, Failure, Status};
+use crate::readiness::LONG_START;
 
 /// A service that opens one port after another is given time, and a container is not scanned without need.
 const AGAIN: Duration = Duration::from_secs(2);
@@ -14,9 +15,6 @@ const AGAIN: Duration = Duration::from_secs(2);
 const PORTS_MOST: usize = 16;
 /// Where web services listen, if they declare nothing.
 const USUAL: [u16; 8] = [80, 443, 3000, 5000, 8000, 8080, 8443, 8888];
-/// One that declares the port that we ask may still open it: other services open theirs one after another, so that a
-/// neighbour which is open says nothing yet. No start takes so long.
-const LONG_START: Duration = Duration::from_secs(5 * 60);
 
 /// When it was last asked.
 #[derive(Default)]
@@ -45,15 +43,17 @@ impl Survey {
 
 fn candidates(target: &Container, evidence: &Evidence) -> Vec<u16> {
     let port = evidence.upstream.port;
-    let declared = [&target.exposed_ports[..], &target.routed_ports].concat();
+    let declared = target.declared_ports();
     let age = target.started.as_ref().and_then(|started| evidence.seen_at.duration_since(started.at).ok());
+    // One that declares the port that we ask may still open it: other services open theirs one after another, so that a
+    // neighbour which is open says nothing yet.
     let is_old = age.is_some_and(|age| age >= LONG_START);
     // A label says where requests are sent, and may be what is wrong; the image says where it listens.
     let is_its_own = target.exposed_ports.contains(&port) || target.exposed_ports.is_empty() && target.declares(port);
     if (declared.is_empty() || is_its_own) && !is_old {
         return Vec::new();
     }
-    let usual = USUAL.iter().filter(|_| is_old);
+    let usual = USUAL.iter().filter(|port| is_old && !declared.contains(port));
     declared.iter().chain(usual).copied().filter(|other| *other != port).take(PORTS_MOST).collect()
 }
 

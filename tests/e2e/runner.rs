@@ -151,7 +151,7 @@ fn play(billed: Vec<Billed>, filtered: usize) -> ExitCode {
     conclude(count - failures.len(), &failures, 0, filtered, start)
 }
 
-/// Returns the names of the scenes that failed.
+/// Returns the scenes that failed, in short.
 fn play_on_one_stack<'a>(
     stage: &Stage,
     layout: Layout,
@@ -174,11 +174,16 @@ fn play_on_one_stack<'a>(
             Err(message) => {
                 let report = stack.as_ref().map(Stack::report).unwrap_or_default();
                 println!("test {name} ... FAILED ({:.1?})\n{message}{report}", start.elapsed());
-                failures.push(name.clone());
+                failures.push(in_short(name, &message));
             }
         }
     }
     failures
+}
+
+/// A report is long, and who reads of several failures wants to see at the end what each was.
+fn in_short(name: &str, message: &str) -> String {
+    iter::once(name).chain(message.lines().take(3)).collect::<Vec<_>>().join("\n        ")
 }
 
 fn conclude(passed: usize, failures: &[String], ignored: usize, filtered: usize, start: Instant) -> ExitCode {

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::diagnosis::deployment::Located;
-use crate::diagnosis::{Confidence, Remedy, Severity};
-use crate::evidence::{Engine, HealthStatus};
+use crate::diagnosis::{Remedy, Severity};
+use crate::evidence::Engine;
 use crate::page::foreign::{self, line};
 use crate::project::{Member, Project, Reach};
 
@@ -103,11 +103,7 @@ fn service(project: &Project, member: &Member) -> Service {
         standing: project.standing(member).as_str(),
         state: container.status.as_str(),
         exit_code: container.exit_code,
-        health: container.health.as_ref().map(|health| match health.status {
-            HealthStatus::Starting => "starting",
-            HealthStatus::Healthy => "healthy",
-            HealthStatus::Unhealthy => "unhealthy",
-        }),
+        health: container.health.as_ref().map(|health| health.status.as_str()),
         restart_count: container.restart_count,
         restart_policy: container.restart_policy.to_string(),
         answers_on: match member.reach {
@@ -122,16 +118,8 @@ fn found(located: &Located) -> Found {
     Found {
         code: finding.code.as_str(),
         service: located.service.as_deref().map(line),
-        severity: match finding.severity {
-            Severity::Info => "info",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        },
-        confidence: match finding.confidence {
-            Confidence::Possible => "possible",
-            Confidence::Likely => "likely",
-            Confidence::Certain => "certain",
-        },
+        severity: finding.severity.as_str(),
+        confidence: finding.confidence.as_str(),
         title: line(&finding.title.to_string()),
         evidence: finding.evidence.iter().map(|(name, value)| Fact { name, value: line(&value.to_string()) }).collect(),
         remedies: finding.remedies.iter().map(offer).collect(),

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::cli::paint::{BOLD, GREEN, Paint, RED, YELLOW};
 use crate::diagnosis::deployment::Located;
 use crate::diagnosis::{Confidence, Finding, Remedy, Severity};
-use crate::evidence::{Container, Engine, HealthStatus, Status};
+use crate::evidence::{Container, Engine, Status};
 use crate::page::foreign::{self, line};
 use crate::page::text::{columns, wrap};
 use crate::project::{Member, Project, Reach, Standing};
@@ -100,12 +100,7 @@ fn row(member: &Member) -> [String; 5] {
         Status::Exited | Status::Restarting => format!("{} ({exit_code})", status.as_str()),
         status => status.as_str().to_owned(),
     };
-    let health = match health.as_ref().map(|health| health.status) {
-        None => "-",
-        Some(HealthStatus::Starting) => "starting",
-        Some(HealthStatus::Healthy) => "healthy",
-        Some(HealthStatus::Unhealthy) => "unhealthy",
-    };
+    let health = health.as_ref().map_or("-", |health| health.status.as_str());
     let answers = match &member.reach {
         Reach::Untried => "-".to_owned(),
         Reach::Answers { port } => format!("on {port}"),
@@ -116,15 +111,15 @@ fn row(member: &Member) -> [String; 5] {
 
 /// One finding with its evidence and its remedies.
 pub(in crate::cli) fn finding(f: &mut impl fmt::Write, found: &Finding, paint: Paint) -> fmt::Result {
-    let (colour, weight) = match found.severity {
-        Severity::Error => (RED, "error"),
-        Severity::Warning => (YELLOW, "warning"),
-        Severity::Info => (BOLD, "info"),
+    let colour = match found.severity {
+        Severity::Error => RED,
+        Severity::Warning => YELLOW,
+        Severity::Info => BOLD,
     };
+    let weight = found.severity.as_str();
     let sure = match found.confidence {
-        Confidence::Certain => "",
-        Confidence::Likely => ", likely",
-        Confidence::Possible => ", possible",
+        Confidence::Certain => String::new(),
+        unsure => format!(", {}", unsure.as_str()),
     };
     let mut text = String::new();
     wrap(&mut text, "", &format!("{weight}{sure} {}: {}", found.code.as_str(), line(&found.title.to_string())))?;

@@ -7,7 +7,7 @@
 use std::array::from_fn;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -20,6 +20,7 @@ use super::histogram::{self, Histogram, OF_REQUESTS};
 use super::reason::{self, REASONS};
 use crate::diagnosis::Code;
 use crate::evidence::Failure;
+use crate::lock::lock;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,14 +145,14 @@ pub(super) struct Ledgers(Mutex<Vec<Arc<Ledger>>>);
 impl Ledgers {
     pub(super) fn open(&self) -> Arc<Ledger> {
         let ledger = Arc::<Ledger>::default();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&ledger));
+        lock(&self.0).push(Arc::clone(&ledger));
         ledger
     }
 }
 
 impl Collector for Ledgers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let ledgers = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ledgers = lock(&self.0).clone();
         let sum = |of: &dyn Fn(&Ledger) -> &AtomicU64| ledgers.iter().map(|it| of(it).load(Relaxed)).sum::<u64>();
 
         let help = "Requests by how they ended, and by the class of the answer's status.";
