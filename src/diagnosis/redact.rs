@@ -20,6 +20,7 @@ mod escapes;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod names;
+mod remarks;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -41,14 +42,18 @@ pub(crate) fn redact(text: &str) -> String {
 /// Together, since some secrets take several lines. Colours go, too.
 pub(crate) fn redact_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let lines: Vec<&str> = lines.into_iter().collect();
-    if lines.iter().any(|line| line.contains(escapes::ESCAPE)) {
-        let plain: Vec<Cow<'_, str>> = lines.into_iter().map(escapes::without_sequences).collect();
+    if lines.iter().any(|line| line.contains(escapes::ESCAPE) || line.contains(escapes::CODE)) {
+        let plain = |line| match escapes::without_sequences(line) {
+            Cow::Borrowed(line) => escapes::without_codes(line),
+            Cow::Owned(line) => Cow::Owned(escapes::without_codes(&line).into_owned()),
+        };
+        let plain: Vec<Cow<'_, str>> = lines.into_iter().map(plain).collect();
         return redact_plain(&plain.iter().map(|line| &**line).collect::<Vec<_>>());
     }
     redact_plain(&lines)
 }
 
-/// The same, where no line has sequences for terminals.
+/// The same, where no line has sequences for terminals or codes.
 fn redact_plain(lines: &[&str]) -> Vec<String> {
     let mut blocks = blocks::Blocks::over(lines);
     let mut clean: Vec<String> = Vec::with_capacity(lines.len());

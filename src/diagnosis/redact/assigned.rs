@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::names::{self, Sort};
+use super::remarks::{FILLERS, complains, first_word, is_remark};
 use super::values::{
     self, blanks, bracketed, ends_with_quote, is_blank, is_made_up, is_prose, is_quote, quote_mark, quoted,
 };
@@ -43,43 +44,8 @@ const NEAR: usize = 128;
 /// What opens a door by itself in a query.
 const SIGNS: [&str; 6] = ["sig", "signature", "auth", "ticket", "assertion", "crumb"];
 
-/// What is said about a secret, after a colon as a secret itself would be.
-const COMPLAINTS: [&str; 28] = [
-    "authentication",
-    "cannot",
-    "contains",
-    "could",
-    "does",
-    "empty",
-    "error",
-    "expired",
-    "failed",
-    "has",
-    "illegal",
-    "incorrect",
-    "invalid",
-    "is",
-    "malformed",
-    "missing",
-    "must",
-    "no",
-    "not",
-    "open",
-    "parse",
-    "permission",
-    "required",
-    "unable",
-    "unauthorized",
-    "unexpected",
-    "unknown",
-    "wrong",
-];
 /// After these a variable needs no more than a space before its value.
 const SETTERS: [&str; 4] = ["ENV", "setenv", "SetEnv", "fastcgi_param"];
-/// Between a name and its value, when people write: `password is set to x`.
-const FILLERS: [&str; 12] =
-    ["is", "was", "set", "to", "has", "been", "generated", "now", "changed", "value", "the", "following"];
-
 /// The line without the values of names that sound like a secret's.
 pub(super) fn without_values<'a>(line: &'a str, carry: &mut Carry) -> Cow<'a, str> {
     let mut cuts = Cuts::of(line);
@@ -191,6 +157,8 @@ impl Name<'_> {
             ("%3d", Joint::Equals),
             ("%22%3A%22", Joint::Equals),
             ("%22%3a%22", Joint::Equals),
+            // PostgreSQL: `Key (api_token)=(x) already exists.`
+            (")=(", Joint::Equals),
             (":", Joint::Colon),
             ("：", Joint::Colon),
         ];
@@ -199,6 +167,12 @@ impl Name<'_> {
             // A path of Rust or C++.
             _ if tail.starts_with("::") => return None,
             Some((sign, joint)) => (*joint, sign.len()),
+            // A row of a table.
+            None if is_row(self.before()) && tail.starts_with("| ") => (Joint::Equals, 1),
+            None if is_row(self.before()) && tail.starts_with("│ ") => (Joint::Equals, "│".len()),
+            // Erlang's pairs.
+            None if self.before().ends_with('{') && tail.starts_with(",<<") => (Joint::Comma, ",<<".len()),
+            None if self.before().ends_with('{') && tail.starts_with(',') => (Joint::Comma, 1),
             None if is_closed && tail.starts_with(',') => (Joint::Comma, 1),
             None if !is_closed && spaces == 0 && tail.starts_with('(') && quote_mark(&tail[1..]) > 0 => {
                 (Joint::Call, 1)
@@ -223,8 +197,10 @@ impl Name<'_> {
         let end = near.find(['>', '<']).filter(|end| near[*end..].starts_with('>'))?;
         let has_attributes = near.starts_with(is_blank) && near[..end].contains('=') && !near[..end].ends_with('/');
         // `<user:token>` is a place in a text.
-        let has_value = || near.contains("</") || near.contains("<\\/") || near[1..].starts_with(char::is_alphanumeric);
-        let is_alone = end == 0 && (!is_prefixed || has_value());
+        let closed = near.contains("</") || near.contains("<\\/");
+        // `AUTH <password> called without any` is a place, too.
+        let begins = |c: char| if is_prefixed { c.is_alphanumeric() } else { !is_blank(c) };
+        let is_alone = end == 0 && (closed || near[1..].starts_with(begins));
         (is_alone || has_attributes).then_some(end + 1)
     }
 
@@ -272,9 +248,11 @@ impl Name<'_> {
         if (matches!(self.sort, Sort::Strong | Sort::Cookie | Sort::Authorization) || self.text() == "auth")
             && let Some(length) = bracketed(rest)
         {
-            // `{SSHA}…` has its method in brackets.
+            // `{SSHA}…` has its method in brackets, and Go writes `[]string{"x"}`.
             let more = rest[length..].starts_with(|c: char| c.is_ascii_alphanumeric());
-            return length + if more { values::word(&rest[length..]) } else { 0 };
+            let braces = if length == 2 { rest[length..].find('{').filter(|at| *at < 16) } else { None };
+            let list = braces.and_then(|at| Some(at + bracketed(&rest[length + at..])?));
+            return length + list.unwrap_or_else(|| if more { values::word(&rest[length..]) } else { 0 });
         }
         match self.sort {
             Sort::Cookie => rest.find(|c: char| c.is_control() || is_quote(c)).unwrap_or(rest.len()),
@@ -297,6 +275,13 @@ impl Name<'_> {
                 }
             }
             Sort::Strong if self.fills_line(joint) => to_end(),
+            // `admin / x`
+            Sort::Strong if self.text().ends_with("credentials") => {
+                let user = values::word(rest);
+                let slash = user + blanks(&rest[user..]);
+                let spaces = rest[slash..].strip_prefix('/').map_or(0, blanks);
+                if spaces == 0 { user } else { slash + 1 + spaces + values::word(&rest[slash + 1 + spaces..]) }
+            }
             _ => values::word(rest),
         }
     }
@@ -354,17 +339,19 @@ impl Name<'_> {
         match joint {
             // `exec: "secret": executable file not found` is no JSON, and `Get "https://auth/token": EOF` not even a name.
             Joint::Equals | Joint::Colon if is_quoted => bracketed(rest).is_some() || !is_prose(rest),
-            Joint::Equals | Joint::Call | Joint::Element => true,
+            // What is called may be given a secret's file: `SSL_CTX_use_PrivateKey("/etc/nginx/site.key")`.
+            Joint::Call => !is_path(value) || value.contains(','),
+            Joint::Equals | Joint::Element => true,
             Joint::Colon => {
                 let spaced = from > self.end + 1;
                 let is_address =
                     !spaced && (text.contains(['-', '.']) || before.ends_with(['/', '@'])) && is_tag(value);
                 let is_file = spaced && before.ends_with(['/', '\\']);
-                !is_address && !is_file && (self.fills_line(joint) || !complains(rest))
+                !is_address && !is_file && !complains(rest, self.fills_line(joint))
             }
             Joint::Comma => {
                 // Of a list of names every one is followed by a quoted word; of arguments, headers and pairs it is the value.
-                let is_pair = before.trim_end_matches(|c| is_quote(c) || c == 'b').ends_with('(');
+                let is_pair = before.trim_end_matches(|c| is_quote(c) || c == 'b').ends_with(['(', '{']);
                 (is_pair || self.sort != Sort::Strong || text.contains('-')) && quote_mark(rest) > 0
             }
             Joint::Space => self.spoken(carry).is_some(),
@@ -391,7 +378,11 @@ impl Name<'_> {
             !rest.starts_with('-')
         } else if self.is_setting(carry) {
             true
-        } else if before.ends_with('=') || text.contains(['_', '-', '.']) || word.eq_ignore_ascii_case("unexpected") {
+        } else if before.ends_with('=')
+            || text.contains(['_', '-', '.'])
+            || word.eq_ignore_ascii_case("unexpected")
+            || names_a_secret(rest)
+        {
             // The value of something else, as in `logger=secrets.kvstore`; a thing's own name, as in `docker network
             // connect secret_net cvat_db`; what a parser did not expect.
             false
@@ -405,7 +396,7 @@ impl Name<'_> {
                 rest = rest.trim_start_matches(':').trim_start_matches(is_blank);
             }
             // `the password for admin is x1`, `password is generated for root@localhost: x1`
-            let sentence = &rest[..rest.find(is_quote).unwrap_or(rest.len())];
+            let sentence = &rest[..quoted_name_end(rest).or_else(|| rest.find(is_quote)).unwrap_or(rest.len())];
             let said = [": ", " is "].iter().filter_map(|sign| Some(sentence.rfind(sign)? + sign.len())).max();
             let said = said.filter(|_| is_prose(sentence)).map(|at| &sentence[at..]);
             if let Some(last) = said.filter(|last| is_last(last) && is_made_up(last)) {
@@ -415,7 +406,7 @@ impl Name<'_> {
                 !is_prose(rest)
             } else {
                 let value = &rest[..self.length(Joint::Space, rest)];
-                quote_mark(rest) > 0 || is_made_up(value) || is_announced && !complains(rest)
+                quote_mark(rest) > 0 || is_made_up(value) || is_announced && !complains(rest, false)
             }
         };
         let is_empty = || values::is_empty(&rest[..self.length(Joint::Space, rest)]);
@@ -428,12 +419,6 @@ fn near(text: &str) -> &str {
     &text[..text.floor_char_boundary(NEAR)]
 }
 
-/// The word at the start, as sentences have it.
-fn first_word(text: &str) -> Option<&str> {
-    let word = &text[..text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len())];
-    (!word.is_empty()).then_some(word)
-}
-
 /// Whether a name and one more word are all that a line says.
 fn is_alone(before: &str, after: &str) -> bool {
     before.len() < NEAR && before.trim().is_empty() && is_last(after)
@@ -443,19 +428,28 @@ fn is_last(word: &str) -> bool {
     !word.trim_end().contains(is_blank)
 }
 
-/// Whether a word tells what happened to a secret: `token refreshed`.
-pub(super) fn is_remark(word: &str) -> bool {
-    let word = word.trim_end().trim_end_matches(['.', '!', '?', ':', ',']);
-    COMPLAINTS.contains(&word.to_ascii_lowercase().as_str())
-        || ["ed", "ing", "reset", "set", "found"].iter().any(|end| word.ends_with(end))
+/// Whether what stands before a name is the beginning of a table's row, or of its cell.
+fn is_row(before: &str) -> bool {
+    let before = before.trim_end();
+    before.is_empty() || before.ends_with(['|', '│'])
 }
 
-/// Whether what follows a colon speaks about a secret: `token: is expired`.
-fn complains(text: &str) -> bool {
-    let Some(word) = first_word(text) else { return false };
-    let after = text[word.len()..].trim_start_matches([',', '.', ';', ')', '"', '\'']);
-    let is_whole = after.is_empty() || after.starts_with(is_blank) && is_prose(after.trim_start());
-    is_whole && COMPLAINTS.contains(&word.to_ascii_lowercase().as_str())
+/// Whether a word is the name of a secret rather than one: `secret "db_password" not found`.
+fn names_a_secret(text: &str) -> bool {
+    let word = values::unquoted(&text[..quoted(text).unwrap_or_else(|| values::word(text))]);
+    let word = word.trim_end_matches([':', ',', '.']);
+    let plain = word.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'_' | b'-'));
+    let shouted = names::is_of_environment(word);
+    (plain || shouted) && word.contains(['_', '-']) && names::sort(word) == Sort::Strong
+}
+
+/// Where a sentence ends that has a name in quotes: `for user 'admin': x`.
+fn quoted_name_end(text: &str) -> Option<usize> {
+    let from = text.find(is_quote)?;
+    let to = from + quoted(&text[from..])?;
+    let after = &text[to..];
+    let goes_on = after.starts_with(": ") || after.starts_with(" is ");
+    (goes_on && from > 0).then(|| to + after.find(is_quote).unwrap_or(after.len()))
 }
 
 /// `secrets=3` counts them.

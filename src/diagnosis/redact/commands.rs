@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::assigned::is_remark;
-use super::values::{self, blanks, is_blank, is_prose, is_quote, quote_mark, quoted};
-use super::{Cuts, REMOVED, find};
+use super::remarks::is_remark;
+use super::values::{self, blanks, ends_word, is_blank, is_prose, is_quote, quote_mark, quoted};
+use super::{Cuts, REMOVED, find, names};
 
 /// How a program takes a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,10 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
         return Cow::Borrowed(whole);
     }
     let mut cuts = Cuts::of(whole);
+    if let Some(value) = of_redis(line) {
+        cuts.cut(value);
+        return cuts.finish();
+    }
     let piped: Vec<_> = piped(line).collect();
     if let (true, Some(end)) = (piped.is_empty(), find(line, "chpasswd")) {
         pairs(&mut cuts, line, end);
@@ -97,12 +101,8 @@ pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
                 }
                 continue;
             }
-            let Some(option) = options.iter().find(|option| word.starts_with(**option)) else { continue };
-            // Of a long option only the whole: `--user-agent` is another one.
-            if option.len() > 2 && word.len() > option.len() && !word[option.len()..].starts_with('=') {
-                continue;
-            }
-            if let Some(value) = argument(line, start + option.len(), takes) {
+            let Some(length) = options.iter().find_map(|option| is_given(word, option, takes)) else { continue };
+            if let Some(value) = argument(line, start + length, takes) {
                 at = value.end;
                 let parted = takes != Takes::Pair || line[value.clone()].contains([':', '%', '=']);
                 if parted && !values::is_empty(&line[value.clone()]) {
@@ -126,6 +126,18 @@ fn number(counted: Option<u8>, options: &[&str], word: &str) -> Option<u8> {
         return Some(0);
     }
     counted.map(|number| number.saturating_add(u8::from(!word.starts_with('-'))))
+}
+
+/// How much of a word is the option, if it is: alone, or with its argument.
+fn is_given(word: &str, option: &str, takes: Takes) -> Option<usize> {
+    if let Some(rest) = word.strip_prefix(option) {
+        // Of a long option only the whole: `--user-agent` is another one.
+        return (option.len() == 2 || rest.is_empty() || rest.starts_with('=')).then_some(option.len());
+    }
+    // `-ku`: letters may be joined, and the last one takes the next word.
+    let letters = word.strip_prefix('-').filter(|letters| letters.bytes().all(|b| b.is_ascii_alphabetic()))?;
+    let joined = takes == Takes::Pair && option.len() == 2 && letters.ends_with(&option[1..]);
+    joined.then_some(word.len())
 }
 
 /// Where the argument of an option is that ends at `at`.
@@ -193,8 +205,8 @@ fn next(line: &str, at: usize) -> Option<Word<'_>> {
 /// Where a secret is after words that are no program: Redis's and SMTP's `AUTH`, SQL's `IDENTIFIED … BY`, IMAP's
 /// `LOGIN`.
 fn phrase(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usize>> {
-    if matches!(word, "PDO->__construct" | "mysqli->__construct" | "mysqli_connect") {
-        return third_argument(line, end);
+    if let Some(number) = secret_argument(word) {
+        return nth_argument(line, end, number);
     }
     if word.eq_ignore_ascii_case("login") {
         return login(line, before, word, end);
@@ -234,12 +246,27 @@ fn phrase(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usiz
     None
 }
 
-/// As PHP shows calls: `mysqli_connect('db', $user, 'x')`. It escapes no quote in what it shows.
-fn third_argument(line: &str, end: usize) -> Option<Range<usize>> {
+/// Which argument of a function is a secret, counted from 0, in calls as PHP shows them (`PDO->__construct('dsn', 'user',
+/// 'x')`), and as ClickHouse's tables and Python's connections are written.
+fn secret_argument(word: &str) -> Option<usize> {
+    let method = word.rsplit_once("->").or_else(|| word.rsplit_once("::")).or_else(|| word.rsplit_once('.'));
+    Some(match (method, word) {
+        (Some((_, "__construct" | "connect" | "pconnect" | "real_connect" | "createPdoConnection")), _) => 2,
+        (Some((_, "auth")), _) => 0,
+        (Some((_, "authenticate")), _) => 1,
+        (_, "mysqli_connect" | "mysql_connect" | "ldap_bind" | "ftp_login" | "imap_open") => 2,
+        (_, "mysqli_real_connect") => 3,
+        (_, "mysql" | "postgresql") => 4,
+        _ => return None,
+    })
+}
+
+/// Where an argument is of the call whose name ends there, if it is in quotes. PHP escapes no quote in what it shows.
+fn nth_argument(line: &str, end: usize, number: usize) -> Option<Range<usize>> {
     let near = |at: usize| &line[at..line.floor_char_boundary(at + 256)];
     let mut at = end + near(end).strip_prefix('(').map(|rest| 1 + blanks(rest))?;
-    for _ in 0..2 {
-        at += quoted(near(at)).or_else(|| near(at).find([',', ')']))?;
+    for _ in 0..number {
+        at += quoted(near(at)).or_else(|| near(at).find(','))?;
         at += blanks(near(at));
         at += near(at).strip_prefix(',').map(|rest| 1 + blanks(rest))?;
     }
@@ -251,6 +278,24 @@ fn third_argument(line: &str, end: usize) -> Option<Range<usize>> {
     };
     let value = if mark > 0 { rest.match_indices(opening).find(closes)?.0 } else { 0 };
     (value > 0).then_some(at..at + mark + value + mark)
+}
+
+/// What Redis repeats of its configuration when it refuses to start with it, as in `>>> 'requirepass x'`, and of a user's
+/// rules, as in `"ACL" "SETUSER" "alice" ">x"`.
+fn of_redis(line: &str) -> Option<Range<usize>> {
+    if let Some(rules) = find(line, "SETUSER") {
+        let from = rules + line[rules..].find('>')? + 1;
+        let to = from + line[from..].find(ends_word).unwrap_or(line.len() - from);
+        return (from < to && !line[from..].starts_with(REMOVED)).then_some(from..to);
+    }
+    let quoted = find(line, ">>> '")? + ">>> '".len();
+    let directive = &line[quoted..];
+    let name = &directive[..directive.find(is_blank)?];
+    let is_secret =
+        matches!(name, "user" | "sentinel") || names::sort(name) == names::Sort::Strong || name == "primaryauth";
+    let to = line.strip_suffix('\'').map_or(line.len(), str::len);
+    let from = quoted + name.len() + 1;
+    (is_secret && from < to && !line[from..to].starts_with(REMOVED)).then_some(from..to)
 }
 
 /// `LOGIN bob x`, as IMAP has it, and `login bob:x` of whoever says what was tried.

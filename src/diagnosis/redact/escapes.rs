@@ -43,6 +43,30 @@ fn after_short(part: &str) -> &str {
     rest.strip_prefix(|it| matches!(it, '0'..='~')).unwrap_or(rest)
 }
 
+/// How JSON's makers write what HTML has a meaning for (Go's `encoding/json`, Gson): joints of a query and of a tag.
+const WRITTEN: [(&str, char); 4] = [("003d", '='), ("0026", '&'), ("003c", '<'), ("003e", '>')];
+pub(super) const CODE: &str = "\\u00";
+
+/// The line with those as they are meant.
+pub(super) fn without_codes(line: &str) -> Cow<'_, str> {
+    let Some(first) = line.find(CODE) else { return Cow::Borrowed(line) };
+    let mut clean = line[..first].to_owned();
+    let mut rest = &line[first..];
+    while let Some(at) = rest.find("\\u") {
+        let code = &rest[at + 2..];
+        let written = WRITTEN.iter().find(|(digits, _)| {
+            code.as_bytes().get(..4).is_some_and(|four| four.eq_ignore_ascii_case(digits.as_bytes()))
+        });
+        // However often it was written into another text.
+        let before = if written.is_some() { rest[..at].trim_end_matches('\\') } else { &rest[..at + 2] };
+        clean.push_str(before);
+        clean.extend(written.map(|(_, meant)| meant));
+        rest = if written.is_some() { &code[4..] } else { code };
+    }
+    clean.push_str(rest);
+    Cow::Owned(clean)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -95,6 +95,9 @@ const STRONG_ENDS: [&str; 12] = [
     "passout",
     "令牌",
 ];
+/// Words that end with `pass`, and speak of no password.
+const OTHER_PASSES: [&str; 8] =
+    ["bypass", "compass", "encompass", "multipass", "overpass", "surpass", "trespass", "underpass"];
 /// As the last part of a name.
 const STRONG_PARTS: [&str; 10] = ["pass", "passe", "pw", "creds", "cred", "psk", "otp", "totp", "mfa", "bearer"];
 /// As any part of a name.
@@ -259,6 +262,9 @@ pub(super) fn sort(name: &str) -> Sort {
     let strong = STRONG.iter().any(|part| holds(&bare, part))
         || STRONG_ENDS.iter().any(|end| bare.ends_with(end))
         || STRONG_PARTS.contains(&last.as_str())
+        || last.ends_with("pass") && !OTHER_PASSES.contains(&last.as_str())
+        // `max_tokens` counts them.
+        || bare.ends_with("tokens") && is_of_environment(name)
         || last == "key" && first == "x";
     if strong {
         Sort::Strong

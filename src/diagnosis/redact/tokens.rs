@@ -95,6 +95,12 @@ const CONTEXT: usize = 32;
 const HASHES: [&str; 12] = ["apr1$", "1$", "2a$", "2b$", "2y$", "5$", "6$", "y$", "argon2", "scrypt", "pbkdf2", "P$"];
 /// In bytes; shorter ones are the shell's or an expression's.
 const HASH: usize = 20;
+/// Django's, before the sign.
+const METHODS: [&str; 5] = ["pbkdf2_sha256", "pbkdf2_sha1", "bcrypt_sha256", "argon2", "scrypt"];
+
+fn is_hash(before: &str, after: &str) -> bool {
+    HASHES.iter().any(|method| after.starts_with(method)) || METHODS.iter().any(|method| before.ends_with(method))
+}
 
 /// The line without tokens.
 pub(super) fn without_tokens(line: &str) -> Cow<'_, str> {
@@ -102,7 +108,7 @@ pub(super) fn without_tokens(line: &str) -> Cow<'_, str> {
     let bytes = line.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
-        if bytes[at] == b'$' && HASHES.iter().any(|method| line[at + 1..].starts_with(method)) {
+        if bytes[at] == b'$' && is_hash(&line[..at], &line[at + 1..]) {
             let length = bytes[at..].iter().take_while(|b| is_of_token(**b) || matches!(b, b'$' | b',')).count();
             if length >= HASH {
                 cuts.cut(at..at + length);
@@ -172,7 +178,9 @@ fn long(cuts: &mut Cuts<'_>, line: &str, piece: Range<usize>) -> usize {
     let word = &line[piece.clone()];
     // Base64 has slashes too, and `=` at its end.
     let padding = line[piece.end..].bytes().take_while(|b| *b == b'=').count().min(2);
-    if word.contains('/') && word.len() >= 40 && !identified(line, piece.start) && is_base64_with_slashes(word) {
+    // Few paths have a plus, and none ends with `=`.
+    let is_base64 = word.contains('/') && word.len() >= 40 || word.contains('+') || padding > 0;
+    if is_base64 && !identified(line, piece.start) && is_base64_with_slashes(word) {
         cuts.cut(piece.start..piece.end + padding);
         return piece.end;
     }

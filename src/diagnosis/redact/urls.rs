@@ -103,7 +103,9 @@ fn of_word(cuts: &mut Cuts<'_>, line: &str, start: usize, end: usize) {
         if before == REMOVED {
             return;
         }
-        if holds_credentials(&word[..from], before) {
+        // The digest of an image.
+        let is_digest = word[from + at + closes.len()..].starts_with("sha256:");
+        if !is_digest && holds_credentials(&word[..from], before) {
             return cuts.cut(start + from..start + from + at);
         }
     }
@@ -125,6 +127,10 @@ fn of_word(cuts: &mut Cuts<'_>, line: &str, start: usize, end: usize) {
 /// `http://host:3000/@scope` it belongs to the path.
 fn holds_credentials(scheme: &str, before: &str) -> bool {
     let Some((authority, _)) = before.split_once('/') else { return true };
+    // `file:///app/node_modules/@scope`
+    if authority.is_empty() {
+        return false;
+    }
     let scheme = scheme.trim_end_matches(['/', ':', '\\']).to_ascii_lowercase();
     let web = scheme.ends_with("http") || scheme.ends_with("https");
     let port = authority.rsplit_once(':').map(|(_, port)| port);
@@ -138,8 +144,19 @@ fn holds_credentials(scheme: &str, before: &str) -> bool {
 /// `user:password@host:5432` without a scheme. An image (`name:tag@sha256:…`) and an address for mail look like it.
 fn before_host_and_port(word: &str) -> Option<usize> {
     let at = word.rfind('@')?;
+    // `user:password@host/database`
+    let (host, path) = word[at + 1..].split_once('/').unwrap_or((&word[at + 1..], ""));
+    let is_path = !path.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if is_path && word[..at].split_once(':').is_some_and(|(user, secret)| is_user(user) && !secret.contains('/')) {
+        return Some(at);
+    }
     let (host, port) = word[at + 1..].split_once(':')?;
     let port = &port[..port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len())];
     let host = !host.is_empty() && !host.contains('/') && !host.starts_with("sha") && !host.contains(is_quote);
     (host && (1..=5).contains(&port.len()) && word[..at].contains(':')).then_some(at)
+}
+
+/// `name:tag` of an image has slashes, and a package of npm nothing before its `@`.
+fn is_user(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }

@@ -153,8 +153,9 @@ pub(super) fn is_prose(text: &str) -> bool {
 
 /// Whether a value says nothing: a constant, a mask, a reference to a variable or a place to fill in.
 pub(super) fn is_empty(value: &str) -> bool {
-    let value = unquoted(value).trim_matches([',', ';', ')', '}', ']', '[', '{', '(', ' ', '.']);
-    let constants = ["true", "false", "null", "none", "nil", "undefined", "yes", "no", "removed", "redacted"];
+    let value = unquoted(unquoted(value).trim_matches([',', ';', ')', '}', ']', '[', '{', '(', ' ', '.']));
+    let constants =
+        ["required", "true", "false", "null", "none", "nil", "undefined", "yes", "no", "removed", "redacted"];
     let reference = value.strip_prefix('$').is_some_and(|name| {
         let name = name.trim_matches(['{', '}', '(', ')']);
         !name.is_empty() && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
