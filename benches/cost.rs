@@ -45,6 +45,8 @@ const BULK: usize = 1 << 20;
 /// and written would be chance otherwise.
 const SEGMENT: usize = 60 << 10;
 
+/// A page that was made is given to others for less than this.
+const STALE: Duration = Duration::from_millis(250);
 /// How long a piece of an answer may take: valgrind is slow.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -81,7 +83,8 @@ impl Kind {
             // Not every machine has files for more: a held request takes one on each side of both, and 1,024 are usual.
             (Self::Held, _) => (60, 300),
             (Self::Idle, _) => (100, 900),
-            (Self::Diagnosed, _) => (100, 600),
+            // In turns of eight.
+            (Self::Diagnosed, _) => (96, 600),
         }
     }
 }
@@ -272,7 +275,14 @@ fn run(program: &Path, tool: Tool, kind: Kind, requests: usize) -> Result<f64> {
             drop(ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], SMALL, &upstream.taken)?)
         }
         Kind::Bulk => drop(ask(anteroom.address, &vec![request("GET", "*/*", "en"); requests], BULK, &upstream.taken)?),
-        Kind::Diagnosed => drop(ask(anteroom.address, &diagnosed(requests), 0, &upstream.taken)?),
+        Kind::Diagnosed => {
+            let mut client = connect(anteroom.address)?;
+            let pages = pages();
+            for _ in 0..requests / pages.len() {
+                each(&mut client, &pages, 0, &upstream.taken)?;
+                thread::sleep(STALE);
+            }
+        }
         Kind::Held => {
             // In the first seconds of a start it looks for the upstream all the time if somebody waits.
             thread::sleep(Duration::from_secs(5));
@@ -304,24 +314,34 @@ fn request(method: &str, accept: &str, language: &str) -> String {
     )
 }
 
-/// Requests in turn that get twenty different pages: more than are kept for others, so that each is made, and as many
-/// however fast the machine is.
-fn diagnosed(number: usize) -> Vec<String> {
-    let methods = ["GET", "POST", "PUT", "PATCH", "DELETE"];
+/// Requests that get a page each, other than those of the others.
+fn pages() -> Vec<String> {
     let kinds = [("text/html", "en"), ("text/html", "zh"), ("text/plain", "en"), ("text/plain", "zh")];
-    let all = methods.iter().flat_map(|method| kinds.map(|(accept, language)| request(method, accept, language)));
-    all.collect::<Vec<_>>().into_iter().cycle().take(number).collect()
+    let all =
+        ["GET", "POST"].iter().flat_map(|method| kinds.map(|(accept, language)| request(method, accept, language)));
+    all.collect()
 }
 
-/// One after the other on one connection, which stays open. 0 is a page of ours, whatever its length.
+fn connect(address: SocketAddr) -> Result<BufReader<TcpStream>> {
+    let client = TcpStream::connect(address)?;
+    client.set_read_timeout(Some(LONGEST))?;
+    Ok(BufReader::new(client))
+}
+
+/// Each on one connection, which stays open.
 fn ask(address: SocketAddr, requests: &[String], length: usize, taken: &Sender<()>) -> Result<BufReader<TcpStream>> {
-    let mut client = BufReader::new(TcpStream::connect(address)?);
-    client.get_ref().set_read_timeout(Some(LONGEST))?;
+    let mut client = connect(address)?;
+    each(&mut client, requests, length, taken)?;
+    Ok(client)
+}
+
+/// One after the other. A length of 0 is a page of ours, whatever its own.
+fn each(client: &mut BufReader<TcpStream>, requests: &[String], length: usize, taken: &Sender<()>) -> Result<()> {
     for request in requests {
         client.get_mut().write_all(request.as_bytes())?;
-        answer(&mut client, length, taken)?;
+        answer(client, length, taken)?;
     }
-    Ok(client)
+    Ok(())
 }
 
 fn answer(client: &mut BufReader<TcpStream>, wanted: usize, taken: &Sender<()>) -> Result<()> {

@@ -42,7 +42,7 @@ pub(crate) fn redact(text: &str) -> String {
 /// Together, since some secrets take several lines. Colours go, too.
 pub(crate) fn redact_lines<'a>(lines: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let lines: Vec<&str> = lines.into_iter().collect();
-    if lines.iter().any(|line| line.contains(escapes::ESCAPE) || line.contains(escapes::CODE)) {
+    if lines.iter().any(|line| escapes::has_any(line)) {
         let plain = |line| match escapes::without_sequences(line) {
             Cow::Borrowed(line) => escapes::without_codes(line),
             Cow::Owned(line) => Cow::Owned(escapes::without_codes(&line).into_owned()),

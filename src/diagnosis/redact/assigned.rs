@@ -158,7 +158,7 @@ impl Name<'_> {
             ("%22%3A%22", Joint::Equals),
             ("%22%3a%22", Joint::Equals),
             // PostgreSQL: `Key (api_token)=(x) already exists.`
-            (")=(", Joint::Equals),
+            (")=(", Joint::Call),
             (":", Joint::Colon),
             ("：", Joint::Colon),
         ];
@@ -168,8 +168,8 @@ impl Name<'_> {
             _ if tail.starts_with("::") => return None,
             Some((sign, joint)) => (*joint, sign.len()),
             // A row of a table.
-            None if is_row(self.before()) && tail.starts_with("| ") => (Joint::Equals, 1),
-            None if is_row(self.before()) && tail.starts_with("│ ") => (Joint::Equals, "│".len()),
+            None if spaces > 0 && is_row(self.before(), tail, '|') => (Joint::Equals, '|'.len_utf8()),
+            None if spaces > 0 && is_row(self.before(), tail, '│') => (Joint::Equals, '│'.len_utf8()),
             // Erlang's pairs.
             None if self.before().ends_with('{') && tail.starts_with(",<<") => (Joint::Comma, ",<<".len()),
             None if self.before().ends_with('{') && tail.starts_with(',') => (Joint::Comma, 1),
@@ -199,8 +199,9 @@ impl Name<'_> {
         // `<user:token>` is a place in a text.
         let closed = near.contains("</") || near.contains("<\\/");
         // `AUTH <password> called without any` is a place, too.
+        let is_first = !is_prefixed && before[..before.len() - 1].trim_start().is_empty();
         let begins = |c: char| if is_prefixed { c.is_alphanumeric() } else { !is_blank(c) };
-        let is_alone = end == 0 && (closed || near[1..].starts_with(begins));
+        let is_alone = end == 0 && (closed || is_first || near[1..].starts_with(begins));
         (is_alone || has_attributes).then_some(end + 1)
     }
 
@@ -280,7 +281,8 @@ impl Name<'_> {
                 let user = values::word(rest);
                 let slash = user + blanks(&rest[user..]);
                 let spaces = rest[slash..].strip_prefix('/').map_or(0, blanks);
-                if spaces == 0 { user } else { slash + 1 + spaces + values::word(&rest[slash + 1 + spaces..]) }
+                let both = slash + 1 + spaces;
+                if spaces > 0 && is_last(&rest[both..]) { both + values::word(&rest[both..]) } else { user }
             }
             _ => values::word(rest),
         }
@@ -340,14 +342,14 @@ impl Name<'_> {
             // `exec: "secret": executable file not found` is no JSON, and `Get "https://auth/token": EOF` not even a name.
             Joint::Equals | Joint::Colon if is_quoted => bracketed(rest).is_some() || !is_prose(rest),
             // What is called may be given a secret's file: `SSL_CTX_use_PrivateKey("/etc/nginx/site.key")`.
-            Joint::Call => !is_path(value) || value.contains(','),
+            Joint::Call => !(text.ends_with("Key") && is_path(value) && value.matches('/').count() > 1),
             Joint::Equals | Joint::Element => true,
             Joint::Colon => {
                 let spaced = from > self.end + 1;
                 let is_address =
                     !spaced && (text.contains(['-', '.']) || before.ends_with(['/', '@'])) && is_tag(value);
                 let is_file = spaced && before.ends_with(['/', '\\']);
-                !is_address && !is_file && !complains(rest, self.fills_line(joint))
+                !is_address && !is_file && !complains(rest, self.fills_line(joint) && !is_program(text))
             }
             Joint::Comma => {
                 // Of a list of names every one is followed by a quoted word; of arguments, headers and pairs it is the value.
@@ -381,7 +383,7 @@ impl Name<'_> {
         } else if before.ends_with('=')
             || text.contains(['_', '-', '.'])
             || word.eq_ignore_ascii_case("unexpected")
-            || names_a_secret(rest)
+            || is_of_secrets(text) && names_a_secret(rest)
         {
             // The value of something else, as in `logger=secrets.kvstore`; a thing's own name, as in `docker network
             // connect secret_net cvat_db`; what a parser did not expect.
@@ -398,9 +400,9 @@ impl Name<'_> {
             // `the password for admin is x1`, `password is generated for root@localhost: x1`
             let sentence = &rest[..quoted_name_end(rest).or_else(|| rest.find(is_quote)).unwrap_or(rest.len())];
             let said = [": ", " is "].iter().filter_map(|sign| Some(sentence.rfind(sign)? + sign.len())).max();
-            let said = said.filter(|_| is_prose(sentence)).map(|at| &sentence[at..]);
-            if let Some(last) = said.filter(|last| is_last(last) && is_made_up(last)) {
-                rest = last;
+            let is_said = |at: &usize| is_prose(sentence) && is_last(&sentence[*at..]) && is_made_up(&sentence[*at..]);
+            if let Some(at) = said.filter(is_said) {
+                rest = &rest[at..];
                 true
             } else if rest.len() == whole {
                 !is_prose(rest)
@@ -428,10 +430,22 @@ fn is_last(word: &str) -> bool {
     !word.trim_end().contains(is_blank)
 }
 
-/// Whether what stands before a name is the beginning of a table's row, or of its cell.
-fn is_row(before: &str) -> bool {
-    let before = before.trim_end();
-    before.is_empty() || before.ends_with(['|', '│'])
+/// Whether a name is the first of two cells in a table's row, and the other one's text a word.
+fn is_row(before: &str, tail: &str, mark: char) -> bool {
+    let cell = tail.strip_prefix(mark).map(|rest| near(rest).trim_start_matches(is_blank));
+    let is_last = |cell: &str| {
+        let after = cell[values::word(cell)..].trim_start_matches(is_blank);
+        // Whatever quotes the row.
+        after
+            .strip_prefix(mark)
+            .is_some_and(|rest| !rest.contains(mark) && !rest.starts_with(is_blank) || rest.trim().is_empty())
+    };
+    before.trim_end().ends_with(mark) && cell.is_some_and(is_last)
+}
+
+/// Whether what follows may be a secret's name: a password is called by none.
+fn is_of_secrets(name: &str) -> bool {
+    ["secret", "secrets", "credential", "credentials"].iter().any(|it| name.eq_ignore_ascii_case(it))
 }
 
 /// Whether a word is the name of a secret rather than one: `secret "db_password" not found`.
@@ -457,6 +471,11 @@ fn is_counted(name: &str, value: &str) -> bool {
     name.ends_with(['s', 'S'])
         && !name.to_ascii_lowercase().ends_with("pass")
         && value.bytes().all(|b| b.is_ascii_digit() || b == b',')
+}
+
+/// Whose complaints begin with its name.
+fn is_program(name: &str) -> bool {
+    matches!(name, "passwd" | "htpasswd" | "chpasswd" | "gpasswd") || name.starts_with("docker-credential-")
 }
 
 /// `PWD` is where a shell is.

@@ -85,7 +85,7 @@ impl Blocks {
             let word = words.trim_end();
             if !word.is_empty() {
                 self.announced = 0;
-                let is_name = names::is_of_environment(word) && word.contains('_');
+                let is_name = names::is_of_environment(word) && names::sort(word) != Sort::Other;
                 if !word.contains(values::is_blank)
                     && !is_name
                     && !word.ends_with([':', '{', '[', '>'])

@@ -55,15 +55,18 @@ type Word<'a> = (usize, &'a str);
 
 /// The line without what programs take for a secret.
 pub(super) fn without_arguments(whole: &str) -> Cow<'_, str> {
+    match of_redis(whole) {
+        Cow::Borrowed(whole) => of_programs(whole),
+        Cow::Owned(clean) => Cow::Owned(of_programs(&clean).into_owned()),
+    }
+}
+
+fn of_programs(whole: &str) -> Cow<'_, str> {
     let line = whole.trim_end();
     if !line.contains([' ', ',', '\t']) {
         return Cow::Borrowed(whole);
     }
     let mut cuts = Cuts::of(whole);
-    if let Some(value) = of_redis(line) {
-        cuts.cut(value);
-        return cuts.finish();
-    }
     let piped: Vec<_> = piped(line).collect();
     if let (true, Some(end)) = (piped.is_empty(), find(line, "chpasswd")) {
         pairs(&mut cuts, line, end);
@@ -206,7 +209,12 @@ fn next(line: &str, at: usize) -> Option<Word<'_>> {
 /// `LOGIN`.
 fn phrase(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usize>> {
     if let Some(number) = secret_argument(word) {
-        return nth_argument(line, end, number);
+        // A user's name may stand before the one of `auth`.
+        let later = if number == 0 { nth_argument(line, end, 1) } else { None };
+        let secret = later.or_else(|| nth_argument(line, end, number))?;
+        let after = line[secret.end..].trim_start_matches([',', ' ']);
+        let is_other = is_place(values::unquoted(&line[secret.clone()])) || after.starts_with(REMOVED);
+        return (!is_other).then_some(secret);
     }
     if word.eq_ignore_ascii_case("login") {
         return login(line, before, word, end);
@@ -249,16 +257,24 @@ fn phrase(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usiz
 /// Which argument of a function is a secret, counted from 0, in calls as PHP shows them (`PDO->__construct('dsn', 'user',
 /// 'x')`), and as ClickHouse's tables and Python's connections are written.
 fn secret_argument(word: &str) -> Option<usize> {
-    let method = word.rsplit_once("->").or_else(|| word.rsplit_once("::")).or_else(|| word.rsplit_once('.'));
+    let method = word.rsplit_once("->").or_else(|| word.rsplit_once("::"));
+    let is_connection = |class: &str| ["PDO", "mysqli", "Connection"].iter().any(|end| class.ends_with(end));
     Some(match (method, word) {
-        (Some((_, "__construct" | "connect" | "pconnect" | "real_connect" | "createPdoConnection")), _) => 2,
+        (Some((class, "__construct")), _) if is_connection(class) => 2,
+        (Some((_, "connect" | "pconnect" | "real_connect" | "createPdoConnection")), _) => 2,
         (Some((_, "auth")), _) => 0,
         (Some((_, "authenticate")), _) => 1,
         (_, "mysqli_connect" | "mysql_connect" | "ldap_bind" | "ftp_login" | "imap_open") => 2,
+        (_, "pymysql.connect" | "MySQLdb.connect") => 2,
         (_, "mysqli_real_connect") => 3,
         (_, "mysql" | "postgresql") => 4,
         _ => return None,
     })
+}
+
+/// A path or a port.
+fn is_place(value: &str) -> bool {
+    value.starts_with(['/', '.']) || value.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Where an argument is of the call whose name ends there, if it is in quotes. PHP escapes no quote in what it shows.
@@ -280,22 +296,33 @@ fn nth_argument(line: &str, end: usize, number: usize) -> Option<Range<usize>> {
     (value > 0).then_some(at..at + mark + value + mark)
 }
 
-/// What Redis repeats of its configuration when it refuses to start with it, as in `>>> 'requirepass x'`, and of a user's
-/// rules, as in `"ACL" "SETUSER" "alice" ">x"`.
-fn of_redis(line: &str) -> Option<Range<usize>> {
-    if let Some(rules) = find(line, "SETUSER") {
-        let from = rules + line[rules..].find('>')? + 1;
-        let to = from + line[from..].find(ends_word).unwrap_or(line.len() - from);
-        return (from < to && !line[from..].starts_with(REMOVED)).then_some(from..to);
+/// The line without what Redis repeats of its configuration when it refuses to start with it, as in `>>> 'requirepass x'`,
+/// and without a user's rules, as in `"ACL" "SETUSER" "alice" ">x"`.
+fn of_redis(line: &str) -> Cow<'_, str> {
+    // Almost no line goes further.
+    if !line.contains('>') {
+        return Cow::Borrowed(line);
     }
-    let quoted = find(line, ">>> '")? + ">>> '".len();
-    let directive = &line[quoted..];
-    let name = &directive[..directive.find(is_blank)?];
-    let is_secret =
-        matches!(name, "user" | "sentinel") || names::sort(name) == names::Sort::Strong || name == "primaryauth";
-    let to = line.strip_suffix('\'').map_or(line.len(), str::len);
-    let from = quoted + name.len() + 1;
-    (is_secret && from < to && !line[from..to].starts_with(REMOVED)).then_some(from..to)
+    let mut cuts = Cuts::of(line);
+    if let Some(value) = find(line, ">>> '").and_then(|at| directive(line, at + ">>> '".len())) {
+        cuts.cut(value);
+    } else if let Some(rules) = find(line, "SETUSER") {
+        for (at, _) in line[rules..].match_indices('>').map(|(at, sign)| (rules + at, sign)) {
+            let rule = &line[at + 1..];
+            let length = rule.find(ends_word).unwrap_or(rule.len());
+            if length > 0 && line[..at].ends_with(ends_word) && !rule.starts_with(REMOVED) {
+                cuts.cut(at + 1..at + 1 + length);
+            }
+        }
+    }
+    cuts.finish()
+}
+
+fn directive(line: &str, from: usize) -> Option<Range<usize>> {
+    let name = &line[from..from + line[from..].find(is_blank)?];
+    let is_secret = matches!(name, "user" | "sentinel" | "primaryauth") || names::sort(name) == names::Sort::Strong;
+    let (from, to) = (from + name.len() + 1, line.strip_suffix('\'').map_or(line.len(), str::len));
+    (is_secret && from < to && !line[from..].starts_with(REMOVED)).then_some(from..to)
 }
 
 /// `LOGIN bob x`, as IMAP has it, and `login bob:x` of whoever says what was tried.

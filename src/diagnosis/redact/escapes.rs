@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-pub(super) const ESCAPE: char = '\u{1b}';
+const ESCAPE: char = '\u{1b}';
 /// Ends the title of a window, where xterm has it for ST.
 const BELL: char = '\u{7}';
 
@@ -45,16 +45,24 @@ fn after_short(part: &str) -> &str {
 
 /// How JSON's makers write what HTML has a meaning for (Go's `encoding/json`, Gson): joints of a query and of a tag.
 const WRITTEN: [(&str, char); 4] = [("003d", '='), ("0026", '&'), ("003c", '<'), ("003e", '>')];
-pub(super) const CODE: &str = "\\u00";
+const CODE: &str = "\\u00";
+
+/// Whether a line may have any of this.
+pub(super) fn has_any(line: &str) -> bool {
+    line.contains(ESCAPE) || line.contains('\\') && line.contains(CODE)
+}
 
 /// The line with those as they are meant.
 pub(super) fn without_codes(line: &str) -> Cow<'_, str> {
     let Some(first) = line.find(CODE) else { return Cow::Borrowed(line) };
+    // Of a tag only if it is closed: in a value they are the value's.
+    let is_tag = ["u003c/", "u003C/"].iter().any(|closes| line.contains(closes));
+    let written = if is_tag { &WRITTEN[..] } else { &WRITTEN[..2] };
     let mut clean = line[..first].to_owned();
     let mut rest = &line[first..];
     while let Some(at) = rest.find("\\u") {
         let code = &rest[at + 2..];
-        let written = WRITTEN.iter().find(|(digits, _)| {
+        let written = written.iter().find(|(digits, _)| {
             code.as_bytes().get(..4).is_some_and(|four| four.eq_ignore_ascii_case(digits.as_bytes()))
         });
         // However often it was written into another text.

@@ -96,8 +96,13 @@ const STRONG_ENDS: [&str; 12] = [
     "令牌",
 ];
 /// Words that end with `pass`, and speak of no password.
-const OTHER_PASSES: [&str; 8] =
-    ["bypass", "compass", "encompass", "multipass", "overpass", "surpass", "trespass", "underpass"];
+#[rustfmt::skip]
+const OTHER_PASSES: [&str; 15] = [
+    "bypass", "compass", "encompass", "multipass", "overpass", "surpass", "trespass", "underpass", "highpass", "lowpass",
+    "bandpass", "allpass", "onepass", "twopass", "nopass",
+];
+/// Before `TOKENS` they count them.
+const COUNTS: [&str; 8] = ["max", "min", "num", "total", "input", "output", "prompt", "completion"];
 /// As the last part of a name.
 const STRONG_PARTS: [&str; 10] = ["pass", "passe", "pw", "creds", "cred", "psk", "otp", "totp", "mfa", "bearer"];
 /// As any part of a name.
@@ -263,8 +268,7 @@ pub(super) fn sort(name: &str) -> Sort {
         || STRONG_ENDS.iter().any(|end| bare.ends_with(end))
         || STRONG_PARTS.contains(&last.as_str())
         || last.ends_with("pass") && !OTHER_PASSES.contains(&last.as_str())
-        // `max_tokens` counts them.
-        || bare.ends_with("tokens") && is_of_environment(name)
+        || last == "tokens" && parts.len() > 1 && is_of_environment(name) && !COUNTS.contains(&first.as_str())
         || last == "key" && first == "x";
     if strong {
         Sort::Strong

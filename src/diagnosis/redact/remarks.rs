@@ -3,14 +3,12 @@
 use super::values::{is_blank, is_prose};
 
 /// What is said about a secret, after a colon as a secret itself would be.
-const COMPLAINTS: [&str; 31] = [
+const COMPLAINTS: [&str; 28] = [
     "authentication",
     "cannot",
     "contains",
-    "context",
     "could",
     "does",
-    "either",
     "empty",
     "error",
     "expired",
@@ -29,13 +27,17 @@ const COMPLAINTS: [&str; 31] = [
     "parse",
     "permission",
     "required",
-    "signature",
     "unable",
     "unauthorized",
     "unexpected",
     "unknown",
     "wrong",
 ];
+/// What is complained about, if more follows.
+const SUBJECTS: [&str; 3] = ["context", "either", "signature"];
+/// How the reasons of HTTP's errors begin.
+const REASONS: [&str; 9] =
+    ["Unauthorized", "Forbidden", "Bad ", "Not ", "Internal", "Service", "Gateway", "Too Many", "Method"];
 /// The same in words that are all of it, in lower case.
 const WHOLE: [&str; 6] =
     ["required", "field required", "unbound variable", "parameter not set", "parameter null or not set", "not set"];
@@ -59,28 +61,26 @@ pub(super) fn is_remark(word: &str) -> bool {
 }
 
 /// Whether what follows a colon speaks about a secret: `token: is expired`. Where it is all that the line says of one, as in
-/// YAML, two words may be the secret.
+/// YAML, words may be the secret: then only what no one would take for a password.
 pub(super) fn complains(text: &str, fills_line: bool) -> bool {
-    if CALLS.iter().any(|call| text.starts_with(call)) || is_status(text) || is_whole(text) {
+    if CALLS.iter().any(|call| text.starts_with(call)) || is_whole(text) {
         return true;
     }
-    let Some(word) = first_word(text) else { return false };
+    let Some(word) = first_word(text).filter(|_| !fills_line) else { return !fills_line && is_status(text) };
     let after = text[word.len()..].trim_start_matches([',', '.', ';', ')', '"', '\'']);
-    let is_sentence = after.is_empty() || after.starts_with(is_blank) && is_prose(after.trim_start());
-    let is_long = !fills_line || text.split_whitespace().nth(2).is_some();
-    is_sentence && is_long && COMPLAINTS.contains(&word.to_ascii_lowercase().as_str())
+    let goes_on = after.starts_with(is_blank) && is_prose(after.trim_start());
+    let begins = |words: &[&str]| words.iter().any(|it| word.eq_ignore_ascii_case(it));
+    (goes_on || after.is_empty()) && begins(&COMPLAINTS) || goes_on && begins(&SUBJECTS)
 }
 
 /// `401 Unauthorized`.
 fn is_status(text: &str) -> bool {
     let (number, reason) = text.split_once(' ').unwrap_or_default();
-    number.len() == 3
-        && number.bytes().all(|b| b.is_ascii_digit())
-        && reason.starts_with(|c: char| c.is_ascii_uppercase())
-        && is_prose(reason)
+    number.len() == 3 && number.starts_with(['4', '5']) && REASONS.iter().any(|begins| reason.starts_with(begins))
 }
 
+/// Nothing but those words, or more in brackets.
 fn is_whole(text: &str) -> bool {
-    let part = &text[..text.find(['(', ',', '.']).unwrap_or(text.len())];
-    WHOLE.iter().any(|words| part.trim_end().eq_ignore_ascii_case(words))
+    let part = text.split(" (").next().unwrap_or_default().trim_end().trim_end_matches(['.', '"', '\'']);
+    WHOLE.iter().any(|words| part.eq_ignore_ascii_case(words))
 }

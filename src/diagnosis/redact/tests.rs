@@ -42,6 +42,57 @@ fn secrets_are_removed_and_the_rest_of_the_error_stays() {
     }
 }
 
+/// Where two nets meet, or one ends.
+#[test]
+fn a_secret_goes_as_a_whole_and_what_is_beside_it_is_judged_too() {
+    for (text, want) in [
+        ("Password for user 'admin': Tuna9fish \"ééééé\"", "Password for user 'admin': [removed] \"ééééé\""),
+        ("password for alice is Tuna9fish \"für É\"", "password for alice is [removed] \"für É\""),
+        (
+            "redis-cli -a tuna ACL SETUSER alice on >sword >fish ~*",
+            "redis-cli -a [removed] ACL SETUSER alice on >[removed] >[removed] ~*",
+        ),
+        ("curl -u a:tuna http://x/SETUSER?a->b", "curl -u [removed] http://x/SETUSER?a->b"),
+        (
+            "pull https://robot:tuna@r.example.org/web@sha256:5f3c",
+            "pull https://[removed]@r.example.org/web@sha256:5f3c",
+        ),
+        ("Access denied using password 'my-secret-pw' for root", "Access denied using password [removed] for root"),
+        ("passphrase: open horse battery staple", "passphrase: [removed]"),
+        ("passphrase: 123 Sesame street open", "passphrase: [removed]"),
+        ("DB_PASSWORD: not set, tuna", "DB_PASSWORD: [removed]"),
+        ("conn.setPassword(\"/Kq9x+Lm/Zr8Tb4Yw==\")", "conn.setPassword([removed])"),
+        ("Your password is:\nSUMMER_2026", "Your password is:\n[removed]"),
+        ("<password> tuna9", "<password>[removed]"),
+        ("Predis\\Client->auth('alice', 'tuna9')", "Predis\\Client->auth('alice', [removed])"),
+        ("parse \"cvat:tuna@db.example.org/cvat\"", "parse \"[removed]@db.example.org/cvat\""),
+        ("Key (tenant, api_token)=(7, tuna fish)", "Key (tenant, api_token)=([removed])"),
+        ("missing credentials: profile / region not set", "missing credentials: [removed] / region not set"),
+    ] {
+        assert_eq!(redact(text), want);
+        assert_eq!(redact(want), want);
+    }
+    for text in [
+        " id | password | email",
+        "| password | varchar(255) | NO |",
+        "passwordpusher-1  | => Booting Puma",
+        "2026-11-27 | WARNING | app.auth.token | refreshed for alice",
+        "Twig\\Source->__construct('{% ext...', 'page.twig', '/app/x')",
+        "GuzzleHttp\\Psr7\\Response->__construct(500, Array, 'upstream is dow...')",
+        "ErrorException->__construct('Undefined index', 8, '/app/y.php', 12)",
+        "net.connect(\"tcp\", \"localhost\", \"8080\")",
+        "firebase.auth(\"default\") is not a function",
+        "scp git:repo@host/path",
+        "rsync backup:daily@nas/vol, \"mailto:bob@localhost/INBOX\"",
+        "ffmpeg -af highpass=f=200,lowpass=f=3000 out.wav",
+        "MAX_TOKENS=4k TOTAL_TOKENS=1.2M TOKENS: 12 in, 34 out",
+        "easyrsa gen-req server nopass 2>&1",
+        "regex \\\\u003c matched",
+    ] {
+        assert_eq!(redact(text), text);
+    }
+}
+
 #[test]
 fn harmless_text_is_left_as_it_is() {
     for text in [

@@ -98,14 +98,14 @@ fn of_word(cuts: &mut Cuts<'_>, line: &str, start: usize, end: usize) {
     // A password may hold unescaped slashes and at signs, so everything up to the last one goes.
     for (opens, closes) in AUTHORITIES {
         let Some(from) = word.find(opens).map(|colon| colon + opens.len()) else { continue };
-        let Some(at) = word[from..].rfind(closes) else { continue };
+        // The digest of an image is no host.
+        let address = word[from..].find("@sha256:").map_or(&word[from..], |digest| &word[from..from + digest]);
+        let Some(at) = address.rfind(closes) else { continue };
         let before = &word[from..from + at];
         if before == REMOVED {
             return;
         }
-        // The digest of an image.
-        let is_digest = word[from + at + closes.len()..].starts_with("sha256:");
-        if !is_digest && holds_credentials(&word[..from], before) {
+        if holds_credentials(&word[..from], before) {
             return cuts.cut(start + from..start + from + at);
         }
     }
@@ -115,8 +115,11 @@ fn of_word(cuts: &mut Cuts<'_>, line: &str, start: usize, end: usize) {
         let length = if hook.starts_with("jdbc") { path.rfind('@').unwrap_or(0) } else { path.len() };
         return cuts.cut(start + from..start + from + length);
     }
-    if let Some(at) =
-        TRANSPORTS.iter().find_map(|transport| word.find(transport)).or_else(|| before_host_and_port(word))
+    if let Some(at) = TRANSPORTS
+        .iter()
+        .find_map(|transport| word.find(transport))
+        .or_else(|| before_host_and_port(word))
+        .or_else(|| before_host_and_path(word).filter(|_| line[..start].ends_with(is_quote)))
     {
         let name = word[..at].rfind('=').map_or(0, |equals| equals + 1);
         cuts.cut(start + name..start + at);
@@ -144,19 +147,18 @@ fn holds_credentials(scheme: &str, before: &str) -> bool {
 /// `user:password@host:5432` without a scheme. An image (`name:tag@sha256:…`) and an address for mail look like it.
 fn before_host_and_port(word: &str) -> Option<usize> {
     let at = word.rfind('@')?;
-    // `user:password@host/database`
-    let (host, path) = word[at + 1..].split_once('/').unwrap_or((&word[at + 1..], ""));
-    let is_path = !path.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if is_path && word[..at].split_once(':').is_some_and(|(user, secret)| is_user(user) && !secret.contains('/')) {
-        return Some(at);
-    }
     let (host, port) = word[at + 1..].split_once(':')?;
     let port = &port[..port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len())];
     let host = !host.is_empty() && !host.contains('/') && !host.starts_with("sha") && !host.contains(is_quote);
     (host && (1..=5).contains(&port.len()) && word[..at].contains(':')).then_some(at)
 }
 
-/// `name:tag` of an image has slashes, and a package of npm nothing before its `@`.
-fn is_user(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+/// `user:password@host/database`, where a parser quotes it. An address for mail or chat looks like it.
+fn before_host_and_path(word: &str) -> Option<usize> {
+    let at = word.rfind('@')?;
+    let (user, secret) = word[..at].split_once(':')?;
+    let (host, path) = word[at + 1..].split_once('/')?;
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
+    let is_other = ["mailto", "xmpp", "sip", "sips", "acct", "npm", "git"].contains(&user);
+    (plain(user) && plain(host) && !path.is_empty() && !secret.contains('/') && !is_other).then_some(at)
 }
