@@ -21,18 +21,23 @@ impl<'a> Container<'a> {
     /// It ends by itself, with this code, and its policy does not restart it.
     #[track_caller]
     pub fn exit(&self, code: u8) {
-        self.without_restart();
-        // Detached: the container ends while the order is given, and takes the one who gives it along.
-        self.act(&["exec", "--detach", &self.name, "/stub", "order", "exit", &code.to_string()]);
-        self.wait_until("exited");
+        self.order(&["exit", &code.to_string()]);
     }
 
     /// It allocates memory until the kernel kills it, and its policy does not restart it.
     #[track_caller]
     pub fn run_out_of_memory(&self) {
+        self.order(&["eat"]);
+    }
+
+    /// Tells the stub to end, and its policy not to restart it. The container ends while the order is given, and takes the one
+    /// who gives it along: so detached, and what the engine says of it counts only if the container does not end.
+    #[track_caller]
+    fn order(&self, order: &[&str]) {
         self.without_restart();
-        self.act(&["exec", "--detach", &self.name, "/stub", "order", "eat"]);
-        self.wait_until("exited");
+        let given = self.stack.try_docker(&[&["exec", "--detach", &self.name, "/stub", "order"], order].concat());
+        poll(|| (self.inspect("{{.State.Status}}") == "exited").then_some(()))
+            .unwrap_or_else(|| panic!("{} is not exited yet: {given:?}", self.name));
     }
 
     /// It keeps ending by itself until its policy, which has so many attempts, gives up.

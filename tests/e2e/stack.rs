@@ -198,7 +198,11 @@ impl Stack {
 
     #[track_caller]
     pub fn docker(&self, words: &[&str]) -> String {
-        self.engine.docker(words).unwrap_or_else(|error| panic!("{error:#}"))
+        self.try_docker(words).unwrap_or_else(|error| panic!("{error:#}"))
+    }
+
+    pub fn try_docker(&self, words: &[&str]) -> Result<String> {
+        self.engine.docker(words)
     }
 
     /// The next scene needs a new Grafana.
