@@ -16,7 +16,7 @@ mod authority;
 /// What may be asked of us, for `Allow`: which of these the upstream knows is its own affair.
 pub const ALLOW: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 
-/// Why a request is refused: always the client's own mistake.
+/// Why a request is refused: the client's own mistake, but for [`Refusal::BodyLost`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// A tunnel to anywhere is not what a reverse proxy is for.

@@ -1,7 +1,7 @@
 //! From evidence to a verdict: [`diagnose`] asks an ordered list of rules what they make of it.
 //!
 //! A rule is a small pure function `fn(&Evidence) -> Option<Finding>`: it looks at several fields (one alone often
-//! lies, see the notes on `restarting`), and either names a cause together with the evidence that decided it, or
+//! lies: see [`outlook`](crate::readiness::outlook)), and either names a cause together with the evidence that decided it, or
 //! says nothing. The list is ordered by causality: the first finding is the root cause, what follows are its
 //! consequences or side findings. To add a rule: write the function in the file of its family, give it a match and
 //! a near miss among the scenes of the tests, put it into [`RULES`] where its cause belongs, add its code to [`Code`], to

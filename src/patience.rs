@@ -9,8 +9,8 @@
 //! | WebSocket, event stream | `Upgrade`; `Accept: text/event-stream` | `ANTEROOM_PATIENCE_STREAM` |
 //! | health check | the user agent of a prober | not at all |
 //!
-//! `Prefer: wait=N` (RFC 7240 §4.3) takes the place of what the kind would get, up to the kind's own limit, or to that
-//! of a fetch if that is longer.
+//! `Prefer: wait=N` (RFC 7240 §4.3) takes the place of what the kind would get, up to the kind's own limit; for a page
+//! view and a health check, up to that of a fetch if that is longer.
 
 use std::time::Duration;
 

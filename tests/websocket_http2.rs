@@ -2,6 +2,7 @@
 
 mod support;
 
+use anteroom::proxy::upgrade::accepted;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +13,6 @@ use http::{Method, Request, StatusCode};
 use support::http2::{Client, read};
 use support::raw::{Peer, header};
 use support::{FakeUpstream, TestProxy, config, soon};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 async fn ask(proxy: &TestProxy, protocol: &'static str) -> (Client, ResponseFuture, SendStream<Bytes>) {
     let mut client = Client::connect(proxy.address).await;
@@ -30,7 +30,7 @@ async fn ask(proxy: &TestProxy, protocol: &'static str) -> (Client, ResponseFutu
 
 /// What an upstream answers that takes the WebSocket of this head.
 fn agree(head: &str) -> String {
-    let accept = derive_accept_key(header(head, "sec-websocket-key").expect("a key").as_bytes());
+    let accept = accepted(header(head, "sec-websocket-key").expect("a key").as_bytes());
     format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Accept: {accept}\r\nSec-WebSocket-Protocol: chat\r\n\r\n"

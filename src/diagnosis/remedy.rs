@@ -1,7 +1,7 @@
 //! What mends a finding: commands from the deployment's own labels, and snippets for its override.
 //!
-//! Wrong advice is worse than none. So the smallest command that mends comes first, nothing here removes a volume or
-//! a container for good, and where the labels do not tell how the deployment was made there is no remedy rather
+//! Wrong advice is worse than none. So the smallest command that mends comes first, nothing here removes a volume,
+//! and nothing but `--remove-orphans` a container for good, and where the labels do not tell how the deployment was made there is no remedy rather
 //! than a guess. Containers without compose get the engine's plain commands.
 
 pub(super) use super::Remedy;

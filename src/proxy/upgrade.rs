@@ -5,15 +5,16 @@
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::header::{CONNECTION, HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE};
 use http::{Method, Request, Response, StatusCode, request};
 use hyper::ext::Protocol;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::io::copy_bidirectional_with_sizes;
 use tokio::sync::watch;
-use tokio_tungstenite::tungstenite::handshake::client::generate_key;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::headers;
 use crate::phrase::{Phrase, phrase};
@@ -54,9 +55,9 @@ pub fn out_of_connect<B>(request: &mut Request<B>) {
     if request.method() != Method::CONNECT || !request.extensions().get().is_some_and(is_websocket) {
         return;
     }
-    let key = generate_key();
-    let (Ok(accept), Ok(key)) = (HeaderValue::try_from(derive_accept_key(key.as_bytes())), HeaderValue::try_from(key))
-    else {
+    // A nonce (RFC 6455 §4.1): nothing is secret about it.
+    let key = BASE64_STANDARD.encode(fastrand::u128(..).to_ne_bytes());
+    let (Ok(accept), Ok(key)) = (HeaderValue::try_from(accepted(key.as_bytes())), HeaderValue::try_from(key)) else {
         return;
     };
     *request.method_mut() = Method::GET;
@@ -66,6 +67,13 @@ pub fn out_of_connect<B>(request: &mut Request<B>) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_KEY, key);
+}
+
+/// What a server answers to the key of a WebSocket that it takes (RFC 6455 §4.2.2). SHA-1 proves there that it was read, and
+/// protects nothing.
+pub fn accepted(key: &[u8]) -> String {
+    const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat()))
 }
 
 impl Switch {
@@ -174,5 +182,16 @@ pub async fn splice(switch: Switch, upstream: OnUpgrade, _open: Open) {
             }
             upstream::reset(upstream.into_inner());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_accepted_as_in_rfc_6455() {
+        // §1.3
+        assert_eq!(accepted(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     }
 }

@@ -1,5 +1,5 @@
-//! Where a target listens that refuses connections on the upstream's port: asked only then, now and then, and only of the
-//! ports that it declares, so that a wrong number in a setting is told apart from a slow start.
+//! Where a target listens that refuses connections on the upstream's port: asked only then, now and then, of the
+//! ports that it declares and, after a long start, of the usual ones, so that a wrong number in a setting is told apart from a slow start.
 
 use std::net::IpAddr;
 use std::time::Duration;

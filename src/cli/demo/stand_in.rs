@@ -24,8 +24,9 @@ use tokio::task::JoinSet;
 use tokio::{select, time};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
+
+use crate::proxy::upgrade::accepted;
 
 const DASHBOARD: &str = include_str!("dashboard.html");
 /// Where the service says whether it is ready.
@@ -139,7 +140,7 @@ fn moved(to: &'static str) -> Response<Full<Bytes>> {
 
 /// The server's half of the opening handshake (RFC 6455 §4.2.2).
 fn upgrade(mut request: Request<Incoming>, upgrades: &mpsc::Sender<OnUpgrade>) -> Response<Full<Bytes>> {
-    let key = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| derive_accept_key(key.as_bytes()));
+    let key = request.headers().get(SEC_WEBSOCKET_KEY).map(|key| accepted(key.as_bytes()));
     let Some(Ok(accept)) = key.map(HeaderValue::try_from) else {
         let mut refusal = respond(StatusCode::UPGRADE_REQUIRED, "text/plain; charset=utf-8", "A WebSocket, please.\n");
         refusal.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
