@@ -32,8 +32,13 @@ impl fmt::Display for Unreadable {
 /// It is larger, no file, or cannot be read.
 pub fn read(path: &Path, most: usize) -> Result<Vec<u8>, Unreadable> {
     // Before it is opened: a FIFO would keep us waiting until somebody writes to it.
-    if !fs::metadata(path).map_err(Unreadable::System)?.is_file() {
+    let about = fs::metadata(path).map_err(Unreadable::System)?;
+    if !about.is_file() {
         return Err(Unreadable::NoFile);
+    }
+    // So are the kernel's own, as in /proc, and some of them keep us waiting or lose what is read.
+    if about.len() == 0 {
+        return Ok(Vec::new());
     }
     let mut content = Vec::new();
     // A file may grow meanwhile, so that its length tells nothing.
@@ -58,6 +63,7 @@ mod tests {
         assert_eq!(told(&folder, 9), Err("is not a file".to_owned()));
         // It never ends, and has no length.
         assert_eq!(told(Path::new("/dev/zero"), 9), Err("is not a file".to_owned()));
+        assert_eq!(told(Path::new("/proc/self/stat"), 9), Ok(Vec::new()));
         fs::remove_dir_all(&folder).expect("it is ours");
         assert!(told(&path, 9).is_err_and(|reason| reason.starts_with("cannot be read: No such file")));
     }

@@ -25,6 +25,9 @@ use crate::upstream::{Dialer, failure, lease, tongue};
 
 /// A healthy service answers its health path in milliseconds; one that needs longer is not ready.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// In bytes: as much as passes of an answer's head. hyper's own bound is three times that, and interim heads without an end
+/// would be read so much at once.
+const HEAD_MOST: usize = 128 << 10;
 
 /// The address has just refused a connection, so it is near.
 const PORT_TIMEOUT: Duration = Duration::from_millis(250);
@@ -102,7 +105,8 @@ impl Prober {
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
             driven(connection, read(sender.send_request(Request::from_parts(head, body)))).await
         } else {
-            let (mut sender, connection) = http1::handshake(TokioIo::new(HalfOpen::new(stream))).await?;
+            let (mut sender, connection) =
+                http1::Builder::new().max_buf_size(HEAD_MOST).handshake(TokioIo::new(HalfOpen::new(stream))).await?;
             driven(connection, read(sender.send_request(request))).await
         }
     }

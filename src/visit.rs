@@ -35,6 +35,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(3);
 const FILES_LIMIT: Duration = Duration::from_secs(1);
 /// Calls under way at once: one that blocks, as on a container that is dying, must not delay the others.
 const CALLS_AT_ONCE: usize = 16;
+/// For all images of services without a container.
+const IMAGES_LIMIT: Duration = Duration::from_secs(3);
 /// Of Traefik's log, the last lines in which a complaint is looked for: most of them are of requests.
 const COMPLAINTS_WITHIN: usize = 5000;
 /// Of the addresses at which users may ask.
@@ -84,19 +86,21 @@ impl Visit {
         let history = history.unwrap_or_default();
         let (members, neighbours) = of_interest(&list, project);
         let (members, neighbours) = join!(self.inspect(&members), self.inspect(&neighbours));
-        let members = members?.into_iter().map(|(container, setup)| Member {
-            events: events_of(&container, &history).into(),
-            container,
-            setup,
-            reach: Reach::Untried,
-            elsewhere: None,
-            log: [].into(),
-        });
+        let members =
+            members.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().map(|(container, setup)| Member {
+                events: events_of(&container, &history).into(),
+                container,
+                setup,
+                reach: Reach::Untried,
+                elsewhere: None,
+                log: [].into(),
+            });
         let engine = Engine::Available { version: self.client.version.clone() };
         let mut seen = Project {
             booted_at: surroundings::booted_at().filter(|_| self.here),
             members: members.collect(),
-            neighbours: neighbours?.into_iter().map(|(container, _)| container).collect(),
+            // Of those one sees less without one, and still much.
+            neighbours: neighbours.into_iter().filter_map(Result::ok).map(|(container, _)| container).collect(),
             networks: networks.into(),
             ..Project::of(project, engine, SystemTime::now())
         };
@@ -165,7 +169,7 @@ impl Visit {
         self.find_images(project).await;
     }
 
-    async fn inspect(&self, ids: &[&str]) -> Result<Vec<(Container, Setup)>, Trouble> {
+    async fn inspect(&self, ids: &[&str]) -> Vec<Result<(Container, Setup), Trouble>> {
         let calls: Vec<_> = ids.iter().map(|id| self.client.inspect_with_setup(id)).collect();
         let answers: Vec<_> = stream::iter(calls).buffered(CALLS_AT_ONCE).collect().await;
         // One that is gone since the list was made is left out.
@@ -198,10 +202,14 @@ impl Visit {
     async fn find_images(&self, project: &mut Project) {
         let Some(definitions) = &mut project.definitions else { return };
         let here: HashSet<&str> = project.members.iter().map(Member::service).collect();
-        for definition in definitions.iter_mut().filter(|it| !here.contains(&*it.service)) {
-            if let Some(image) = &definition.image {
-                definition.image_is_missing = matches!(self.client.has_image(image).await, Ok(false));
-            }
+        let absent = definitions.iter_mut().filter(|it| !here.contains(&*it.service) && it.image.is_some());
+        let wanted: Vec<_> = absent.collect();
+        let calls: Vec<_> = wanted.iter().filter_map(|it| Some(self.client.has_image(it.image.as_deref()?))).collect();
+        let answers = stream::iter(calls).buffered(CALLS_AT_ONCE).collect::<Vec<_>>();
+        // However many they are. What is not known by then is not said to be missing.
+        let answers = timeout(IMAGES_LIMIT, answers).await.unwrap_or_default();
+        for (definition, answer) in wanted.into_iter().zip(answers) {
+            definition.image_is_missing = matches!(answer, Ok(false));
         }
     }
 

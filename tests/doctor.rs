@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use certificates::Authority;
-use fake_docker::{FakeDocker, recorded};
+use fake_docker::{FakeDocker, Mood, recorded};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -103,6 +103,53 @@ async fn watched_documents_are_a_line_each() {
     let lines = two_looks(&engine).await;
     let projects = lines.iter().map(|line| serde_json::from_str::<Value>(line).expect("a document")["project"].take());
     assert_eq!(projects.collect::<Vec<_>>(), ["cvat", "cvat"]);
+}
+
+#[tokio::test]
+async fn a_project_whose_last_container_goes_is_not_called_well() {
+    let engine = FakeDocker::start();
+    let container = recorded("running", "cvat_grafana", &["grafana"]);
+    engine.put(container.clone());
+    let mut doctor = Command::new(env!("CARGO_BIN_EXE_anteroom"))
+        .args(["doctor", "--json", "--watch"])
+        .env("DOCKER_HOST", engine.host())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the doctor runs");
+    let mut out = BufReader::new(doctor.stdout.take().expect("it is piped")).lines();
+    let mut err = BufReader::new(doctor.stderr.take().expect("it is piped")).lines();
+    let first =
+        tokio::task::spawn_blocking(move || out.next()).await.expect("no panic").expect("a line").expect("text");
+    assert!(first.contains("cvat_grafana"), "{first}");
+    engine.remove(&container);
+    let said = tokio::task::spawn_blocking(move || err.next()).await.expect("no panic").expect("a line").expect("text");
+    assert_eq!(said, "anteroom: cannot look: the project cvat has no container any more");
+    doctor.kill().expect("it still runs");
+    let _status = doctor.wait();
+}
+
+#[tokio::test]
+async fn what_an_engine_does_not_tell_of_one_container_hides_no_other() {
+    let engine = FakeDocker::start();
+    let grafana = recorded("exited-1", "cvat_grafana", &["grafana"]);
+    let mut restarting = recorded("running", "cvat_clickhouse", &["clickhouse"]);
+    restarting["State"]["Status"] = json!("restarting");
+    // Another project's, on the same network, in a state that only Podman knows.
+    let mut neighbour = recorded("running", "stranger", &[]);
+    neighbour["Config"]["Labels"]["com.docker.compose.project"] = json!("another");
+    let mut odd = stranger(1);
+    odd["State"]["Listed"] = json!("stopped");
+    let id = neighbour["Id"].as_str().expect("an id").to_owned();
+    [grafana, restarting, neighbour, odd].into_iter().for_each(|it| engine.put(it));
+    engine.set_mood(&format!("/containers/{id}/json"), Some(Mood::Refuses(500)));
+    let (code, report, complaint) = doctor(engine.host(), &["--json"]).await;
+    assert_eq!((code, complaint.as_str()), (1, ""), "{report}");
+    let document: Value = serde_json::from_str(&report).expect("a document");
+    let states: Vec<_> =
+        document["services"].as_array().expect("a list").iter().map(|it| it["state"].as_str()).collect();
+    assert_eq!(states, [Some("restarting"), Some("exited")]);
+    assert!(engine.requests().iter().any(|it| it.contains(&id)), "it was asked for: {:?}", engine.requests());
 }
 
 #[tokio::test]

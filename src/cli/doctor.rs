@@ -12,6 +12,7 @@ use super::look::{address, blind, can_ask, chosen, docker_host, here, look, proj
 use super::paint::{Paint, is_dumb};
 use crate::diagnosis::Severity;
 use crate::diagnosis::deployment::examine;
+use crate::page::foreign::line;
 use crate::project::Address;
 use crate::visit::{Heard, Visit};
 
@@ -64,17 +65,19 @@ pub(super) fn run(given: &ArgMatches, environment: &[(String, String)]) -> Resul
         let mut heard = Heard::default();
         loop {
             let notice = Notice::show(at_terminal, "looking at the containers…");
-            let mut project = match visit.glance(&chosen, &heard).await {
+            let gone = || Failure::Blind(format!("the project {} has no container any more", line(&chosen)));
+            let seen = visit.glance(&chosen, &heard).await.map_err(blind);
+            let mut project = match seen.and_then(|it| if it.members.is_empty() { Err(gone()) } else { Ok(it) }) {
                 Ok(project) => project,
-                // An engine that restarts is a part of what is watched.
-                Err(trouble) if watch => {
+                // An engine that restarts is a part of what is watched, and so is a project that is made anew.
+                Err(reason) if watch => {
                     drop(notice);
                     // Standard error is for people, and may be closed.
-                    let _ = writeln!(io::stderr(), "anteroom: {}", blind(trouble));
+                    let _ = writeln!(io::stderr(), "anteroom: {reason}");
                     sleep(WATCH_PACE).await;
                     continue;
                 }
-                Err(trouble) => return Err(blind(trouble)),
+                Err(reason) => return Err(reason),
             };
             heard.note(&project);
             heard.fade(&project);

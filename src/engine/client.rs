@@ -19,9 +19,12 @@ use crate::engine::convert::{self, Listed, Occurrence};
 use crate::evidence::{self, Container, Network, Status};
 use crate::project::Setup;
 
-/// The states that Podman's list and bollard's models have in common. Podman has two more: `stopped`, until it has cleaned up
-/// after a container that died, and `unknown`.
-const KNOWN_STATES: [&str; 4] = ["created", "running", "paused", "exited"];
+/// The states of Docker's list, which bollard's models have; and those that Podman's list has of them: it refuses the others.
+/// It has two more: `stopped`, until it has cleaned up after a container that died, and `unknown`.
+const KNOWN_STATES: [&[&str]; 2] = [
+    &["created", "running", "paused", "exited", "restarting", "removing", "dead"],
+    &["created", "running", "paused", "exited"],
+];
 
 /// Where Docker listens unless told otherwise. Podman's service can be mounted there.
 const DEFAULT_SOCKET: &str = "unix:///var/run/docker.sock";
@@ -120,14 +123,18 @@ impl Client {
     pub async fn list(&self) -> Result<Vec<Listed>, Trouble> {
         let all = || ListContainersOptionsBuilder::default().all(true);
         let list = async {
-            match self.docker.list_containers(Some(all().build())).await {
-                // One container in a state that the models do not know makes the whole list unreadable.
-                Err(errors::Error::JsonDataError { .. }) => {
-                    let known = all().filters(&[("status", KNOWN_STATES.to_vec())].into()).build();
-                    self.docker.list_containers(Some(known)).await
+            let mut answer = self.docker.list_containers(Some(all().build())).await;
+            // One container in a state that the models do not know makes the whole list unreadable.
+            if let Err(errors::Error::JsonDataError { .. }) = answer {
+                for known in KNOWN_STATES {
+                    let of_known = all().filters(&[("status", known.to_vec())].into()).build();
+                    answer = self.docker.list_containers(Some(of_known)).await;
+                    if answer.is_ok() {
+                        break;
+                    }
                 }
-                answer => answer,
             }
+            answer
         };
         let list = self.call(list).await?;
         Ok(list.into_iter().filter_map(convert::listed).collect())
@@ -203,16 +210,18 @@ impl Client {
             .filters(&filters.into())
             .build();
         let mut events = pin!(self.docker.events(Some(options)));
+        let mut told = Vec::new();
         let read = async {
-            let mut told = Vec::new();
             while let Some(event) = events.next().await
                 && told.len() < HISTORY_MOST
             {
                 told.extend(convert::occurrence(event?));
             }
-            Ok(told)
+            Ok(())
         };
-        self.call(read).await
+        let read = self.call(read).await;
+        // An engine whose clock is behind ours ends the stream late: what it has told until then is the past.
+        if told.is_empty() { read.map(|()| told) } else { Ok(told) }
     }
 
     /// The networks that exist; none if the engine's guard does not let us ask, which is no reason to give up the rest.
@@ -243,8 +252,10 @@ impl Client {
         let tail = asked.to_string();
         let options = LogsOptionsBuilder::default().stdout(true).stderr(true).tail(&tail).since(since).build();
         let mut stream = pin!(self.docker.logs(&container.id, Some(options)));
+        // Of more lines more is read: the newest come last.
+        let most = LOG_READ_MOST.max(lines << 12);
         let read = async {
-            let (mut text, mut left, mut is_cut, mut pieces) = (Vec::new(), LOG_READ_MOST, false, 0);
+            let (mut text, mut left, mut is_cut, mut pieces) = (Vec::new(), most, false, 0);
             // The oldest come first, so what is too much is taken from the front.
             while let Some(piece) = stream.next().await
                 && left > 0

@@ -338,7 +338,7 @@ fn address(end: &models::EndpointSettings) -> Option<IpAddr> {
 /// `3000/tcp`, in order.
 fn tcp_ports(exposed: &[String]) -> Vec<u16> {
     let tcp = |port: &String| port.strip_suffix("/tcp").and_then(|number| number.parse().ok());
-    let mut ports: Vec<_> = exposed.iter().filter_map(tcp).collect();
+    let mut ports: Vec<_> = exposed.iter().filter_map(tcp).filter(|port| *port > 0).collect();
     ports.sort_unstable();
     ports.dedup();
     ports.truncate(ENTRIES_MOST);
@@ -352,8 +352,8 @@ fn routed_ports(labels: &HashMap<String, String>) -> Vec<u16> {
         let label = label.to_ascii_lowercase();
         label.starts_with("traefik.http.services.") && label.ends_with(".loadbalancer.server.port")
     };
-    let mut ports: Vec<_> =
-        labels.iter().filter(|(label, _)| is_port(label)).filter_map(|(_, value)| value.trim().parse().ok()).collect();
+    let values = labels.iter().filter(|(label, _)| is_port(label)).filter_map(|(_, value)| value.trim().parse().ok());
+    let mut ports: Vec<_> = values.filter(|port| *port > 0).collect();
     ports.sort_unstable();
     ports.dedup();
     ports.truncate(ENTRIES_MOST);
@@ -376,9 +376,12 @@ fn compose(labels: &HashMap<String, String>) -> Option<Compose> {
     })
 }
 
+/// All of them or none: a command with some of them would remove what the others define.
 fn files(labels: &HashMap<String, String>, name: &str) -> Vec<Box<str>> {
     let files = labels.get(name).map(String::as_str).unwrap_or_default().split(',');
-    files.filter(|file| !file.is_empty()).take(ENTRIES_MOST).map(|file| cut(file, TEXT_MOST)).collect()
+    let files: Vec<&str> = files.filter(|file| !file.is_empty()).take(ENTRIES_MOST + 1).collect();
+    let is_whole = files.len() <= ENTRIES_MOST && files.iter().all(|file| file.len() <= TEXT_MOST);
+    files.into_iter().filter(|_| is_whole).map(Into::into).collect()
 }
 
 /// `service:condition:restart`, separated by commas; older versions of compose write the service alone.

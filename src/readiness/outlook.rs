@@ -96,7 +96,7 @@ pub fn crash_loop(container: &Container, evidence: &Evidence) -> bool {
     if container.restart_count < CRASH_LOOP_DEATHS {
         return false;
     }
-    let recent = |at: SystemTime| evidence.seen_at.duration_since(at).is_ok_and(|ago| ago < CRASH_LOOP_WINDOW);
+    let recent = |at: SystemTime| apart(at, evidence.seen_at) < CRASH_LOOP_WINDOW;
     let deaths = evidence.events.iter().filter(|event| &*event.action == "die" && recent(event.at.at)).count() as u64;
     let lasted = |from: SystemTime, to: SystemTime| to.duration_since(from).unwrap_or_default();
     match (container.status, &container.started, &container.finished) {
@@ -110,11 +110,17 @@ pub fn crash_loop(container: &Container, evidence: &Evidence) -> bool {
     }
 }
 
+/// How far two moments are from each other, whichever is first.
+fn apart(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).unwrap_or_else(|ahead| ahead.duration())
+}
+
 fn created(container: &Container, now: SystemTime) -> Outlook {
     let fresh = container
         .created
         .as_ref()
-        .is_some_and(|created| now.duration_since(created.at).is_ok_and(|age| age < ABOUT_TO_START));
+        // The engine's clock may be ahead of ours.
+        .is_some_and(|created| apart(created.at, now) < ABOUT_TO_START);
     if fresh && container.error.is_empty() { Outlook::Coming } else { Outlook::Pointless(Cause::NeverStarted) }
 }
 
@@ -257,10 +263,9 @@ fn went_with_its_host(container: &Container, evidence: &Evidence) -> bool {
     // One that was restarted again since, tells nothing of the shutdown.
     let ends = back.filter_map(|it| it.finished.as_ref()).map(|end| end.at).filter(|end| *end <= booted);
     let mut ends = ends.peekable();
-    let apart = |end: SystemTime| end.duration_since(finished.at).unwrap_or_else(|ahead| ahead.duration());
     match ends.peek() {
-        None => apart(booted) <= SHUTDOWN_MOST,
-        Some(_) => ends.any(|end| apart(end) <= ENDED_TOGETHER),
+        None => apart(booted, finished.at) <= SHUTDOWN_MOST,
+        Some(_) => ends.any(|end| apart(end, finished.at) <= ENDED_TOGETHER),
     }
 }
 

@@ -29,6 +29,8 @@ pub const EXCHANGE_LIMIT: Duration = Duration::from_millis(1800);
 const BODY_LIMIT: Duration = Duration::from_millis(300);
 /// In bytes: of a body that is read. A problem document of ours has a few kilobytes.
 const BODY_MOST: usize = 64 << 10;
+/// In bytes, of a head.
+const HEAD_MOST: usize = 64 << 10;
 /// Traefik tells a hundred at a time unless it is asked for more.
 const ALL_ROUTERS: &str = "/api/http/routers?per_page=10000";
 /// In bytes: of what the API tells, all of it or nothing. A router has some 300, and a host a few hundred of them.
@@ -132,8 +134,11 @@ async fn get(
     let dialer = Dialer::new(Upstream::at(address.scheme, host, address.port), CONNECT_LIMIT, None, towards);
     let until = Instant::now() + head;
     let stream = timeout_at(until, dialer.connect(Protocols::Http1)).await.map_err(|_| Failure::NoAnswer)??;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(HalfOpen::new(stream))).await.map_err(|it| failure(&it, Connection::New))?;
+    let (mut sender, connection) = http1::Builder::new()
+        .max_buf_size(HEAD_MOST)
+        .handshake(TokioIo::new(HalfOpen::new(stream)))
+        .await
+        .map_err(|it| failure(&it, Connection::New))?;
     let answer = async {
         let response = timeout_at(until, sender.send_request(request(address, path)?)).await;
         Ok(whole(response.map_err(|_| Failure::NoAnswer)?.map_err(|it| failure(&it, Connection::New))?, body).await)

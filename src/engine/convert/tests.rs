@@ -28,6 +28,19 @@ fn a_recorded_container_keeps_what_rules_need() {
 }
 
 #[test]
+fn files_of_which_not_all_can_be_kept_are_unknown() {
+    let given = |files: String| files_of(&HashMap::from([(CONFIG_FILES.to_owned(), files)]));
+    let many = |count: usize| (0..count).map(|number| format!("/opt/{number}.yml")).collect::<Vec<_>>().join(",");
+    assert_eq!(given(many(64)), 64);
+    assert_eq!(given(many(65)), 0, "a command with some of them would remove what the others define");
+    assert_eq!(given(format!("/opt/a.yml,/{}", "x".repeat(5000))), 0);
+}
+
+fn files_of(labels: &HashMap<String, String>) -> usize {
+    files(labels, CONFIG_FILES).len()
+}
+
+#[test]
 fn ports_of_the_host_and_what_traefik_is_told_are_kept() {
     let bindings = |ips: &[&str]| {
         let of = |ip: &&str| serde_json::json!({"HostIp": ip, "HostPort": "8080"});

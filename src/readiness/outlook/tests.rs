@@ -123,6 +123,8 @@ fn what_was_created_just_now_is_about_to_be_started() {
     let mut fresh = container(Status::Created);
     fresh.created = moment(at(95));
     assert_eq!(outlook(&evidence(fresh.clone())), Outlook::Coming);
+    fresh.created = moment(at(102));
+    assert_eq!(outlook(&evidence(fresh.clone())), Outlook::Coming, "by a clock that is ahead");
     fresh.error = "OCI runtime create failed".into();
     assert_eq!(outlook(&evidence(fresh)), Outlook::Pointless(Cause::NeverStarted), "it was tried, and failed");
 }
