@@ -76,8 +76,8 @@ pub enum Format {
 #[derive(Clone, Debug)]
 pub struct Page {
     /// 503 while the upstream is not ready, 502 for a broken exchange, 504 for one without an answer, 508 for a request that
-    /// came back to us. A 200 only where it is
-    /// ready and no request is spoken of: to one that did not pass nobody answers with that.
+    /// came back to us. A 200 only where it is ready and no request is spoken of: to one that did not pass nobody answers
+    /// with that.
     pub status: StatusCode,
     /// In seconds; for `Retry-After`. None with 502 and 504, where nobody knows that a repetition would fare better.
     pub retry_after: Option<u32>,

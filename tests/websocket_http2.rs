@@ -2,9 +2,9 @@
 
 mod support;
 
-use anteroom::proxy::upgrade::accepted;
 use std::time::Duration;
 
+use anteroom::proxy::upgrade::accepted;
 use bytes::Bytes;
 use h2::client::ResponseFuture;
 use h2::ext::Protocol;

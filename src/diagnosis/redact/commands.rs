@@ -213,8 +213,7 @@ fn phrase(line: &str, before: &str, word: &str, end: usize) -> Option<Range<usiz
         let later = if number == 0 { nth_argument(line, end, 1) } else { None };
         let secret = later.or_else(|| nth_argument(line, end, number))?;
         let after = line[secret.end..].trim_start_matches([',', ' ']);
-        let is_other = is_place(values::unquoted(&line[secret.clone()])) || after.starts_with(REMOVED);
-        return (!is_other).then_some(secret);
+        return (!after.starts_with(REMOVED)).then_some(secret);
     }
     if word.eq_ignore_ascii_case("login") {
         return login(line, before, word, end);
@@ -270,11 +269,6 @@ fn secret_argument(word: &str) -> Option<usize> {
         (_, "mysql" | "postgresql") => 4,
         _ => return None,
     })
-}
-
-/// A path or a port.
-fn is_place(value: &str) -> bool {
-    value.starts_with(['/', '.']) || value.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Where an argument is of the call whose name ends there, if it is in quotes. PHP escapes no quote in what it shows.

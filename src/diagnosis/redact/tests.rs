@@ -64,6 +64,11 @@ fn a_secret_goes_as_a_whole_and_what_is_beside_it_is_judged_too() {
         ("conn.setPassword(\"/Kq9x+Lm/Zr8Tb4Yw==\")", "conn.setPassword([removed])"),
         ("Your password is:\nSUMMER_2026", "Your password is:\n[removed]"),
         ("<password> tuna9", "<password>[removed]"),
+        (
+            "#0 /x.php(4): mysqli_connect('db', 'root', '31415926')",
+            "#0 /x.php(4): mysqli_connect('db', 'root', [removed])",
+        ),
+        ("#0 /x.php(4): Redis->auth('/Kq9x+Lm')", "#0 /x.php(4): Redis->auth([removed])"),
         ("Predis\\Client->auth('alice', 'tuna9')", "Predis\\Client->auth('alice', [removed])"),
         ("parse \"cvat:tuna@db.example.org/cvat\"", "parse \"[removed]@db.example.org/cvat\""),
         ("Key (tenant, api_token)=(7, tuna fish)", "Key (tenant, api_token)=([removed])"),
